@@ -1,0 +1,51 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What this process is working on right now.
+
+The one place through which hooks reach the execution that calls them, so that
+the contract (batch.py) and the logs need to know neither Celery nor ledger.
+"""
+import datetime as dt
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+__all__ = ['Run', 'get', 'running']
+
+_run = ContextVar('batch.run', default=None)
+
+
+@dataclass(frozen=True)
+class Run:
+    "One selection or one chunk, while it is being treated."
+    #: ``__name__`` of the batch
+    batch: str
+    #: id of the execution
+    execution: int
+    #: number of the chunk ('7', '7.2'), None while selecting
+    chunk: str | None = None
+    #: name of a setting -> its resolved value
+    settings: dict = field(default_factory=dict)
+    #: start of the execution
+    started_at: dt.datetime | None = None
+
+    @property
+    def label(self):
+        "What marks each line of the log: ``#42`` or ``#42.7``."
+        if self.chunk is None:
+            return '#%s' % self.execution
+        return '#%s.%s' % (self.execution, self.chunk)
+
+
+def get():
+    "Return the Run of this process, None outside of an execution."
+    return _run.get()
+
+
+@contextmanager
+def running(run):
+    token = _run.set(run)
+    try:
+        yield run
+    finally:
+        _run.reset(token)

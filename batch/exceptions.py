@@ -1,0 +1,98 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""One tree of errors: each says what is wrong, where, and what to do.
+
+Imports nothing of Tryton or Celery, so that every room can raise them.
+"""
+import difflib
+
+__all__ = [
+    'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
+    'DefinitionError', 'ExecutionError', 'NoWorkerError', 'OutputError',
+    'ParameterError', 'UnknownBatchError', 'UsageError', 'nearest']
+
+
+def nearest(name, names):
+    """Return "; did you mean "x"?" for the nearest of names, or ""."""
+    found = difflib.get_close_matches(str(name), list(map(str, names)), 1)
+    return '; did you mean "%s"?' % found[0] if found else ''
+
+
+class BatchError(Exception):
+    "Root of the tree; the message is one line, complete by itself."
+    #: the status with which the command ends
+    exit_status = 1
+
+
+class UsageError(BatchError):
+    "Raised when the command line itself is wrong."
+    exit_status = 2
+
+
+class UnknownBatchError(UsageError):
+    "Raised when no batch of the database has the name."
+
+    def __init__(self, name, names):
+        self.name = name
+        super().__init__(
+            'unknown batch "%s"%s ("coop list" shows the batches)'
+            % (name, nearest(name, names)))
+
+
+class ParameterError(UsageError):
+    "Raised when a parameter is unknown, missing or malformed."
+
+    def __init__(self, batch, parameter, problem):
+        self.batch = batch
+        self.parameter = parameter
+        super().__init__(
+            'batch "%s": parameter "%s" %s' % (batch, parameter, problem))
+
+
+class ExecutionError(UsageError):
+    "Raised when an execution does not exist or its state forbids the act."
+
+    def __init__(self, execution, problem):
+        self.execution = execution
+        super().__init__('execution #%s %s' % (execution, problem))
+
+
+class ConfigError(BatchError):
+    "Raised when a configuration file is unreadable, unknown or malformed."
+
+    def __init__(self, file, problem, section=None, key=None):
+        self.file = file
+        self.section = section
+        self.key = key
+        where = str(file)
+        if section:
+            where += ': [%s]' % section
+        if key:
+            where += ' %s' % key
+        super().__init__('%s: %s' % (where, problem))
+
+
+class DefinitionError(BatchError):
+    "Raised when the class of a batch can not work as it is written."
+
+    def __init__(self, batch, problem, hook=None):
+        self.batch = batch
+        self.hook = hook
+        super().__init__('batch "%s"%s: %s' % (
+                batch, ', %s' % hook if hook else '', problem))
+
+
+class OutputError(BatchError):
+    "Raised when an output can not be written where the settings want it."
+
+
+class DatabaseError(BatchError):
+    "Raised when the database is unreachable or has no module batch."
+
+
+class BrokerError(BatchError):
+    "Raised when the broker of the messages is unreachable."
+
+
+class NoWorkerError(BatchError):
+    "Raised when no worker answers for the queue."
