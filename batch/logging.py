@@ -1,0 +1,267 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The log of each batch: a file of its own, and the log of the worker.
+
+Imports nothing of Tryton or Celery.
+"""
+import datetime as dt
+import logging
+import os
+import re
+import reprlib
+import zoneinfo
+from collections import deque
+from functools import lru_cache
+
+from . import current
+
+__all__ = [
+    'BatchLogger', 'configure', 'get_logger', 'get_print_infos',
+    'mask_secrets', 'path_of', 'server_zone']
+
+#: longest text of one item in a digest, in characters
+ITEM_LENGTH = 40
+
+logger = logging.getLogger(__name__)
+# The parent of every batch's logger; it alone has a handler of ours
+_batches = logging.getLogger('batch')
+_files = None
+_safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
+# From the colon before the password to the last "@" before the next URL, as
+# people do not quote "@" and "/"; a colon may also come before a port
+_password = re.compile(
+    r'(://[^\s:/]*:)(?!\d{1,5}(?:[^\w@]|$))(?:(?!://)\S)*@')
+
+
+class BatchLogger(logging.LoggerAdapter):
+    "The logger of one batch; each line bears the label of the current run."
+
+    def process(self, msg, kwargs):
+        return msg, kwargs
+
+    def success(self, msg, *args, **kwargs):
+        "Log at level INFO with the prefix ``[SUCCESS]``."
+        self.info('[SUCCESS] %s' % (msg,), *args, **{'stacklevel': 2} | kwargs)
+
+    def failure(self, msg, *args, **kwargs):
+        "Log at level ERROR with the prefix ``[FAILURE]``."
+        self.error(
+            '[FAILURE] %s' % (msg,), *args, **{'stacklevel': 2} | kwargs)
+
+
+def get_logger(name):
+    """Return the BatchLogger of the batch with that ``__name__``.
+
+    It is the logger ``batch.<name>``, at level INFO if nobody chose another.
+    """
+    if not _batches.level and logging.root.level > logging.INFO:
+        _batches.setLevel(logging.INFO)
+    log = logging.getLogger('batch.%s' % name)
+    # A file of --logconf disables the loggers that it does not name
+    log.disabled = False
+    # Not on a handler: the worker's log must show the same lines
+    log.addFilter(_mark)
+    return BatchLogger(log, None)
+
+
+def configure(log_dir):
+    """From now on append what batches log to ``<log_dir>/<name>.log``.
+
+    Without a log_dir (None or '') there are no files.  Raises nothing: a log
+    that can not be written is said once in the worker's log, each next line
+    tries again.
+    """
+    global _files
+    if _files:
+        _batches.removeHandler(_files)
+        _files.close()
+    _files = _Files(log_dir) if log_dir else None
+    if _files:
+        _batches.addHandler(_files)
+
+
+def path_of(name):
+    "Return the path of the file of that batch (str), None without files."
+    return _files.path(name) if _files else None
+
+
+def get_print_infos(items, name='record', limit=6):
+    """Return a digest of items: "9 records: 1, 2, 3, 4 ... 8, 9".
+
+    items may be of any length and type, and is short whatever they are;
+    records of Tryton are shown by their id.  An iterator is read to its end.
+    At most limit items are shown.
+    """
+    if items is None:
+        items = []
+    elif isinstance(items, (str, bytes)) or not hasattr(items, '__iter__'):
+        items = [items]
+    tail = deque(maxlen=max(limit, 0) // 3)
+    head, count = [], 0
+    for count, item in enumerate(items, 1):
+        if len(head) < limit - tail.maxlen:
+            head.append(item)
+        else:
+            tail.append(item)
+    names = _plural(name)
+    if not count:
+        return 'no %s' % names
+    digest = '%s %s' % (format(count, ','), name if count == 1 else names)
+    if not head:
+        return digest
+    head, tail = (', '.join(map(_text, part)) for part in [head, tail])
+    rest = ', %s' % tail if tail else ''
+    if count > limit:
+        rest = ' ... %s' % tail if tail else ' ...'
+    return '%s: %s%s' % (digest, head, rest)
+
+
+def mask_secrets(text):
+    """Return text with ``***`` for the password in each URL.
+
+    A password of only digits before a "/" is taken for a port.
+    """
+    return _password.sub(r'\1***@', text) if '://' in text else text
+
+
+def server_zone():
+    "Return the ZoneInfo in which times are shown, None for the local zone."
+    # Tryton sets TZ=UTC and keeps what was there in TRYTOND_TZ
+    return _zone(os.environ.get('TRYTOND_TZ'))
+
+
+@lru_cache
+def _zone(key):
+    try:
+        return zoneinfo.ZoneInfo(key) if key else None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def _plural(name):
+    if name[-1:] == 'y' and name[-2:-1] not in {'a', 'e', 'o', 'u'}:
+        return name[:-1] + 'ies'
+    return name + ('es' if name.endswith(('s', 'x', 'ch', 'sh')) else 's')
+
+
+def _text(item):
+    "Return one line of ITEM_LENGTH at most, whatever item does."
+    try:
+        if hasattr(item, '__name__') and hasattr(item, 'id'):
+            item = item.id
+        if isinstance(item, (dict, list, tuple, set, frozenset)):
+            text = reprlib.repr(item)
+        else:
+            text = str(item)
+    except Exception:
+        text = '<%s>' % type(item).__name__
+    text = ' '.join(text[:10 * ITEM_LENGTH].split())
+    if len(text) > ITEM_LENGTH:
+        text = text[:ITEM_LENGTH - 3] + '...'
+    return text
+
+
+def _mark(record):
+    "A filter: label and mask each line of a record, for every handler."
+    run = current.get()
+    prefix = '%s ' % run.label if run else ''
+
+    def mark(text):
+        return prefix + mask_secrets(text).replace('\n', '\n' + prefix)
+
+    try:
+        text = record.getMessage()
+    except Exception:
+        # A line with wrong arguments is better than no line
+        text = '%s (%s)' % (
+            _text(record.msg), get_print_infos(record.args, 'argument'))
+    record.msg, record.args = mark(text), ()
+    if record.exc_info:
+        # Formatters take this instead of making their own
+        record.exc_text = mark(
+            logging.Formatter().formatException(record.exc_info))
+    if record.stack_info:
+        record.stack_info = mark(record.stack_info)
+    return True
+
+
+class _Formatter(logging.Formatter):
+
+    def formatTime(self, record, datefmt=None):
+        time = dt.datetime.fromtimestamp(record.created, dt.timezone.utc)
+        return time.astimezone(server_zone()).isoformat(timespec='seconds')
+
+
+class _Files(logging.Handler):
+    """Appends the records of ``batch.<name>`` to ``<directory>/<name>.log``.
+
+    Many processes write one file, so each record is one write at the file's
+    end, without a buffer.
+    """
+
+    def __init__(self, directory):
+        super().__init__()
+        self.directory = directory
+        self.descriptors = {}
+        #: name -> number of records that could not be written
+        self.missed = {}
+        self.setFormatter(
+            _Formatter('%(asctime)s %(levelname)s %(process)d %(message)s'))
+
+    def emit(self, record):
+        name = record.name.partition('.')[2]
+        if not name:
+            return
+        missed = self.missed.get(name, 0)
+        try:
+            text = mask_secrets(self.format(record)) + '\n'
+            if missed:
+                # What was written last may have been half a line
+                text = '\n%s missing here, see the log of the worker\n%s' % (
+                    get_print_infos(range(missed), 'line', 0), text)
+            self.write(name, text.encode('utf-8', 'backslashreplace'))
+        except Exception as e:
+            self.missed[name] = missed + 1
+            if not missed:
+                logger.error(
+                    'log file "%s" can not be written: %s; lines of batch '
+                    '"%s" are only in this log until that is solved (log_dir '
+                    'must be a directory with free space, writable by uid '
+                    '%s)', self.path(name), getattr(e, 'strerror', None) or e,
+                    name, os.geteuid())
+            if not logging.root.handlers:
+                logging.lastResort.handle(record)
+        else:
+            self.missed.pop(name, None)
+
+    def path(self, name):
+        return os.path.join(self.directory, '%s.log' % name)
+
+    def write(self, name, data):
+        descriptor = self.open(name)
+        data = memoryview(data)
+        while data:
+            data = data[os.write(descriptor, data):]
+
+    def open(self, name):
+        "Return a descriptor of the file that has the path now."
+        if not _safe_name(name):
+            raise ValueError('its name is no safe file name')
+        path, descriptor = self.path(name), self.descriptors.get(name)
+        if descriptor is not None:
+            try:
+                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                    return descriptor
+            except OSError:
+                pass
+            os.close(self.descriptors.pop(name))
+        descriptor = self.descriptors[name] = os.open(
+            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        return descriptor
+
+    def close(self):
+        # May be used again: a file of --logconf closes all handlers
+        with self.lock:
+            while self.descriptors:
+                os.close(self.descriptors.popitem()[1])
+        super().close()

@@ -1,0 +1,380 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import errno
+import logging
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from trytond.modules.batch import current
+from trytond.modules.batch import logging as batch_logging
+from trytond.modules.batch.logging import (
+    configure, get_logger, get_print_infos, mask_secrets, path_of)
+
+fork = multiprocessing.get_context('fork')
+run = current.Run('test.batch', 42, '7')
+
+
+class Record:
+    "As a record of Tryton"
+    __name__ = 'party.party'
+
+    def __init__(self, id):
+        self.id = id
+
+
+class Broken:
+
+    def __str__(self):
+        raise ValueError("no text")
+
+
+@pytest.fixture(autouse=True)
+def unconfigured(monkeypatch):
+    monkeypatch.setattr(logging.getLogger('batch'), 'level', logging.NOTSET)
+    logging.Logger.manager._clear_cache()
+    yield
+    configure(None)
+
+
+@pytest.fixture
+def log_dir(tmp_path):
+    configure(tmp_path)
+    return tmp_path
+
+
+def lines(path):
+    return path.read_text('utf-8').splitlines()
+
+
+def test_a_line_tells_time_level_process_run_and_message(log_dir, caplog):
+    with current.running(run):
+        get_logger('test.batch').info("%s treated", 12)
+    line, = lines(log_dir / 'test.batch.log')
+    time, level, pid, message = line.split(' ', 3)
+    age = dt.datetime.now(dt.timezone.utc) - dt.datetime.fromisoformat(time)
+    assert re.fullmatch(r'[-\d]{10}T[:\d]{8}[+-]\d\d:\d\d', time)
+    assert dt.timedelta(seconds=-1) < age < dt.timedelta(seconds=60)
+    assert (level, pid) == ('INFO', str(os.getpid()))
+    assert message == '#42.7 12 treated'
+    assert caplog.messages == [message]
+
+
+def test_success_and_failure_are_marked(log_dir, caplog):
+    logger = get_logger('test.batch')
+    with current.running(current.Run('test.batch', 42)):
+        logger.success("%i%% done", 100)
+        logger.failure("13 failed")
+    assert caplog.messages == [
+        '#42 [SUCCESS] 100% done', '#42 [FAILURE] 13 failed']
+    assert [r.levelname for r in caplog.records] == ['INFO', 'ERROR']
+    assert {r.filename for r in caplog.records} == {
+        os.path.basename(__file__)}
+    assert len(lines(log_dir / 'test.batch.log')) == 2
+
+
+def test_a_whole_traceback_is_found_by_the_run_in_both_logs(log_dir, caplog):
+    with current.running(run):
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            get_logger('test.batch').exception("Two\nlines")
+    text = (log_dir / 'test.batch.log').read_text()
+    assert 'ZeroDivisionError' in text and 'Two' in text
+    for line in text.splitlines() + caplog.text.splitlines():
+        assert re.search(r'#42\b', line)
+    assert text.count('Traceback') == caplog.text.count('Traceback') == 1
+
+
+def test_lines_outside_of_a_run_have_no_label(log_dir):
+    get_logger('test.batch').info("Hello")
+    assert lines(log_dir / 'test.batch.log')[0].endswith(
+        'INFO %s Hello' % os.getpid())
+
+
+def test_information_is_logged_though_the_root_shows_only_warnings(log_dir):
+    assert logging.root.level == logging.WARNING
+    get_logger('test.batch').info("Hello")
+    get_logger('test.batch').debug("Not this")
+    assert len(lines(log_dir / 'test.batch.log')) == 1
+
+
+def test_a_chosen_level_is_kept(log_dir):
+    logging.getLogger('batch').setLevel(logging.ERROR)
+    get_logger('test.batch').info("Hello")
+    assert not list(log_dir.iterdir())
+
+
+def test_a_logger_disabled_by_a_configuration_of_logging_logs(log_dir):
+    logging.getLogger('batch.test.batch').disabled = True
+    get_logger('test.batch').info("Hello")
+    assert len(lines(log_dir / 'test.batch.log')) == 1
+
+
+def test_batches_write_only_to_the_file_of_their_name(log_dir):
+    get_logger('test').info("Mine")
+    get_logger('test.batch').info("Not mine")
+    assert len(lines(log_dir / 'test.log')) == 1
+    assert len(lines(log_dir / 'test.batch.log')) == 1
+
+
+def test_files_are_opened_on_first_use_and_only_when_configured(log_dir):
+    get_logger('test.batch')
+    assert not list(log_dir.iterdir())
+    assert path_of('test.batch') == str(log_dir / 'test.batch.log')
+    configure(None)
+    assert path_of('test.batch') is None
+    get_logger('test.batch').info("Hello")
+    assert not list(log_dir.iterdir())
+
+
+def test_configuring_twice_writes_once(log_dir):
+    configure(log_dir)
+    get_logger('test.batch').info("Hello")
+    assert len(lines(log_dir / 'test.batch.log')) == 1
+
+
+@pytest.mark.parametrize('name', ['../evil', 'a/b', '-rf', 'a\0b', 'é'])
+def test_an_unsafe_name_gets_no_file_and_that_is_said_once(
+        log_dir, caplog, name):
+    for _ in range(3):
+        get_logger(name).info("Hello")
+    assert not list(log_dir.iterdir())
+    assert not list(log_dir.parent.glob('*evil*'))
+    assert caplog.messages.count('Hello') == 3
+    assert len([m for m in caplog.messages if 'no safe file name' in m]) == 1
+
+
+@pytest.mark.parametrize(['zone', 'offset'], [
+        ('Asia/Kathmandu', '+05:45'),
+        ('UTC', '+00:00'),
+        ])
+def test_times_are_in_the_zone_of_the_server(
+        log_dir, monkeypatch, zone, offset):
+    monkeypatch.setenv('TRYTOND_TZ', zone)
+    get_logger('test.batch').info("Hello")
+    assert lines(log_dir / 'test.batch.log')[0].split()[0].endswith(offset)
+
+
+@pytest.mark.parametrize('zone', ['', 'Mars/Olympus', '/etc', '../../etc'])
+def test_times_are_local_without_a_zone_that_is_known(
+        log_dir, monkeypatch, zone):
+    monkeypatch.setenv('TRYTOND_TZ', zone)
+    monkeypatch.setenv('TZ', 'XYZ-3')
+    time.tzset()
+    try:
+        get_logger('test.batch').info("Hello")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert lines(log_dir / 'test.batch.log')[0].split()[0].endswith('+03:00')
+
+
+@pytest.mark.parametrize('args', [('only one',), (Broken(), Broken())])
+def test_wrong_arguments_of_a_call_do_not_lose_its_line(
+        log_dir, caplog, args):
+    get_logger('test.batch').info("%s and %s", *args)
+    line, = lines(log_dir / 'test.batch.log')
+    assert '%s and %s' in line
+
+
+def test_text_that_is_no_unicode_does_not_lose_its_line(log_dir):
+    get_logger('test.batch').info("\ud800 é")
+    assert lines(log_dir / 'test.batch.log')[0].endswith('\\ud800 é')
+
+
+def test_a_move_by_rotation_is_followed(log_dir):
+    logger, path = get_logger('test.batch'), log_dir / 'test.batch.log'
+    logger.info("One")
+    path.rename(log_dir / 'old')
+    logger.info("Two")
+    path.unlink()
+    logger.info("Three")
+    assert [len(lines(p)) for p in [log_dir / 'old', path]] == [1, 1]
+    assert lines(path)[0].endswith('Three')
+
+
+def _log_lines(number, count):
+    logger = get_logger('test.batch')
+    for i in range(count):
+        with current.running(current.Run('test.batch', number, str(i))):
+            logger.info('x' * (i % 300) + ' end')
+
+
+def test_no_line_is_torn_or_lost_by_8_processes_under_rotation(log_dir):
+    path = log_dir / 'test.batch.log'
+    # Opened before the forks, as in the parent of a pool of workers
+    get_logger('test.batch').info("Start")
+    processes = [
+        fork.Process(target=_log_lines, args=(n, 10_000)) for n in range(8)]
+    for process in processes:
+        process.start()
+    rotations = 0
+    while any(p.is_alive() for p in processes):
+        try:
+            os.rename(path, log_dir / ('old.%s' % rotations))
+            rotations += 1
+        except FileNotFoundError:
+            pass
+        processes[-1].join(0.02)
+    assert [p.exitcode for p in processes] == [0] * 8
+    assert rotations > 5
+
+    expected = re.compile(r'\S{25} INFO \d+ #(\d)\.(\d+) (x*) end').fullmatch
+    seen = []
+    for file in log_dir.iterdir():
+        for line in lines(file):
+            if not line.endswith('Start'):
+                match = expected(line)
+                assert match, line
+                assert len(match[3]) == int(match[2]) % 300
+                seen.append((match[1], int(match[2])))
+    assert len(seen) == len(set(seen)) == 80_000
+
+
+def test_a_log_directory_that_is_none_is_said_once(tmp_path, caplog):
+    log_dir = tmp_path / 'logs'
+    log_dir.write_text("I am a file")
+    configure(log_dir)
+    for i in range(3):
+        get_logger('test.batch').info("Line %s", i)
+    said = [r for r in caplog.records if r.name == batch_logging.__name__]
+    assert len(said) == 1 and said[0].levelno == logging.ERROR
+    for word in [str(log_dir), 'Not a directory', 'test.batch', 'log_dir']:
+        assert word in said[0].message
+    assert len(caplog.messages) == 4
+
+    log_dir.unlink()
+    log_dir.mkdir()
+    get_logger('test.batch').info("Line 3")
+    text = (log_dir / 'test.batch.log').read_text()
+    assert '\n3 lines missing here' in text and text.endswith('Line 3\n')
+
+
+def test_a_full_disk_is_said_once_and_writing_tried_again(log_dir, caplog):
+    path = log_dir / 'test.batch.log'
+    path.symlink_to('/dev/full')
+    for i in range(3):
+        get_logger('test.batch').info("Line %s", i)
+    said = [m for m in caplog.messages if os.strerror(errno.ENOSPC) in m]
+    assert len(said) == 1
+    path.unlink()
+    get_logger('test.batch').info("Line 3")
+    get_logger('test.batch').info("Line 4")
+    assert len(lines(path)) == 4
+    path.unlink()
+    path.symlink_to('/dev/full')
+    get_logger('test.batch').info("Line 5")
+    assert len([m for m in caplog.messages if 'No space' in m]) == 2
+
+
+def test_half_a_line_is_completed_by_a_second_write(log_dir, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, 'write', lambda fd, data: write(fd, data[:5]))
+    get_logger('test.batch').info("A longer line")
+    assert lines(log_dir / 'test.batch.log')[0].endswith('A longer line')
+
+
+def test_a_descriptor_closed_by_others_is_opened_again(log_dir):
+    logger = get_logger('test.batch')
+    logger.info("One")
+    os.close(batch_logging._files.descriptors['test.batch'])
+    logger.info("Two")
+    logger.info("Three")
+    assert lines(log_dir / 'test.batch.log')[-1].endswith('Three')
+
+
+def test_lines_without_a_file_nor_a_log_of_the_worker_are_on_stderr():
+    code = '\n'.join([
+            'from trytond.modules.batch import logging',
+            'logging.configure("/nowhere")',
+            'logging.get_logger("test.batch").info("Hello %s", "there")'])
+    process = subprocess.run(
+        [sys.executable, '-c', code], stderr=subprocess.PIPE, text=True)
+    assert 'Hello there' in process.stderr
+    assert '/nowhere/test.batch.log' in process.stderr
+
+
+@pytest.mark.parametrize(['text', 'masked'], [
+        ('amqp://user:secret@host//', 'amqp://user:***@host//'),
+        ('redis://:secret@host:6379/0', 'redis://:***@host:6379/0'),
+        ('at "postgresql://u:s%40@h/"', 'at "postgresql://u:***@h/"'),
+        ('redis://:p@ss/word@host/0', 'redis://:***@host/0'),
+        ('redis://:1234@host', 'redis://:***@host'),
+        ('redis://u@dom:secret@host', 'redis://u@dom:***@host'),
+        ('redis://:a@h1;redis://:b@h2', 'redis://:***@h1;redis://:***@h2'),
+        ('redis://host:6379/0 a@b.c', 'redis://host:6379/0 a@b.c'),
+        ('redis://host:6379/0,a@b.c', 'redis://host:6379/0,a@b.c'),
+        ('http://host/a:b@c', 'http://host/a:b@c'),
+        ('user:secret@host', 'user:secret@host'),
+        ('', ''),
+        ])
+def test_passwords_in_urls_are_masked(text, masked):
+    assert mask_secrets(text) == masked
+
+
+def test_no_password_is_written_to_any_log(log_dir, caplog):
+    try:
+        raise OSError("no route to redis://:secret@host:6379/0")
+    except OSError:
+        get_logger('test.batch').exception("%s", "amqp://guest:secret@host")
+    logging.getLogger('batch.plain').warning("amqp://guest:secret@host")
+    for text in [caplog.text.split('batch.plain')[0], (
+                log_dir / 'test.batch.log').read_text(),
+            (log_dir / 'plain.log').read_text()]:
+        assert '***' in text or 'OSError' in text
+        assert 'secret' not in text
+
+
+@pytest.mark.parametrize(['items', 'digest'], [
+        ([], 'no records'),
+        (None, 'no records'),
+        ([5], '1 record: 5'),
+        (range(1, 12_001),
+            '12,000 records: 1, 2, 3, 4 ... 11999, 12000'),
+        ([1, 2, 3, 4, 5, 6], '6 records: 1, 2, 3, 4, 5, 6'),
+        ([1, 2, 3, 4, 5, 6, 7], '7 records: 1, 2, 3, 4 ... 6, 7'),
+        ((n for n in range(100)), '100 records: 0, 1, 2, 3 ... 98, 99'),
+        (iter('ab'), '2 records: a, b'),
+        ({3}, '1 record: 3'),
+        ({'a': 1, 'b': 2}, '2 records: a, b'),
+        ('one text', '1 record: one text'),
+        (7, '1 record: 7'),
+        ([Record(3), Record(4)], '2 records: 3, 4'),
+        (Record(3), '1 record: 3'),
+        ([None, True, 1.5], '3 records: None, True, 1.5'),
+        ([dt.date(2025, 1, 31)], '1 record: 2025-01-31'),
+        ([{'a': [1]}, (1, 'x')], "2 records: {'a': [1]}, (1, 'x')"),
+        ([Broken()], '1 record: <Broken>'),
+        (['two\nlines'], '1 record: two lines'),
+        ])
+def test_digest_of_a_list(items, digest):
+    assert get_print_infos(items) == digest
+
+
+@pytest.mark.parametrize(['name', 'names'], [
+        ('contract', 'contracts'), ('party', 'parties'), ('day', 'days'),
+        ('address', 'addresses'), ('move line', 'move lines'), ('', 's')])
+def test_digest_names_what_it_lists(name, names):
+    assert get_print_infos([], name) == 'no %s' % names
+
+
+@pytest.mark.parametrize(['limit', 'digest'], [
+        (-1, '9 records'), (0, '9 records'), (1, '9 records: 0 ...'),
+        (2, '9 records: 0, 1 ...'), (3, '9 records: 0, 1 ... 8'),
+        (9, '9 records: 0, 1, 2, 3, 4, 5, 6, 7, 8')])
+def test_digest_shows_as_many_as_asked_for(limit, digest):
+    assert get_print_infos(range(9), limit=limit) == digest
+
+
+@pytest.mark.parametrize('item', [
+        'x' * 10 ** 6, list(range(10 ** 6)), {'k' * 999: 'v' * 999},
+        [[['deep'] * 99] * 99] * 99])
+def test_digest_is_short_whatever_the_items(item):
+    assert len(get_print_infos([item] * 1000)) < 300
