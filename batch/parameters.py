@@ -1,0 +1,449 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""A batch's parameters: the named arguments that its hooks declare.
+
+Imports nothing of Tryton or Celery.
+"""
+import csv
+import inspect
+import io
+import types
+import typing
+from collections import namedtuple
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Flag
+from pathlib import Path
+from typing import Any
+
+from .config import BOOLEANS, SETTINGS
+from .exceptions import DefinitionError, ParameterError, UsageError, nearest
+
+__all__ = [
+    'HOOKS', 'Parameter', 'TODAY', 'call', 'declared', 'describe', 'dump',
+    'from_arguments', 'parse', 'resolve']
+
+#: the hooks whose named arguments are parameters
+HOOKS = 'execute', 'select_ids', 'get_batch_domain'
+#: the arguments that a hook is given by position, before its parameters
+POSITIONAL = {'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',)}
+#: the default of treatment_date, as a day is one of the server's time zone
+TODAY = object()
+SUPPORTED = (
+    'str, int, float, bool, Decimal, date, datetime, Path, Literal of texts'
+    ' and whole numbers, an Enum, list[...] or Optional[...] of these')
+
+Kind = namedtuple('Kind', 'form parse dump')
+Row = namedtuple('Row', 'option form default origin')
+# A hook as one class of the MRO has it, and a parameter as that declares it
+Definition = namedtuple(
+    'Definition', 'depth where globals positional parameters is_open')
+Declaration = namedtuple(
+    'Declaration', 'definition type optional has_default default')
+
+
+def _number(type_):
+    def parse(text):
+        number = type_(text)
+        # NaN is not even equal to itself
+        if number != number:
+            raise ValueError
+        return number
+    return parse
+
+
+def _date(text):
+    # From 3.11 on fromisoformat takes forms that 3.10 does not know
+    day = date.fromisoformat(text)
+    if day.isoformat() != text:
+        raise ValueError
+    return day
+
+
+def _path(text):
+    if not text:
+        raise ValueError
+    return Path(text)
+
+
+KINDS = {
+    str: Kind('a text', str, str),
+    int: Kind('a whole number', int, str),
+    float: Kind('a number', _number(float), repr),
+    Decimal: Kind('a decimal number', _number(Decimal), str),
+    bool: Kind('yes or no', lambda text: BOOLEANS[text.strip().lower()],
+        lambda value: 'yes' if value else 'no'),
+    date: Kind('a date as YYYY-MM-DD', lambda text: _date(text.strip()),
+        date.isoformat),
+    datetime: Kind('a date and time as YYYY-MM-DDTHH:MM:SS',
+        lambda text: datetime.fromisoformat(text.strip()),
+        datetime.isoformat),
+    Path: Kind('a path', _path, str),
+    }
+
+
+def _one_of(choices, dump):
+    *first, last = choices
+    return Kind('%s or %s' % (', '.join(first), last) if first else last,
+        choices.__getitem__, dump)
+
+
+def _list(item):
+    # A line of CSV, so that a text may hold commas and quotes
+    def parse(text):
+        rows = list(csv.reader(
+                io.StringIO(text, ''), skipinitialspace=True, strict=True))
+        # A line break comes from an indented line, which was to be a key
+        if len(rows) > 1:
+            raise ValueError
+        return [item.parse(field) for row in rows for field in row]
+
+    def dump(values):
+        fields = [item.dump(value) for value in values]
+        buffer = io.StringIO(newline='')
+        csv.writer(buffer, quoting=csv.QUOTE_ALL
+            if any(field[:1].isspace() for field in fields)
+            else csv.QUOTE_MINIMAL).writerow(fields)
+        return buffer.getvalue().removesuffix('\r\n')
+    return Kind(
+        'a comma separated list, each %s' % item.form, parse, dump)
+
+
+def _kind(type_):
+    "Return the Kind of a type, None if it is not supported."
+    if typing.get_origin(type_) is list:
+        item, = typing.get_args(type_)
+        kind = None if typing.get_origin(item) is list else _kind(item)
+        return kind and _list(kind)
+    if typing.get_origin(type_) is typing.Literal:
+        values = typing.get_args(type_)
+        choices = {str(value): value for value in values}
+        if len(choices) == len(values) and {
+                *map(type, values)} <= {str, int}:
+            return _one_of(choices, str)
+    elif isinstance(type_, type):
+        members = getattr(type_, '__members__', None)
+        if members and not issubclass(type_, Flag):
+            return _one_of(members, lambda value: value.name)
+        return KINDS.get(type_)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    "A named argument of a hook."
+    name: str
+    #: as annotated, without Optional
+    type: Any
+    #: its value where nobody gives one, or TODAY
+    default: Any = None
+    required: bool = False
+    #: None is a value, written "none"
+    optional: bool = False
+
+    @property
+    def form(self):
+        'Ends the sentence "expected ...".'
+        return _kind(self.type).form + (', or none' if self.optional else '')
+
+    @property
+    def option(self):
+        "Its name on the command line."
+        return '--' + self.name.replace('_', '-')
+
+
+def _is_none(text):
+    return text.strip().lower() == 'none'
+
+
+def parse(parameter, text, batch, place=''):
+    """Return the value of a text.
+
+    Raises ParameterError, naming also the place of the text if one is given.
+    """
+    try:
+        if parameter.optional:
+            if _is_none(text):
+                return None
+            if text.startswith('\\') and _is_none(text.lstrip('\\')):
+                text = text[1:]
+        return _kind(parameter.type).parse(text)
+    except (ArithmeticError, LookupError, ValueError, csv.Error):
+        raise ParameterError(batch, parameter.name, 'is "%s"%s, expected %s' %
+            (' '.join(text.split()), place, parameter.form)) from None
+
+
+def dump(parameter, value):
+    "Return the text of a value: what parse() makes the same value of."
+    if value is None and parameter.optional:
+        return 'none'
+    text = _kind(parameter.type).dump(value)
+    # A backslash tells the text "none" from no value at all
+    if parameter.optional and _is_none(text.lstrip('\\')):
+        return '\\' + text
+    return text
+
+
+def declared(cls, hooks=HOOKS, reserved=frozenset(SETTINGS)):
+    """Return {name: Parameter} of what the hooks of a batch declare.
+
+    Classes are looked at along the MRO, for each hook as far as its
+    definitions take ``**``: those behind one that does not are not reached by
+    any other parameter.
+
+    The type is the annotation, else the type of the default, else what
+    another hook says, else str.  The default is that of the most derived
+    class that has one; without any, the parameter is required.
+    ``treatment_date`` is a date and has the default TODAY if nothing else is
+    said.
+
+    reserved are names which no parameter may have, because they mean
+    something else in batch.conf or on the command line.
+
+    Raises DefinitionError if the signatures can not work.
+    """
+    found = {}
+    for hook in hooks:
+        for definition in _definitions(cls, hook):
+            for parameter in definition.parameters:
+                declaration = _declaration(cls, definition, parameter)
+                if parameter.name in reserved:
+                    raise DefinitionError(cls.__name__, 'parameter "%s" has'
+                        ' the name of a setting or of an option; rename it' %
+                        parameter.name, definition.where)
+                found.setdefault(parameter.name, []).append(declaration)
+    return {name: _merged(cls, name, sorted(
+                declarations, key=lambda d: d.definition.depth))
+        for name, declarations in found.items()}
+
+
+def _definitions(cls, hook):
+    "Yield the definitions of a hook until one does not take ``**``."
+    for depth, klass in enumerate(cls.__mro__):
+        if hook not in vars(klass):
+            continue
+        method = vars(klass)[hook]
+        where = '%s.%s.%s' % (klass.__module__, klass.__qualname__, hook)
+        if not isinstance(method, classmethod):
+            raise DefinitionError(
+                cls.__name__, 'must be a classmethod', where)
+        function = inspect.unwrap(method.__func__)
+        _, *arguments = inspect.signature(function).parameters.values()
+        kinds = [argument.kind for argument in arguments]
+        named = [argument for argument in arguments if argument.kind not in {
+                argument.VAR_POSITIONAL, argument.VAR_KEYWORD}]
+        skipped = POSITIONAL.get(hook, ())
+        positional = [argument for argument in named
+            if argument.kind != argument.KEYWORD_ONLY][:len(skipped)]
+        if (len(positional) < len(skipped)
+                and inspect.Parameter.VAR_POSITIONAL not in kinds):
+            raise DefinitionError(cls.__name__, 'must take (cls, %s) before'
+                ' its parameters' % ', '.join(skipped), where)
+        is_open = inspect.Parameter.VAR_KEYWORD in kinds
+        yield Definition(depth, where, function.__globals__,
+            [argument.name for argument in positional],
+            named[len(positional):], is_open)
+        if not is_open:
+            return
+
+
+def _declaration(cls, definition, parameter):
+    name, default = parameter.name, parameter.default
+    if parameter.kind == parameter.POSITIONAL_ONLY:
+        raise DefinitionError(cls.__name__, 'parameter "%s" can not be given'
+            ' by name; remove the "/"' % name, definition.where)
+    has_default = default is not parameter.empty
+    type_, optional = None, False
+    if parameter.annotation is not parameter.empty:
+        type_, optional = _annotated(
+            cls, definition, name, parameter.annotation)
+        said = 'the annotation %s' % inspect.formatannotation(
+            parameter.annotation)
+    elif has_default and default is not None:
+        type_ = (Path if isinstance(default, Path) else type(default)
+            if not isinstance(default, list) else
+            list[type(default[0]) if default else str])
+        said = 'a default of the type %s' % type(default).__name__
+    if type_ is not None and _kind(type_) is None:
+        raise DefinitionError(cls.__name__, 'parameter "%s" has %s, expected'
+            ' %s' % (name, said, SUPPORTED), definition.where)
+    return Declaration(definition, type_, optional, has_default, default)
+
+
+def _annotated(cls, definition, name, annotation):
+    "Return the type of an annotation, without Optional, and if it had one."
+    holder = types.SimpleNamespace(__annotations__={name: annotation})
+    try:
+        type_ = typing.get_type_hints(holder, definition.globals)[name]
+    except Exception as error:
+        raise DefinitionError(cls.__name__, 'parameter "%s" has the annotation'
+            ' %s, which can not be read (%s)' % (name,
+                inspect.formatannotation(annotation), error),
+            definition.where) from error
+    origin, arguments = typing.get_origin(type_), typing.get_args(type_)
+    optional = False
+    if origin in {typing.Union, types.UnionType}:
+        optional = type(None) in arguments
+        others = [a for a in arguments if a is not type(None)]
+        if len(others) == 1:
+            type_, = others
+    elif origin is typing.Literal and None in arguments:
+        optional = True
+        type_ = typing.Literal[tuple(a for a in arguments if a is not None)]
+    if type_ in {list, typing.List}:
+        type_ = list[str]
+    elif typing.get_origin(type_) is list:
+        type_ = list[typing.get_args(type_)]
+    return type_, optional
+
+
+def _merged(cls, name, declarations):
+    "Return the Parameter of its declarations, the most derived class first."
+    typed = [d for d in declarations if d.type is not None]
+    for other in typed[1:]:
+        if other.type != typed[0].type:
+            raise DefinitionError(cls.__name__, 'parameter "%s" is %s, but %s'
+                ' in %s' % (name, _kind(typed[0].type).form,
+                    _kind(other.type).form, other.definition.where),
+                typed[0].definition.where)
+    if typed:
+        type_ = typed[0].type
+    else:
+        type_ = date if name == 'treatment_date' else str
+    optional = any(d.optional for d in declarations)
+    defaults = [d for d in declarations if d.has_default]
+    default = defaults[0].default if defaults else None
+    if (name == 'treatment_date' and type_ is date and default is None
+            and not (defaults and optional)):
+        return Parameter(name, date, TODAY, optional=optional)
+    for other in defaults[1:]:
+        # A derived class may change a default, two hooks of a class may not
+        if (other.definition.depth == defaults[0].definition.depth
+                and other.default != default):
+            raise DefinitionError(cls.__name__, 'parameter "%s" has the'
+                ' default %r, but %r in %s' % (name, default, other.default,
+                    other.definition.where), defaults[0].definition.where)
+    parameter = Parameter(name, type_, default, not defaults,
+        optional or bool(defaults) and default is None)
+    if not defaults:
+        return parameter
+    try:
+        value = parse(parameter, dump(parameter, default), cls.__name__)
+        if value != default:
+            raise ValueError
+    except (AttributeError, TypeError, ValueError, ParameterError):
+        raise DefinitionError(cls.__name__, 'parameter "%s" has the default'
+            ' %r, expected %s' % (name, default, parameter.form),
+            defaults[0].definition.where) from None
+    return replace(parameter, default=value)
+
+
+def resolve(batch, declared, given, config_lookup, today):
+    """Return {name: (value, text, origin)} of all declared parameters.
+
+    given holds texts from the command line by name, with dashes or
+    underscores, None where no value follows; config_lookup returns the (text,
+    origin) of a name in batch.conf, or None; today returns a date.
+
+    Raises ParameterError for what is unknown, missing or malformed.
+    """
+    given = _by_name(batch, declared, given)
+    resolved = {}
+    for name, parameter in declared.items():
+        found = config_lookup(name) if name not in given else (
+            given[name], 'the command line')
+        if found:
+            text, origin = found
+            place = '' if name in given else ' in %s' % origin
+            value = parse(parameter, text, batch, place)
+        elif parameter.required:
+            raise ParameterError(batch, name, 'is missing; give %s with %s' %
+                (parameter.option, parameter.form))
+        else:
+            value, origin = parameter.default, 'default'
+            if value is TODAY:
+                value = today()
+        resolved[name] = value, dump(parameter, value), origin
+    return resolved
+
+
+def _by_name(batch, declared, given):
+    flags = {'no_%s' % name: name for name, parameter in declared.items()
+        if parameter.type is bool}
+    texts = {}
+    for name, text in given.items():
+        name = name.replace('-', '_')
+        if name in declared:
+            if text is None and declared[name].type is not bool:
+                raise ParameterError(batch, name, 'needs a value, expected %s'
+                    % declared[name].form)
+            text = 'yes' if text is None else text
+        elif name in flags:
+            if text is not None:
+                raise ParameterError(batch, name, 'takes no value')
+            name, text = flags[name], 'no'
+        else:
+            raise ParameterError(batch, name, 'is unknown' + (
+                    nearest(name, [*declared, *flags])
+                    or '; the batch has %s' % (
+                        ', '.join(declared) or 'no parameters')))
+        if name in texts:
+            raise ParameterError(batch, name, 'is given twice')
+        texts[name] = text
+    return texts
+
+
+def call(hook, parameters, *args):
+    """Return what a hook returns for args and the parameters that it names.
+
+    hook is a bound classmethod.  One that takes ``**``, and so hands on what
+    it does not name, is also given what the definitions behind it name; if
+    all of them take ``**``, it is given everything.
+    """
+    definitions = list(_definitions(hook.__self__, hook.__name__))
+    names = {p.name for d in definitions for p in d.parameters}
+    return hook(*args, **{name: value for name, value in parameters.items()
+            if (name in names or definitions[-1].is_open)
+            and name not in definitions[0].positional})
+
+
+def describe(declared, config_lookup):
+    "Return a Row for each parameter, for a table in the help of a batch."
+    rows = []
+    for name, parameter in declared.items():
+        option = parameter.option
+        if parameter.type is bool:
+            option += ', --no-' + option[2:]
+        if found := config_lookup(name):
+            default, origin = found
+        elif parameter.required:
+            default, origin = '', 'required'
+        else:
+            origin = 'default'
+            default = ('today' if parameter.default is TODAY
+                else dump(parameter, parameter.default))
+        rows.append(Row(option, parameter.form, default, origin))
+    return rows
+
+
+def from_arguments(argv):
+    """Return {name: text or None} of ``--name value`` and ``--name=value``.
+
+    A name that is followed by another one, or by nothing, has None.  Raises
+    UsageError for anything else.
+    """
+    given = {}
+    rest = list(argv)
+    while rest:
+        name, equals, text = rest.pop(0).partition('=')
+        if not name.startswith('--') or not name.strip('-'):
+            raise UsageError('unexpected "%s%s%s"; a parameter is given as'
+                ' --name value' % (name, equals, text))
+        if not equals:
+            text = (rest.pop(0) if rest and not rest[0].startswith('--')
+                else None)
+        key = name[2:].replace('-', '_')
+        if key in given:
+            raise UsageError('"%s" is given twice' % name)
+        given[key] = text
+    return given
