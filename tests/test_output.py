@@ -1,0 +1,659 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import errno
+import io
+import multiprocessing
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trytond.modules.batch import output
+from trytond.modules.batch.exceptions import OutputError
+from trytond.modules.batch.output import (
+    Outputs, discard, filepath, leftovers, publish)
+
+fork = multiprocessing.get_context('fork')
+
+
+class Connection:
+    "The database's side: what happens at its commit, and if it is lost"
+    closed = False
+
+    def __init__(self, at_commit=lambda: None):
+        self.commit = at_commit
+
+
+class Transaction:
+    "Calls data managers in the order of trytond.transaction.Transaction."
+
+    def __init__(self, at_commit=lambda: None):
+        self.connection = Connection(at_commit)
+        self._datamanagers = []
+
+    def join(self, datamanager):
+        try:
+            return self._datamanagers[self._datamanagers.index(datamanager)]
+        except ValueError:
+            self._datamanagers.append(datamanager)
+            return datamanager
+
+    def commit(self):
+        try:
+            for datamanager in self._datamanagers:
+                datamanager.tpc_begin(self)
+            for datamanager in self._datamanagers:
+                datamanager.commit(self)
+            for datamanager in self._datamanagers:
+                datamanager.tpc_vote(self)
+            self.connection.commit()
+        except Exception:
+            self.rollback()
+            raise
+        # trytond logs what is raised here
+        for datamanager in self._datamanagers:
+            datamanager.tpc_finish(self)
+
+    def rollback(self):
+        for datamanager in self._datamanagers:
+            datamanager.tpc_abort(self)
+
+    def write(self, path, buffer):
+        return self.join(Outputs()).write(path, buffer)
+
+    @property
+    def files(self):
+        return self.join(Outputs()).files
+
+
+class Refusal(Outputs):
+    "Another data manager, that votes no"
+
+    def __eq__(self, other):
+        return self is other
+
+    def tpc_vote(self, transaction):
+        raise ValueError("no")
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / 'root'
+    root.mkdir()
+    yield root
+    # No test leaves a lock or a descriptor
+    root = str(root)
+    for link in Path('/proc/self/fd').iterdir():
+        try:
+            assert not os.readlink(link).startswith(root)
+        except FileNotFoundError:
+            pass
+
+
+@pytest.fixture
+def small_files():
+    "Let no file grow beyond 4096 bytes, as on a full disk."
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def tree(root):
+    "Return the names of all below root, hidden ones too."
+    return sorted(str(p.relative_to(root)) for p in root.rglob('*'))
+
+
+# Where a file goes
+
+def where(root, filename, **settings):
+    return filepath(filename, {
+            'root_dir': str(root),
+            'filepath_template': '%{BATCHNAME}/%{FILENAME}',
+            'filepath_timestamp_format': '%Y%m%d_%Hh%Mm%Ss',
+            } | settings, 'test.batch', 42, '7.2',
+        dt.datetime(2025, 1, 31, 23, 30))
+
+
+def test_template_is_filled(root, monkeypatch):
+    monkeypatch.setenv('TRYTOND_TZ', 'Asia/Kathmandu')
+    assert where(root, 'a.txt') == root / 'test.batch' / 'a.txt'
+    assert where(
+        root, 'sub/%{CHUNK}.txt', filepath_template='%{TIMESTAMP}/%{EXECUTION}'
+        '-%{CHUNK}/%{FILENAME}') == (
+            root / '20250201_05h15m00s' / '42-7.2' / 'sub' / '%{CHUNK}.txt')
+
+
+def test_an_aware_time_and_no_chunk_are_understood(root, monkeypatch):
+    monkeypatch.setenv('TRYTOND_TZ', 'UTC')
+    zone = dt.timezone(dt.timedelta(hours=2))
+    assert filepath('a', {
+            'root_dir': root,
+            'filepath_template': '%{TIMESTAMP}_%{CHUNK}_%{FILENAME}',
+            'filepath_timestamp_format': '%H',
+            }, 'test.batch', 42, None,
+        dt.datetime(2025, 1, 1, 12, tzinfo=zone)) == root / '10_0_a'
+
+
+@pytest.mark.parametrize('filename', [
+        '', '.', '/etc/passwd', '..', '../a', 'a/../../b', 'a\0b', 'a/',
+        '.hidden', 'sub/.hidden'])
+def test_a_name_that_is_none_or_leads_out_is_refused(root, filename):
+    with pytest.raises(OutputError, match='batch "test.batch": '):
+        where(root, filename)
+    assert not tree(root)
+
+
+@pytest.mark.parametrize(['setting', 'value'], [
+        ('root_dir', None),
+        ('root_dir', ''),
+        ('root_dir', '/does/not/exist'),
+        ('root_dir', __file__),
+        ('filepath_template', '../%{FILENAME}'),
+        ('filepath_template', 'a/../%{FILENAME}'),
+        ('filepath_template', '/tmp/%{FILENAME}'),
+        ('filepath_template', '%{FILE}'),
+        ('filepath_template', '.'),
+        ])
+def test_an_unusable_setting_is_named_with_a_remedy(root, setting, value):
+    with pytest.raises(OutputError) as e:
+        where(root, 'a.txt', **{setting: value})
+    assert setting in str(e.value)
+    assert '; ' in str(e.value)
+    assert str(value or 'not set') in str(e.value)
+
+
+def test_a_link_out_of_root_is_refused_and_one_within_is_not(root):
+    outside = root.parent / 'root2'
+    outside.mkdir()
+    (root / 'out').symlink_to(outside)
+    (root / 'in').symlink_to(root / 'real')
+    (root / 'loop').symlink_to(root / 'loop')
+    with pytest.raises(OutputError, match='leads out'):
+        where(root, 'out/a', filepath_template='%{FILENAME}')
+    with pytest.raises(OutputError):
+        Outputs().write(
+            where(root, 'loop/a', filepath_template='%{FILENAME}'), 'a')
+    assert where(
+        root, 'in/a', filepath_template='%{FILENAME}') == root / 'real' / 'a'
+    link = root.parent / 'link'
+    link.symlink_to(root)
+    assert where(link, 'a') == root / 'test.batch' / 'a'
+
+
+# What a transaction does
+
+def test_a_file_appears_at_commit_and_not_before(root):
+    transaction = Transaction(
+        lambda: seen.append((root / 'sub' / 'a.txt').exists()))
+    seen = []
+    path = transaction.write(root / 'sub' / 'a.txt', "é\n")
+    assert path == root / 'sub' / 'a.txt' and not path.exists()
+    assert transaction.files == [path]
+    transaction.commit()
+    assert seen == [False]
+    assert transaction.files == [path]
+    assert tree(root) == ['sub', 'sub/a.txt']
+    assert path.read_bytes() == "é\n".encode()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_it_is_whole_on_the_disk_before_the_database_commits(
+        root, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda fd: (
+            synced.append(os.readlink('/proc/self/fd/%s' % fd)), fsync(fd)))
+    at_commit = []
+    transaction = Transaction(lambda: at_commit.extend(synced))
+    transaction.write(root / 'sub' / 'a.txt', "text")
+    transaction.commit()
+    assert at_commit[0] == str(root / 'sub' / '.a.txt.part')
+    assert set(at_commit[1:]) == {str(root), str(root / 'sub')}
+    assert str(root / 'sub') in synced[len(at_commit):]
+
+
+@pytest.mark.parametrize(['buffer', 'content'], [
+        ("text", b'text'),
+        ("", b''),
+        (b'bytes', b'bytes'),
+        (bytearray(b'bytes'), b'bytes'),
+        (memoryview(b'bytes'), b'bytes'),
+        (io.StringIO("a\r\nb"), b'a\r\nb'),
+        (io.BytesIO(b'bytes'), b'bytes'),
+        (["a\n", b'b\n'], b'a\nb\n'),
+        ((str(n % 10) for n in range(3 * 2 ** 20)),
+            (b'0123456789' * 2 ** 19)[:3 * 2 ** 20]),
+        (io.BytesIO(b'x' * 5_000_000), b'x' * 5_000_000),
+        ])
+def test_any_kind_of_buffer_is_written(root, buffer, content):
+    transaction = Transaction()
+    path = transaction.write(root / 'a', buffer)
+    transaction.commit()
+    assert path.read_bytes() == content
+
+
+def test_an_error_of_the_buffer_is_raised_as_it_is(root):
+    def buffer():
+        yield "some text"
+        raise OSError("of the author")
+
+    transaction = Transaction()
+    for wrong, error in [
+            (buffer(), OSError), (None, TypeError), ([1], TypeError),
+            ("\ud800", UnicodeEncodeError)]:
+        with pytest.raises(error) as e:
+            transaction.write(root / 'new' / 'sub' / 'a', wrong)
+        assert not isinstance(e.value, OutputError)
+    assert tree(root) == transaction.files == []
+    # And the transaction may go on
+    transaction.write(root / 'new' / 'a', "text")
+    transaction.commit()
+    assert tree(root) == ['new', 'new/a']
+
+
+def test_a_name_taken_gets_a_number(root):
+    (root / 'a.tar.gz').write_text("before")
+    for names in [['a.tar_1.gz', 'a.tar_2.gz'], ['a.tar_3.gz']]:
+        transaction = Transaction()
+        for name in names:
+            assert transaction.write(root / 'a.tar.gz', name).name == name
+        transaction.commit()
+    assert {p.name: p.read_text() for p in root.iterdir()} == {
+        'a.tar.gz': "before", 'a.tar_1.gz': 'a.tar_1.gz',
+        'a.tar_2.gz': 'a.tar_2.gz', 'a.tar_3.gz': 'a.tar_3.gz'}
+
+
+def test_a_link_or_a_directory_with_the_name_is_not_touched(root):
+    (root / 'a').symlink_to(root.parent / 'elsewhere')
+    (root / 'b').mkdir()
+    transaction = Transaction()
+    transaction.write(root / 'a', "text")
+    transaction.write(root / 'b', "text")
+    transaction.commit()
+    assert tree(root) == ['a', 'a_1', 'b', 'b_1']
+    assert not (root.parent / 'elsewhere').exists()
+
+
+def test_two_transactions_at_once_get_names_of_their_own(root):
+    first, second, third = Transaction(), Transaction(), Transaction()
+    assert first.write(root / 'a', "1").name == 'a'
+    assert second.write(root / 'a', "2").name == 'a_1'
+    first.rollback()
+    assert third.write(root / 'a', "3").name == 'a'
+    third.commit()
+    second.commit()
+    assert {p.name: p.read_text() for p in root.iterdir()} == {
+        'a': "3", 'a_1': "2"}
+
+
+def test_a_name_used_thousands_of_times_stays_cheap(root, monkeypatch):
+    looks = []
+    lexists = os.path.lexists
+    monkeypatch.setattr(
+        os.path, 'lexists', lambda p: (looks.append(p), lexists(p))[1])
+    transaction = Transaction()
+    for _ in range(1000):
+        transaction.write(root / 'a.txt', "text")
+    transaction.commit()
+    assert len(tree(root)) == 1000
+    assert (root / 'a_999.txt').exists()
+    assert len(looks) < 1000 * 80
+
+
+def test_more_files_than_descriptors_are_written(root):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        transaction = Transaction()
+        for number in range(300):
+            transaction.write(root / str(number), "text")
+        transaction.commit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(tree(root)) == 300
+
+
+def test_an_abort_leaves_nothing(root):
+    (root / 'mine').mkdir()
+    transaction = Transaction()
+    transaction.rollback()
+    transaction.write(root / 'x' / 'y' / 'a', "text")
+    transaction.write(root / 'x' / 'b', "text")
+    transaction.write(root / 'mine' / 'c', "text")
+    assert len(tree(root)) == 6
+    transaction.rollback()
+    assert tree(root) == ['mine']
+    assert transaction.files == []
+    transaction.rollback()
+
+
+def test_an_abort_after_the_vote_leaves_nothing(root):
+    def refuse():
+        assert '.a.ready' in tree(root)
+        raise ValueError("no")
+
+    transaction = Transaction(refuse)
+    transaction.write(root / 'a', "text")
+    with pytest.raises(ValueError):
+        transaction.commit()
+    assert tree(root) == []
+
+    transaction = Transaction()
+    transaction.write(root / 'a', "text")
+    transaction.join(Refusal())
+    with pytest.raises(ValueError):
+        transaction.commit()
+    assert tree(root) == []
+
+
+def test_a_connection_lost_at_commit_leaves_the_verdict_to_the_ledger(root):
+    def lose():
+        transaction.connection.closed = True
+        raise ConnectionError("lost")
+
+    for path, then in [(root / 'a', publish), (root / 'b', discard)]:
+        transaction = Transaction(lose)
+        transaction.write(path, "text")
+        with pytest.raises(ConnectionError):
+            transaction.commit()
+        assert list(leftovers(root)) == [path]
+        assert not then([path])
+    assert tree(root) == ['a']
+
+
+def test_a_transaction_may_commit_more_than_once(root):
+    transaction = Transaction()
+    a = transaction.write(root / 'a', "text")
+    transaction.commit()
+    transaction.commit()
+    transaction.write(root / 'b', "text")
+    transaction.rollback()
+    c = transaction.write(root / 'c', "text")
+    assert transaction.files == [a, c]
+    transaction.commit()
+    assert tree(root) == ['a', 'c']
+
+
+def test_a_directory_that_others_use_survives_the_abort(root):
+    first, second = Transaction(), Transaction()
+    first.write(root / 'new' / 'a', "text")
+    second.write(root / 'new' / 'b', "text")
+    first.rollback()
+    second.commit()
+    assert tree(root) == ['new', 'new/b']
+
+
+def test_a_directory_removed_in_between_is_created_again(root, monkeypatch):
+    create = Outputs._create_directories
+    removed = []
+
+    def create_and_remove(self, directory):
+        create(self, directory)
+        if not removed:
+            removed.append(directory)
+            directory.rmdir()
+
+    monkeypatch.setattr(Outputs, '_create_directories', create_and_remove)
+    transaction = Transaction()
+    transaction.write(root / 'new' / 'a', "text")
+    transaction.commit()
+    assert removed and tree(root) == ['new', 'new/a']
+
+
+def test_without_hard_links_a_file_appears_too(root, monkeypatch):
+    def link(source, target):
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, 'link', link)
+    transaction = Transaction()
+    transaction.write(root / 'a', "text")
+    transaction.write(root / 'b', "text")
+    (root / 'b').write_text("of somebody else")
+    with pytest.raises(OutputError, match='File exists'):
+        transaction.commit()
+    assert (root / 'a').read_text() == "text"
+    assert (root / 'b').read_text() == "of somebody else"
+    assert publish([root / 'b']) == [root / 'b']
+
+
+def test_what_another_program_wrote_meanwhile_is_not_overwritten(
+        root, caplog):
+    transaction = Transaction()
+    path = transaction.write(root / 'a', "ours")
+    transaction.write(root / 'b', "ours")
+    path.write_text("theirs")
+    with pytest.raises(OutputError, match='File exists'):
+        transaction.commit()
+    assert path.read_text() == "theirs"
+    assert (root / 'b').read_text() == "ours"
+    assert publish([path]) == [path]
+    assert 'can not appear' in caplog.text
+    path.unlink()
+    assert publish([path]) == []
+    assert path.read_text() == "ours"
+
+
+# What the system refuses
+
+def test_a_full_disk_is_explained_and_leaves_nothing(root, small_files):
+    transaction = Transaction()
+    with pytest.raises(OutputError) as e:
+        transaction.write(root / 'new' / 'a', "x" * 5000)
+    for words in [str(root / 'new' / 'a'), os.strerror(errno.EFBIG), 'limit']:
+        assert words in str(e.value)
+    assert e.value.__cause__.errno == errno.EFBIG
+    assert tree(root) == []
+
+
+@pytest.mark.parametrize(['code', 'advice'], [
+        (errno.ENOSPC, 'free space'), (errno.EACCES, 'let the workers'),
+        (errno.EIO, 'see to the directory')])
+def test_an_error_while_writing_is_explained(root, monkeypatch, code, advice):
+    def write(descriptor, data):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, 'write', write)
+    transaction = Transaction()
+    with pytest.raises(OutputError, match=advice) as e:
+        transaction.write(root / 'a', "text")
+    assert str(root / 'a') in str(e.value)
+    assert os.strerror(code) in str(e.value)
+    assert tree(root) == []
+
+
+def test_an_error_at_the_vote_prevents_the_commit(root, monkeypatch):
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    committed = []
+    transaction = Transaction(lambda: committed.append(True))
+    transaction.write(root / 'a', "text")
+    monkeypatch.setattr(os, 'fsync', fsync)
+    with pytest.raises(OutputError, match='free space'):
+        transaction.commit()
+    assert not committed
+    assert tree(root) == []
+
+
+def test_a_place_that_is_no_directory_is_explained(root):
+    (root / 'a').write_text("text")
+    with pytest.raises(OutputError, match='Not a directory'):
+        Transaction().write(root / 'a' / 'b', "text")
+    with pytest.raises(OutputError, match='shorten its name'):
+        Transaction().write(root / ('x' * 255), "text")
+    with pytest.raises(OutputError, match='surrogates'):
+        Transaction().write(root / '\ud800', "text")
+    (root / 'dangling').symlink_to(root / 'nowhere')
+    with pytest.raises(OutputError, match='No such file'):
+        Transaction().write(root / 'dangling' / 'b', "text")
+    assert tree(root) == ['a', 'dangling']
+
+
+def test_half_a_block_is_completed(root, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, 'write', lambda fd, data: write(fd, data[:3]))
+    transaction = Transaction()
+    transaction.write(root / 'a', "some text")
+    transaction.commit()
+    assert (root / 'a').read_text() == "some text"
+
+
+# Many processes, some of them dying
+
+def _write_reports(root, number):
+    for i in range(50):
+        transaction = Transaction()
+        text = '%s.%s\n' % (number, i) * 1000
+        path = transaction.write(root / 'new' / 'report.txt', text)
+        if i % 5 == 0:
+            transaction.rollback()
+            path = transaction.write(root / 'new' / 'report.txt', text)
+        transaction.commit()
+        assert path.read_text() == text
+
+
+def test_8_processes_writing_one_name_get_400_whole_files(root):
+    processes = [
+        fork.Process(target=_write_reports, args=(root, n)) for n in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [p.exitcode for p in processes] == [0] * 8
+    names = [name for name in tree(root) if name != 'new']
+    assert len(names) == 400
+    assert not [name for name in names if '/.' in name]
+    texts = {(root / name).read_text() for name in names}
+    assert texts == {
+        '%s.%s\n' % (n, i) * 1000 for n in range(8) for i in range(50)}
+
+
+def _die(root, moment):
+    def kill():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    transaction = Transaction(kill if moment == 'commit' else lambda: None)
+    transaction.write(root / 'a.txt', "text")
+    if moment == 'write':
+        kill()
+    elif moment == 'finish':
+        os.unlink = lambda path: kill()
+    transaction.commit()
+
+
+def die(root, moment):
+    process = fork.Process(target=_die, args=(root, moment))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_was_writing_is_written_over(root):
+    die(root, 'write')
+    assert tree(root) == ['.a.txt.part']
+    transaction = Transaction()
+    transaction.write(root / 'a.txt', "")
+    transaction.commit()
+    assert tree(root) == ['a.txt']
+    assert (root / 'a.txt').read_text() == ""
+
+
+def test_a_file_committed_by_a_killed_process_is_published(root):
+    die(root, 'commit')
+    assert tree(root) == ['.a.txt.ready']
+    # The name is kept meanwhile
+    transaction = Transaction()
+    assert transaction.write(root / 'a.txt', "").name == 'a_1.txt'
+    transaction.rollback()
+    assert publish([str(root / 'a.txt')]) == []
+    assert tree(root) == ['a.txt']
+    assert (root / 'a.txt').read_text() == "text"
+    assert publish([root / 'a.txt']) == []
+
+
+def test_a_process_killed_while_publishing_has_published(root):
+    die(root, 'finish')
+    assert tree(root) == ['.a.txt.ready', 'a.txt']
+    assert publish([root / 'a.txt']) == []
+    assert tree(root) == ['a.txt']
+
+
+def test_a_file_taken_away_since_is_not_missing_but_one_elsewhere_is(root):
+    assert publish([root / 'a', root / 'unmounted' / 'a']) == [
+        root / 'unmounted' / 'a']
+
+
+@pytest.mark.parametrize('moment', ['write', 'commit'])
+def test_what_was_not_committed_is_discarded(root, moment):
+    die(root, moment)
+    alive = Transaction()
+    alive.write(root / 'alive', "text")
+    assert list(leftovers(root)) == [root / 'a.txt']
+    discard([root / 'a.txt', root / 'alive', root / 'none'])
+    alive.commit()
+    assert tree(root) == ['alive']
+
+
+def test_publishing_waits_for_who_is_publishing(root, monkeypatch):
+    outcome = []
+
+    def at_commit():
+        monkeypatch.setattr(output, 'PATIENCE', 0.1)
+        outcome.append(publish([root / 'a']))
+
+    transaction = Transaction(at_commit)
+    transaction.write(root / 'a', "text")
+    transaction.commit()
+    assert outcome == [[root / 'a']]
+    assert publish([root / 'a']) == []
+
+
+def test_a_lock_does_not_outlive_the_transaction_in_a_child(root):
+    transaction = Transaction()
+    transaction.write(root / 'a', "text")
+    parent, child = os.pipe()
+    process = fork.Process(target=os.read, args=(parent, 1))
+    process.start()
+    try:
+        transaction.rollback()
+        transaction = Transaction()
+        transaction.write(root / 'a', "text")
+        transaction.commit()
+    finally:
+        os.write(child, b'x')
+        process.join(60)
+        os.close(parent)
+        os.close(child)
+    assert tree(root) == ['a']
+
+
+def test_it_is_a_data_manager_of_trytond(root):
+    code = '\n'.join([
+            'import sys, trytond.config as config',
+            'config.set("database", "uri", "sqlite://")',
+            'from trytond.transaction import Transaction',
+            'from trytond.modules.batch.output import Outputs',
+            'from pathlib import Path',
+            'root = Path(sys.argv[1])',
+            'for name, fails in [("a", False), ("b", True)]:',
+            '    try:',
+            '        with Transaction().start(":memory:", 0) as transaction:',
+            '            outputs = transaction.join(Outputs())',
+            '            assert transaction.join(Outputs()) is outputs',
+            '            outputs.write(root / name, "text")',
+            '            1 / (not fails)',
+            '    except ZeroDivisionError:',
+            '        pass'])
+    subprocess.run([sys.executable, '-c', code, str(root)], check=True)
+    assert tree(root) == ['a']
