@@ -1,0 +1,17 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Batches for Tryton: selected, cut into chunks, executed on Celery workers.
+
+Importing this package stays cheap: what business modules subclass is loaded
+when it is first asked for.
+"""
+
+__all__ = ['BatchRoot', 'BatchRootNoSelect']
+
+
+def __getattr__(name):
+    if name in __all__:
+        from . import batch
+        return getattr(batch, name)
+    raise AttributeError(
+        "module '%s' has no attribute '%s'" % (__name__, name))

@@ -1,0 +1,251 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The contract: what a business module subclasses.
+
+Knows neither Celery nor the ledger.
+"""
+import datetime as dt
+
+import trytond.config as config
+from trytond.model import ModelSQL, ModelView
+from trytond.pool import Pool
+from trytond.tools import timezone as tz
+from trytond.transaction import Transaction
+
+from . import chunking, current
+from . import logging as batch_logging
+from . import parameters as parameters_
+from .config import BatchConfig
+from .exceptions import DefinitionError, UnknownBatchError
+from .output import Outputs, filepath
+
+__all__ = [
+    'BatchRoot', 'BatchRootNoSelect', 'get_batch', 'get_batches', 'today']
+
+
+class classproperty:
+    def __init__(self, getter):
+        self.getter = getter
+
+    def __get__(self, instance, owner):
+        return self.getter(owner)
+
+
+class BatchRoot(ModelView):
+    """A job that cron starts: which records, and what to do with some of them.
+
+    A subclass gives itself a ``__name__`` and a docstring, names its model in
+    ``get_batch_main_model_name`` and does its work in ``execute``.  The rest
+    has defaults.  All hooks are classmethods; each is given those parameters
+    of the batch that it names as arguments.
+    """
+
+    #: defaults of settings; merged along the classes, the nearest wins
+    default_config_items = {}
+    #: settings that the batch needs to be right; batch.conf can not change
+    #: them; merged likewise
+    fixed_config_items = {}
+
+    # What an author must write
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        "Return the name of the model of ``objects``; called at the selection."
+        raise DefinitionError(
+            cls.__name__, 'returns nothing; expected the name of the model of '
+            'the objects that "execute" is given',
+            hook='get_batch_main_model_name')
+
+    @classmethod
+    def execute(cls, objects, ids, **parameters):
+        """Treat one chunk; called in a transaction of its own.
+
+        :param objects: what ``convert_to_instances`` made of ids
+        :param ids: the units of the chunk, groups flattened
+        :return: None, or a dict of numbers that are summed up over the
+            execution
+        """
+        raise DefinitionError(
+            cls.__name__, 'does nothing; expected a method that treats '
+            '"objects"', hook='execute')
+
+    # What an author may write
+
+    @classmethod
+    def get_batch_search_model(cls):
+        "Return the name of the model that is searched."
+        return cls.get_batch_main_model_name()
+
+    @classmethod
+    def get_batch_domain(cls, **parameters):
+        "Return the domain of the records to select."
+        return []
+
+    @classmethod
+    def get_batch_ordering(cls):
+        "Return the ``order`` of the selection, as of ``Model.search``."
+        return [('id', 'ASC')]
+
+    @classmethod
+    def get_batch_field(cls):
+        "Return the field of the searched model that holds the ids."
+        return 'id'
+
+    @classmethod
+    def select_ids(cls, **parameters):
+        """Return the units, as any iterable; called once per execution.
+
+        An item is an id, a row ``(id,)``, or a list of them that must stay
+        together in one chunk.  What comes twice is treated once.
+        """
+        Search = Pool().get(cls.get_batch_search_model())
+        query = Search.search(
+            parameters_.call(cls.get_batch_domain, parameters),
+            order=cls.get_batch_ordering(), query=True)
+        field = cls.get_batch_field()
+        if field != 'id':
+            table = Search.__table__()
+            query.columns = [table.select(
+                    getattr(table, field),
+                    where=table.id == query.columns[0].expression).as_(field)]
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query)
+        while rows := cursor.fetchmany(10_000):
+            yield from (value for value, in rows if value is not None)
+
+    @classmethod
+    def split(cls, units):
+        """Yield the chunks of the iterable units, as lists of units.
+
+        Called once per execution, with the distinct units in their order.
+        """
+        return chunking.split(
+            units, cls.get_conf_items('split_mode'),
+            cls.get_conf_items('split_size'))
+
+    @classmethod
+    def convert_to_instances(cls, ids, **parameters):
+        "Return the ``objects`` of a chunk; called before ``execute``."
+        Model = Pool().get(cls.get_batch_main_model_name())
+        if not issubclass(Model, ModelSQL):
+            return []
+        return Model.browse(ids)
+
+    # What an author may call
+
+    @classproperty
+    def logger(cls):
+        "The logger of the batch: info ... error, success, failure."
+        return batch_logging.get_logger(cls.__name__)
+
+    @classmethod
+    def current_settings(cls):
+        """Return the values of all settings, as get_conf_items."""
+        run = current.get()
+        if run is not None and run.batch == cls.__name__ and run.settings:
+            return run.settings
+        return {
+            key: value for key, (value, _) in cls.resolve_settings().items()}
+
+    @classmethod
+    def get_conf_items(cls, key):
+        """Return the setting key as this execution was started with it.
+
+        Outside of an execution, as batch.conf has it now.  Raises KeyError
+        if there is no such setting.
+        """
+        return cls.current_settings()[key]
+
+    get_conf_item = get_conf_items
+
+    @classmethod
+    def generate_filepath(cls, filename):
+        """Return the path that the settings give to filename.
+
+        Raises OutputError where root_dir is missing or would be left.
+        """
+        run = current.get() or current.Run(
+            cls.__name__, 0, started_at=dt.datetime.now())
+        return filepath(
+            filename, cls.current_settings(), cls.__name__, run.execution,
+            run.chunk, run.started_at)
+
+    @classmethod
+    def write_batch_output(cls, buffer, filename):
+        """Write buffer (str or bytes) into a file of its own.
+
+        The file appears, whole, when the transaction commits.  Nothing is
+        ever overwritten: a name that is taken gets a number.  Returns the
+        path; raises OutputError.
+        """
+        outputs = Transaction().join(Outputs())
+        return outputs.write(cls.generate_filepath(filename), buffer)
+
+    # What the tasks call
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        # Batches of the old way update() this in their own __setup__
+        cls._default_config_items = cls._merged('default_config_items')
+
+    @classmethod
+    def _merged(cls, name):
+        items = {}
+        for base in reversed(cls.__mro__):
+            items.update(vars(base).get(name) or {})
+        return items
+
+    @classmethod
+    def declared_parameters(cls):
+        "Return the parameters that the hooks declare, by name."
+        return parameters_.declared(cls)
+
+    @classmethod
+    def resolve_settings(cls, batch_config=None):
+        "Return each setting with its origin; raises ConfigError."
+        if batch_config is None:
+            batch_config = BatchConfig.load(
+                config.get('batch', 'config_file'))
+        return batch_config.resolve(
+            cls.__name__,
+            defaults=cls._default_config_items,
+            fixed=cls._merged('fixed_config_items'),
+            retry=config.getint('database', 'retry'))
+
+
+class BatchRootNoSelect(BatchRoot):
+    """A batch that selects nothing: it is executed exactly once.
+
+    ``execute`` is called with ``objects`` and ``ids`` empty, in one
+    transaction, and is never split.
+    """
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        return None
+
+    @classmethod
+    def select_ids(cls, **parameters):
+        return []
+
+
+def get_batches():
+    "Return the batches of the pool by name."
+    return {
+        name: cls for name, cls in sorted(Pool().iterobject())
+        if issubclass(cls, BatchRoot)}
+
+
+def get_batch(name):
+    "Return the batch of the pool; raises UnknownBatchError."
+    batches = get_batches()
+    try:
+        return batches[name]
+    except KeyError:
+        raise UnknownBatchError(name, batches) from None
+
+
+def today():
+    "Return the day in the time zone of the server (TRYTOND_TZ)."
+    return dt.datetime.now(tz.SERVER).date()

@@ -1,0 +1,105 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""``coop check``: all well, or what is not, and what to do."""
+import os
+import tempfile
+
+import trytond.config as config
+from trytond.transaction import Transaction
+
+from . import follow
+from . import logging as batch_logging
+from . import tasks
+from .batch import get_batches
+from .config import BatchConfig
+from .exceptions import BatchError, BrokerError, NoWorkerError
+from .transaction import load_pool
+
+__all__ = ['run']
+
+
+def run(database):
+    "Print a line for each thing checked; return 0 if all is well."
+    well = True
+    for name, step in [
+            ('configuration', check_configuration),
+            ('database', check_database),
+            ('batches', check_batches),
+            ('broker', check_broker),
+            ('workers', check_workers),
+            ('directories', check_directories)]:
+        try:
+            word, text = 'ok', step(database)
+        except BatchError as error:
+            well, word, text = False, 'WRONG', error
+        print('%-14s %-5s  %s' % (name, word, text), flush=True)
+    return 0 if well else 1
+
+
+def check_configuration(database):
+    name = config.get('batch', 'config_file')
+    BatchConfig.load(name)
+    return name or 'no config_file in [batch] of trytond.conf: defaults only'
+
+
+def check_database(database):
+    follow.check_database(database)
+    return '"%s" answers and has the module' % database
+
+
+def check_batches(database):
+    follow.check_database(database)
+    load_pool(database)
+    with Transaction().start(database, 0, readonly=True):
+        batches = get_batches()
+        batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+        batch_config.check({
+                name: Batch.declared_parameters()
+                for name, Batch in batches.items()})
+        for Batch in batches.values():
+            Batch.resolve_settings(batch_config)
+    return '%s, and batch.conf fits them' % len(batches)
+
+
+def check_broker(database):
+    if not tasks.has_broker():
+        return 'none in [celery] of trytond.conf: batches run in-process'
+    follow.check_broker()
+    return batch_logging.mask_secrets(tasks.celery_app.conf.broker_url)
+
+
+def check_workers(database):
+    if not tasks.has_broker():
+        return 'none needed'
+    try:
+        follow.check_broker()
+    except BrokerError:
+        raise NoWorkerError('can not be asked without the broker')
+    workers = follow.queues_served(timeout=2)
+    if not workers:
+        raise NoWorkerError(
+            'none answers; start one: coop worker -d %s' % database)
+    return ', '.join(
+        '%s (%s)' % (worker, ', '.join(queues))
+        for worker, queues in sorted(workers.items()))
+
+
+def check_directories(database):
+    names = {config.get('batch', 'log_dir'): 'log_dir'}
+    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    for section in batch_config.texts:
+        root_dir, _ = batch_config.resolve(section)['root_dir']
+        names[root_dir] = 'root_dir of [%s]' % section
+    names.pop(None, None)
+    for path, name in names.items():
+        try:
+            with tempfile.TemporaryFile(dir=os.path.expanduser(path)):
+                pass
+        except OSError as error:
+            raise BatchError('%s: %s: %s; make the directory, and let the '
+                'user of the workers write it'
+                % (name, path, error.strerror)) from error
+    if 'log_dir' not in names.values():
+        raise BatchError('no log_dir in [batch] of trytond.conf: batches '
+            'have no log files; name a directory')
+    return ', '.join(names)

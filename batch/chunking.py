@@ -1,0 +1,98 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Pure functions: units to chunks, and a failed chunk to its parts.
+
+A unit is what is never divided.  Selections are read as streams: nothing here
+holds more than one chunk, but for ``divide`` which has to know how many units
+there are.
+"""
+import json
+from itertools import islice
+
+__all__ = ['Distinct', 'parts', 'split', 'unit_of']
+
+#: ids covered by one bitmap of Distinct (8 KiB each)
+_PAGE = 1 << 16
+
+
+def unit_of(item):
+    """Return the unit that an item of a selection stands for.
+
+    A row of one column, as ``cursor.fetchall()`` gives it, is its value; in a
+    list, which is a group that stays together, likewise for each member.
+    """
+    if isinstance(item, list):
+        return [unit_of(member) for member in item]
+    if isinstance(item, tuple) and len(item) == 1:
+        return item[0]
+    return item
+
+
+class Distinct:
+    """Iterate over units, dropping the ones met before.
+
+    Ids are remembered in bitmaps of 65,536, so that millions of them take
+    a few MiB instead of the hundreds that a set takes.
+    """
+
+    def __init__(self, units):
+        self._units = units
+        self._pages = {}
+        self._others = set()
+        #: how many units were given so far, without the duplicates
+        self.count = 0
+        #: how many were dropped so far
+        self.duplicates = 0
+
+    def __iter__(self):
+        for unit in self._units:
+            if self._is_new(unit):
+                self.count += 1
+                yield unit
+            else:
+                self.duplicates += 1
+
+    def _is_new(self, unit):
+        if type(unit) is int and unit >= 0:
+            number, bit = divmod(unit, _PAGE)
+            page = self._pages.get(number)
+            if page is None:
+                page = self._pages[number] = bytearray(_PAGE // 8)
+            mask = 1 << (bit & 7)
+            known = page[bit >> 3] & mask
+            page[bit >> 3] |= mask
+            return not known
+        key = (type(unit).__name__, json.dumps(
+                unit, default=repr, sort_keys=True))
+        if key in self._others:
+            return False
+        self._others.add(key)
+        return True
+
+
+def split(units, mode, size):
+    """Yield the chunks of units, as lists.
+
+    :param units: an iterable
+    :param mode: ``number``: chunks of size units; ``divide``: size chunks,
+        balanced to within one unit, none empty
+    :param size: 1 or more
+    """
+    if mode == 'divide':
+        units = list(units)
+        count = min(size, len(units))
+        for i in range(count):
+            yield units[len(units) * i // count:len(units) * (i + 1) // count]
+        return
+    units = iter(units)
+    while chunk := list(islice(units, size)):
+        yield chunk
+
+
+def parts(units):
+    """Return the parts that replace a failed chunk: its two halves.
+
+    :param units: a list of two units or more
+    """
+    middle = len(units) // 2
+    return [units[:middle], units[middle:]]

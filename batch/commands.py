@@ -1,0 +1,360 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What the commands do, one function each; ``cli.py`` parses for them.
+
+Everything of Tryton is imported inside the functions: trytond reads its
+configuration when it is first imported, and fixes its backend then.
+"""
+import contextlib
+import importlib.metadata
+import inspect
+import json
+import logging
+import os
+import signal
+import sys
+
+from .exceptions import (
+    BrokerError, ConfigError, ExecutionError, NoWorkerError, UsageError)
+from .progress import Progress
+
+__all__ = ['run', 'version']
+
+
+def version():
+    return importlib.metadata.version('trytond-batch')
+
+
+def run(options):
+    "Run the command that options name and return its exit status."
+    configure(options)
+    return globals()['do_' + options.command](options)
+
+
+def configure(options):
+    import trytond.commandline as commandline
+    import trytond.config as config
+    for name in filter(None, options.configfile):
+        try:
+            open(os.path.expanduser(name)).close()
+        except OSError as error:
+            raise ConfigError(name, 'can not be read: %s; name the '
+                'configuration of trytond with -c or TRYTOND_CONFIG'
+                % error.strerror)
+    try:
+        config.update_etc(options.configfile)
+    except Exception as error:
+        raise ConfigError(', '.join(filter(None, options.configfile)),
+            'is no configuration of trytond: %s'
+            % ' '.join(str(error).split())) from error
+    if options.command != 'worker':
+        commandline.config_log(options)
+        # What a batch logs is in its file; the command says the outcome
+        logging.getLogger('batch').propagate = bool(options.verbose)
+
+
+def database_of(options):
+    if len(options.database_names) != 1:
+        raise UsageError(
+            'expected one database, got %s; name it with -d DATABASE or '
+            'TRYTOND_DATABASE_NAMES'
+            % (' '.join(options.database_names) or 'none'))
+    return options.database_names[0]
+
+
+@contextlib.contextmanager
+def reading(options):
+    "Give a cursor on the ledger; no pool is loaded."
+    from trytond.transaction import Transaction
+
+    from . import follow
+    database = database_of(options)
+    follow.check_database(database)
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        yield transaction.connection.cursor()
+
+
+@contextlib.contextmanager
+def pool_of(options):
+    "Give a transaction with the pool of the database."
+    from trytond.transaction import Transaction
+
+    from . import follow
+    from .transaction import load_pool
+    database = database_of(options)
+    follow.check_database(database)
+    load_pool(database)
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        yield transaction
+
+
+# coop batch
+
+def do_batch(options):
+    if options.help:
+        return help_batch(options)
+    import trytond.config as config
+
+    from . import parameters
+    from .config import BatchConfig
+    database = database_of(options)
+    given = parameters.from_arguments(options.rest)
+    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    queue = batch_config.resolve(options.name)['queue'][0]
+
+    from . import follow, tasks, work
+    follow.check_database(database)
+    local = options.local or not tasks.has_broker()
+    if not local:
+        follow.check_broker()
+    work.configure_logs()
+    if local:
+        from .transaction import load_pool
+        load_pool(database)
+    execution = follow.start(database, options.name, given)
+    if options.detach and not local:
+        follow.send(database, options.name, execution, queue)
+        print(execution)
+        return 0
+    return follow_to_end(
+        options, database, options.name, execution, queue, local=local)
+
+
+def follow_to_end(options, database, batch, execution, queue, local,
+        chunks=None):
+    from . import follow, tasks
+    progress = Progress(batch, execution, quiet=options.quiet)
+    follower = follow.Follower(database, batch, execution, queue, progress)
+
+    def interrupt(signum, frame):
+        follower.interrupted += 1
+        if follower.interrupted > 1:
+            progress.say('left; go on with: coop resume %s' % execution)
+            os._exit(1)
+        progress.say('stopping: what runs ends its chunk (again: leave at '
+            'once)')
+
+    for signum in [signal.SIGINT, signal.SIGTERM]:
+        signal.signal(signum, interrupt)
+    with progress:
+        try:
+            if local:
+                follow.run_here(
+                    database, batch, execution, chunks, tick=follower.look)
+            elif chunks is None:
+                follow.send(database, batch, execution, queue)
+            else:
+                for chunk in chunks:
+                    tasks.sender(database)(execution, chunk)
+            outcome = follower.follow()
+        except (BrokerError, NoWorkerError) as error:
+            follow.cancel(database, execution, str(error))
+            raise
+    return conclude(options, batch, outcome)
+
+
+def conclude(options, batch, outcome):
+    "Print the outcome and return the exit status."
+    from . import logging as batch_logging
+    from .report import as_json
+    name = '%s #%s' % (batch, outcome.id)
+    if options.json:
+        print(as_json(outcome.as_dict()))
+    elif outcome.succeeded and not options.quiet:
+        print('[SUCCESS] ' + outcome.text(name))
+    if not outcome.succeeded:
+        print('[FAILURE] ' + outcome.text(
+                name, log=batch_logging.path_of(batch)), file=sys.stderr)
+    return outcome.exit_status
+
+
+def help_batch(options):
+    import trytond.config as config
+
+    from . import parameters
+    from .batch import get_batch
+    from .config import SETTINGS, BatchConfig, shown
+    with pool_of(options):
+        Batch = get_batch(options.name)
+        batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+        settings = Batch.resolve_settings(batch_config)
+        print('usage: coop batch %s [--PARAMETER VALUE ...] [options]'
+            % options.name)
+        if doc := doc_of(Batch):
+            print('\n' + doc)
+        rows = parameters.describe(
+            Batch.declared_parameters(),
+            lambda name: batch_config.parameter(options.name, name))
+        print('\nparameters:')
+        _table(rows or [('none',)])
+        print('\nsettings (batch.conf):')
+        _table([
+                (name, shown(value), origin, SETTINGS[name].help)
+                for name, (value, origin) in settings.items()])
+        print('\n"coop batch --help" shows the options of the command.')
+    return 0
+
+
+def doc_of(Batch):
+    "Return the docstring of a batch; the pool's class has none of its own."
+    from .batch import BatchRoot, BatchRootNoSelect
+    for base in Batch.__mro__:
+        if base in {BatchRoot, BatchRootNoSelect}:
+            break
+        if base.__doc__:
+            return inspect.cleandoc(base.__doc__)
+    return ''
+
+
+def _table(rows, indent='  '):
+    rows = [[str(c) for c in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print(indent + '  '.join(
+                c.ljust(w) for c, w in zip(row, widths)).rstrip())
+
+
+# The others
+
+def do_list(options):
+    from .batch import get_batches
+    with pool_of(options):
+        batches = get_batches()
+        if not batches:
+            print('no module with batches is activated', file=sys.stderr)
+            return 0
+        _table([
+                (name, (doc_of(Batch).splitlines() or [''])[0])
+                for name, Batch in batches.items()], indent='')
+    return 0
+
+
+def do_history(options):
+    from . import ledger
+    from .report import as_json, duration
+    with reading(options) as cursor:
+        rows = ledger.history(cursor, options.name, options.limit)
+    if options.json:
+        print(as_json(rows))
+        return 0
+    if not rows:
+        print('no execution%s yet' % (
+                ' of "%s"' % options.name if options.name else ''),
+            file=sys.stderr)
+        return 0
+    _table([('#', 'batch', 'state', 'started', 'took', 'selected', 'done',
+                'failed', 'left')] + [
+            (row['id'], row['batch'], row['state'],
+                _local(row['started_at']),
+                duration((row['ended_at'] - row['started_at'])
+                    .total_seconds()) if row['ended_at'] else '-',
+                *(row[n] if row[n] is not None else '-'
+                    for n in ['selected', 'done', 'failed', 'left']))
+            for row in rows])
+    return 0
+
+
+def _local(timestamp):
+    import datetime as dt
+
+    from trytond.tools import timezone as tz
+    return timestamp.replace(tzinfo=dt.timezone.utc).astimezone(
+        tz.SERVER).strftime('%Y-%m-%d %H:%M:%S%z')
+
+
+def do_show(options):
+    from . import ledger
+    from .report import Outcome, as_json, duration
+    names = ['parameters', 'settings', 'task_id', 'traceback', 'given']
+    with reading(options) as cursor:
+        outcome = Outcome.read(cursor, options.execution)
+        if outcome is None:
+            raise ExecutionError(options.execution,
+                'does not exist ("coop history" shows the last ones)')
+        row = ledger.read(cursor, options.execution, *names)
+        files = ledger.files(cursor, options.execution)
+    parameters, settings = [
+        json.loads(row[n]) if row[n] else {} for n in names[:2]]
+    if options.json:
+        print(as_json({
+                    **outcome.as_dict(), 'parameters': parameters,
+                    'settings': settings, 'files': files}))
+        return 0
+    print(outcome.text('%s #%s' % (outcome.batch, outcome.id)))
+    print('\nstate:     ', outcome.state)
+    print('started:   ', _local(outcome.started_at))
+    if outcome.ended_at:
+        print('ended:     ', _local(outcome.ended_at),
+            '(%s)' % duration(outcome.seconds))
+    print('task:      ', row['task_id'] or '-')
+    counts = outcome.counts
+    print('chunks:     %s, %s of them split, in %s transactions' % (
+            counts['chunks'], counts['split'], counts['transactions']))
+    for title, values in [('parameters', parameters), ('settings', settings)]:
+        print('\n%s:' % title)
+        _table([
+                (name, json.dumps(value) if not isinstance(value, str)
+                    else value, origin)
+                for name, (value, origin) in values.items()]
+            or [('none',)])
+    if row['traceback']:
+        print('\n' + row['traceback'])
+    if files:
+        print('\nfiles:')
+        _table([(f,) for f in files])
+    if outcome.failures:
+        print('\nfailures:')
+    for number, units, type_, error, traceback in outcome.failures:
+        print('\n  #%s.%s  %s: %s: %s' % (
+                outcome.id, number,
+                'the batch' if units is None
+                else 'unit %s' % ', '.join(map(str, units)), type_, error))
+        for line in (traceback or '').splitlines():
+            print('    ' + line)
+    return 0
+
+
+def do_resume(options):
+    from . import follow, ledger, tasks, work
+    from .transaction import load_pool
+    database = database_of(options)
+    follow.check_database(database)
+    local = options.local or not tasks.has_broker()
+    if not local:
+        follow.check_broker()
+    else:
+        load_pool(database)
+    work.configure_logs()
+    batch, chunks = follow.resume(database, options.execution)
+    queue = 'celery'
+    with reading(options) as cursor:
+        settings = ledger.read(cursor, options.execution, 'settings')
+    if settings['settings']:
+        queue = json.loads(settings['settings'])['queue'][0]
+    return follow_to_end(
+        options, database, batch, options.execution, queue, local=local,
+        chunks=chunks)
+
+
+def do_cancel(options):
+    from . import follow, work
+    database = database_of(options)
+    follow.check_database(database)
+    work.configure_logs()
+    if not follow.cancel(
+            database, options.execution, 'cancelled by coop cancel'):
+        raise ExecutionError(options.execution,
+            'can not be cancelled: it is over, or its selection runs')
+    print('execution #%s is cancelled; what runs ends its chunk'
+        % options.execution)
+    return 0
+
+
+def do_check(options):
+    from . import check
+    return check.run(database_of(options))
+
+
+def do_worker(options):
+    from . import worker
+    return worker.run(options.database_names, options.rest)

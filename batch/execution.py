@@ -1,0 +1,133 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The two models of the ledger; ``ledger.py`` writes them.
+
+Nobody but a worker changes them: the client shows them, read-only.
+"""
+from trytond.model import Index, ModelSQL, ModelView, Unique, fields
+from trytond.transaction import Transaction
+
+from . import ledger
+
+__all__ = ['Execution', 'ExecutionChunk']
+
+
+class Execution(ModelSQL, ModelView):
+    __name__ = 'batch.execution'
+    _rec_name = 'batch'
+
+    batch = fields.Char("Batch", required=True, readonly=True,
+        help="The name of the batch's class.")
+    given = fields.Text("Given", readonly=True,
+        help="The parameters as the command line gave them, as JSON.")
+    parameters = fields.Text("Parameters", readonly=True,
+        help="Each parameter with its value and its origin, as JSON.")
+    settings = fields.Text("Settings", readonly=True,
+        help="Each setting with its value and its origin, as JSON.")
+    user = fields.Many2One('res.user', "User", readonly=True,
+        ondelete='SET NULL')
+    state = fields.Selection([
+            ('selecting', "Selecting"),
+            ('running', "Running"),
+            ('succeeded', "Succeeded"),
+            ('failed', "Failed"),
+            ('cancelled', "Cancelled"),
+            ], "State", required=True, readonly=True, sort=False)
+    task_id = fields.Char("Task ID", readonly=True,
+        help="The id of the Celery task that selected.")
+    started_at = fields.Timestamp("Started at", readonly=True)
+    ended_at = fields.Timestamp("Ended at", readonly=True)
+    selected = fields.Integer("Selected", readonly=True,
+        help="How many units were selected.")
+    duplicates = fields.Integer("Duplicates", readonly=True,
+        help="How many units were selected again, and dropped.")
+    done = fields.Integer("Done", readonly=True)
+    failed = fields.Integer("Failed", readonly=True)
+    left = fields.Integer("Left", readonly=True,
+        help="How many units were neither done nor failed.")
+    message = fields.Text("Message", readonly=True,
+        help="Why it ended as it did, where the counts do not say it.")
+    error_type = fields.Char("Error Type", readonly=True)
+    traceback = fields.Text("Traceback", readonly=True)
+    chunks = fields.One2Many(
+        'batch.execution.chunk', 'execution', "Chunks", readonly=True)
+    files = fields.Function(
+        fields.Text("Files", help="The files it wrote, one a line."),
+        'get_files')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._order = [('id', 'DESC')]
+        table = cls.__table__()
+        cls._sql_indexes.add(
+            Index(
+                table,
+                (table.batch, Index.Equality()),
+                (table.state, Index.Equality(cardinality='low'))))
+
+    def get_rec_name(self, name):
+        return '%s #%s' % (self.batch, self.id)
+
+    def get_files(self, name):
+        cursor = Transaction().connection.cursor()
+        return '\n'.join(ledger.files(cursor, self.id))
+
+
+class ExecutionChunk(ModelSQL, ModelView):
+    __name__ = 'batch.execution.chunk'
+    _rec_name = 'number'
+
+    execution = fields.Many2One(
+        'batch.execution', "Execution", required=True, readonly=True,
+        ondelete='CASCADE')
+    number = fields.Char("Number", required=True, readonly=True,
+        help="Its place in the plan; the parts of 7 are 7.1, 7.2 ...")
+    parent = fields.Many2One(
+        'batch.execution.chunk', "Parent", readonly=True, ondelete='CASCADE',
+        help="The failed chunk that it is a part of.")
+    units = fields.Text("Units", readonly=True,
+        help="The units, as JSON; empty if the batch selects nothing.")
+    size = fields.Integer("Size", required=True, readonly=True,
+        help="How many units.")
+    state = fields.Selection([
+            ('waiting', "Waiting"),
+            ('queued', "Queued"),
+            ('done', "Done"),
+            ('split', "Split"),
+            ('failed', "Failed"),
+            ('cancelled', "Cancelled"),
+            ], "State", required=True, readonly=True, sort=False)
+    successor = fields.Char("Successor", readonly=True,
+        help="The number of the chunk that is queued when this one ends.")
+    attempts = fields.Integer("Attempts", readonly=True,
+        help="How many transactions it took.")
+    worker = fields.Char("Worker", readonly=True,
+        help="Host and process that ended it.")
+    started_at = fields.Timestamp("Started at", readonly=True)
+    ended_at = fields.Timestamp("Ended at", readonly=True)
+    error_type = fields.Char("Error Type", readonly=True)
+    error = fields.Text("Error", readonly=True)
+    traceback = fields.Text("Traceback", readonly=True)
+    files = fields.Text("Files", readonly=True,
+        help="The files it wrote, as JSON.")
+    numbers = fields.Text("Numbers", readonly=True,
+        help="What the batch counted, as JSON.")
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._order = [('id', 'ASC')]
+        table = cls.__table__()
+        cls._sql_constraints.append(
+            ('number_unique', Unique(table, table.execution, table.number),
+                'batch.msg_execution_chunk_number_unique'))
+        cls._sql_indexes.add(
+            Index(
+                table,
+                (table.execution, Index.Equality()),
+                (table.state, Index.Equality(cardinality='low')),
+                where=table.state.in_(ledger.OPEN)))
+
+    def get_rec_name(self, name):
+        return '#%s.%s' % (self.execution.id, self.number)

@@ -1,0 +1,484 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The ledger: the only truth about an execution, as statements on two tables.
+
+Statements and not models, because a worker must lock exactly one row, a
+state and the work it stands for must be one commit, and the command has to
+read the ledger without loading a pool.  ``execution.py`` declares the tables.
+
+Whether somebody works on a row is asked of its lock, never of a clock.
+"""
+import datetime as dt
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+
+from sql import For, Literal, Null, Table
+from sql.aggregate import Count, Sum
+
+__all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
+
+execution_ = Table('batch_execution')
+chunk_ = Table('batch_execution_chunk')
+
+#: (from, to) -> the cause.  What is not here does not happen: each statement
+#: below that moves a row names the state that it moves from.
+EXECUTION = {
+    (None, 'selecting'): "somebody started the batch",
+    ('selecting', 'running'): "the selection is planned: its chunks exist",
+    ('selecting', 'failed'): "the selection raised, or the start was refused",
+    ('selecting', 'cancelled'): "cancelled before it was selected",
+    ('running', 'succeeded'): "the last chunk ended and every unit is done",
+    ('running', 'failed'): "the last chunk ended and some unit failed",
+    ('running', 'cancelled'): "the last chunk ended and some were cancelled",
+    ('failed', 'running'): "resumed: some chunks were left",
+    ('cancelled', 'running'): "resumed: some chunks were left",
+    }
+CHUNK = {
+    (None, 'waiting'): "planned, or a part behind another one",
+    (None, 'queued'): "among the first of the plan, or the first part",
+    ('waiting', 'queued'): "its predecessor ended, or it was resumed",
+    ('queued', 'done'): "its work is in the same commit",
+    ('queued', 'split'): "it failed, and its parts replace it",
+    ('queued', 'failed'): "it failed and can not be split",
+    ('waiting', 'cancelled'): "the execution was cancelled",
+    ('queued', 'cancelled'): "the execution was cancelled, nobody was at it",
+    ('cancelled', 'waiting'): "the execution was resumed",
+    }
+#: seconds before each look at a row that is locked
+LOOKS = 0, 0.02, 0.05
+#: states of a chunk that still has to be treated
+OPEN = ['waiting', 'queued']
+
+
+@dataclass(frozen=True)
+class Chunk:
+    "The units that one transaction treats."
+    id: int
+    execution: int
+    number: str
+    #: None: the batch selects nothing, and is executed once
+    units: list | None
+    size: int
+    parent: int | None
+    successor: str | None
+    attempts: int
+
+    @property
+    def label(self):
+        return '#%s.%s' % (self.execution, self.number)
+
+
+def now():
+    return dt.datetime.now()
+
+
+def worker_name():
+    return '%s:%s' % (socket.gethostname(), os.getpid())
+
+
+def _is_shared():
+    "Return whether rows have locks; SQLite locks the whole database."
+    from trytond import backend
+    return backend.name != 'sqlite'
+
+
+class _SkipLocked(For):
+    def __str__(self):
+        return super().__str__() + ' SKIP LOCKED'
+
+
+def _for_update(wait=False):
+    if _is_shared():
+        return (For if wait else _SkipLocked)('UPDATE')
+
+
+# Units as JSON
+
+def dump_units(units):
+    """Return the JSON of units; ids, the usual, are plain numbers.
+
+    A group, a row and a dict are marked, so that each comes back as it was.
+    """
+    if units is None:
+        return None
+    return json.dumps(
+        [_mark(u) for u in units], default=_encode, separators=(',', ':'))
+
+
+def load_units(text):
+    if text is None:
+        return None
+    units = json.loads(text)
+    if all(type(u) is int for u in units):
+        return units
+    from trytond.protocols.jsonrpc import JSONDecoder
+    units = json.loads(text, object_hook=JSONDecoder())
+    return [_unmark(u) for u in units]
+
+
+def _mark(unit):
+    if isinstance(unit, list):
+        return {'group': [_mark(u) for u in unit]}
+    if isinstance(unit, tuple):
+        return {'row': list(unit)}
+    if isinstance(unit, dict):
+        return {'dict': unit}
+    return unit
+
+
+def _unmark(unit):
+    if not isinstance(unit, dict):
+        return unit
+    (mark, value), = unit.items()
+    if mark == 'group':
+        return [_unmark(u) for u in value]
+    if mark == 'row':
+        return tuple(value)
+    return value
+
+
+def _encode(value):
+    from trytond.protocols.jsonrpc import JSONEncoder
+    return JSONEncoder().default(value)
+
+
+# An execution
+
+def create(cursor, batch, parameters):
+    "Insert an execution in the state selecting and return its id."
+    insert = execution_.insert(
+        [execution_.batch, execution_.given, execution_.state,
+            execution_.started_at, execution_.create_date,
+            execution_.create_uid],
+        [[batch, json.dumps(parameters), 'selecting', now(), now(), 0]])
+    if not _is_shared():
+        cursor.execute(*insert)
+        return cursor.lastrowid
+    insert.returning = [execution_.id]
+    cursor.execute(*insert)
+    return cursor.fetchone()[0]
+
+
+def read(cursor, execution, *names):
+    "Return the named columns of the execution as a dict, None without it."
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names],
+            where=execution_.id == execution))
+    row = cursor.fetchone()
+    return None if row is None else dict(zip(names, row))
+
+
+def take_execution(cursor, execution, state, wait=False):
+    """Lock the execution if it is in state; return its columns, or None.
+
+    None also where somebody else has the lock, unless wait is set.
+    """
+    names = ['id', 'batch', 'given', 'started_at', 'settings', 'parameters']
+    if not _is_shared():
+        # The first write takes the lock of the whole database
+        cursor.execute(*execution_.update(
+                [execution_.state], [state],
+                where=(execution_.id == execution)
+                & (execution_.state == state)))
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names],
+            where=(execution_.id == execution) & (execution_.state == state),
+            for_=_for_update(wait)))
+    row = cursor.fetchone()
+    return None if row is None else dict(zip(names, row))
+
+
+def update_execution(cursor, execution, **values):
+    "Write columns of an execution; a change of state must be in EXECUTION."
+    where = execution_.id == execution
+    if 'state' in values:
+        where &= execution_.state.in_([
+                old for old, new in EXECUTION
+                if new == values['state'] and old is not None])
+    cursor.execute(*execution_.update(
+            [getattr(execution_, n) for n in values], list(values.values()),
+            where=where))
+    return cursor.rowcount
+
+
+# Its chunks
+
+class Plan:
+    """Writes the chunks of an execution as they come, in bulk.
+
+    Chunk k is followed by the one concurrency places on; the first
+    concurrency chunks are queued.
+    """
+    #: rows per statement
+    BULK = 200
+
+    def __init__(self, cursor, execution, concurrency):
+        self.cursor = cursor
+        self.execution = execution
+        self.concurrency = concurrency
+        self.count = 0
+        self.selected = 0
+        self._rows = []
+
+    def add(self, units, size):
+        self.count += 1
+        self.selected += size
+        self._rows.append([
+                self.execution, str(self.count), dump_units(units), size,
+                'queued' if self.count <= self.concurrency else 'waiting',
+                str(self.count + self.concurrency), 0, 0, now()])
+        if len(self._rows) >= self.BULK:
+            self.flush()
+
+    def flush(self):
+        if self._rows:
+            _insert_chunks(self.cursor, self._rows)
+            self._rows = []
+
+
+def _insert_chunks(cursor, rows, **more):
+    cursor.execute(*chunk_.insert(
+            [chunk_.execution, chunk_.number, chunk_.units, chunk_.size,
+                chunk_.state, chunk_.successor, chunk_.attempts,
+                chunk_.create_uid, chunk_.create_date]
+            + [getattr(chunk_, n) for n in more],
+            [r + list(more.values()) for r in rows]))
+
+
+def queued(cursor, execution):
+    """Return the ids of the queued chunks that nobody works on, in order.
+
+    Only meant where the answer may be old at once: sending again is safe.
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.id,
+            where=(chunk_.execution == execution) & (chunk_.state == 'queued'),
+            order_by=chunk_.id, for_=_for_update()))
+    return [id for id, in cursor.fetchall()]
+
+
+def count_queued(cursor, execution):
+    "Return how many chunks are queued, worked on or not."
+    cursor.execute(*chunk_.select(
+            Count(chunk_.id),
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'queued')))
+    return cursor.fetchone()[0]
+
+
+def take(cursor, chunk, sleep=time.sleep):
+    """Lock the chunk if it is queued and nobody has it; return it, or None.
+
+    The lock is held until the transaction ends, and is what "running" means.
+    A follower that asks for locks holds them for a moment: so a second look
+    comes before the conclusion that somebody works on it.
+    """
+    where = (chunk_.id == chunk) & (chunk_.state == 'queued')
+    if not _is_shared():
+        # The first write takes the lock of the whole database
+        cursor.execute(*chunk_.update(
+                [chunk_.state], ['queued'], where=where))
+    for delay in LOOKS:
+        sleep(delay)
+        cursor.execute(*chunk_.select(
+                chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
+                chunk_.size, chunk_.parent, chunk_.successor,
+                chunk_.attempts, where=where, for_=_for_update()))
+        if row := cursor.fetchone():
+            id, execution, number, units, *others = row
+            return Chunk(id, execution, number, load_units(units), *others)
+        cursor.execute(*chunk_.select(Literal(1), where=where))
+        if not cursor.fetchone():
+            return None
+
+
+def done(cursor, chunk, started_at, attempts, files=None, numbers=None):
+    "queued -> done; returns the id of the successor it queues, or None."
+    _end(cursor, chunk, 'done', started_at, attempts,
+        files=json.dumps(files) if files else None,
+        numbers=json.dumps(numbers) if numbers else None)
+    return _queue(cursor, chunk.execution, chunk.successor)
+
+
+def fail(cursor, chunk, started_at, attempts, error):
+    "queued -> failed; returns the id of the successor it queues, or None."
+    _end(cursor, chunk, 'failed', started_at, attempts, **error)
+    return _queue(cursor, chunk.execution, chunk.successor)
+
+
+def split(cursor, chunk, parts, started_at, attempts, error):
+    """queued -> split; the parts take its place.  Returns the first's id.
+
+    The parts come one behind the other, the last before the successor.
+    """
+    _end(cursor, chunk, 'split', started_at, attempts, **error)
+    numbers = ['%s.%s' % (chunk.number, i + 1) for i in range(len(parts))]
+    _insert_chunks(cursor, [
+            [chunk.execution, number, dump_units(part), len(part),
+                'waiting', successor, 0, 0, now()]
+            for number, successor, part in zip(
+                numbers, numbers[1:] + [chunk.successor], parts)],
+        parent=chunk.id)
+    return _queue(cursor, chunk.execution, numbers[0])
+
+
+def _end(cursor, chunk, state, started_at, attempts, **values):
+    assert ('queued', state) in CHUNK, state
+    values = {
+        'state': state, 'started_at': started_at, 'ended_at': now(),
+        'attempts': attempts, 'worker': worker_name(), 'write_date': now(),
+        **values}
+    cursor.execute(*chunk_.update(
+            [getattr(chunk_, n) for n in values], list(values.values()),
+            where=chunk_.id == chunk.id))
+
+
+def _queue(cursor, execution, number):
+    if number is None:
+        return None
+    where = (chunk_.execution == execution) & (chunk_.number == number)
+    update = chunk_.update(
+        [chunk_.state], ['queued'], where=where & (chunk_.state == 'waiting'))
+    if _is_shared():
+        update.returning = [chunk_.id]
+        cursor.execute(*update)
+    else:
+        cursor.execute(*update)
+        if not cursor.rowcount:
+            return None
+        cursor.execute(*chunk_.select(chunk_.id, where=where))
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def parent_error(cursor, chunk):
+    "Return (error_type, error) of the chunk that this one is a part of."
+    cursor.execute(*chunk_.select(
+            chunk_.error_type, chunk_.error, where=chunk_.id == chunk.parent))
+    return cursor.fetchone()
+
+
+def cancel(cursor, execution):
+    """waiting or queued -> cancelled, but for chunks that somebody has.
+
+    Returns how many.  Raises what the backend raises on a conflict, when
+    a worker queues a successor at this very moment: try again.
+    """
+    free = chunk_.select(
+        chunk_.id,
+        where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
+        for_=_for_update())
+    cursor.execute(*chunk_.update(
+            [chunk_.state], ['cancelled'], where=chunk_.id.in_(free)))
+    return cursor.rowcount
+
+
+def resume(cursor, execution):
+    """cancelled -> waiting, and queue what no open chunk will queue.
+
+    A lane whose chunks all wait has nobody to queue it: its first chunk is.
+    """
+    cursor.execute(*chunk_.update(
+            [chunk_.state], ['waiting'],
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'cancelled')))
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
+            where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
+            order_by=chunk_.id))
+    rows = cursor.fetchall()
+    expected = {successor for _, _, successor, _ in rows}
+    for id, number, _, state in rows:
+        if state == 'waiting' and number not in expected:
+            _queue(cursor, execution, number)
+
+
+# What it came to
+
+def is_over(cursor, execution):
+    "Return whether no chunk of the execution is left to be treated."
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
+            limit=1))
+    return cursor.fetchone() is None
+
+
+def counts(cursor, execution):
+    "Return units by state of their chunk, with chunks and transactions."
+    cursor.execute(*chunk_.select(
+            chunk_.state, Sum(chunk_.size), Count(chunk_.id),
+            Sum(chunk_.attempts),
+            where=chunk_.execution == execution, group_by=chunk_.state))
+    units, chunks, transactions = {}, {}, 0
+    for state, size, count, attempts in cursor.fetchall():
+        units[state] = int(size or 0)
+        chunks[state] = count
+        transactions += int(attempts or 0)
+    return {
+        'done': units.get('done', 0),
+        'failed': units.get('failed', 0),
+        'left': sum(
+            units.get(s, 0) for s in ['waiting', 'queued', 'cancelled']),
+        'cancelled': units.get('cancelled', 0),
+        'chunks': sum(chunks.values()),
+        'split': chunks.get('split', 0),
+        'transactions': transactions,
+        }
+
+
+def planned_chunks(cursor, execution):
+    cursor.execute(*chunk_.select(
+            Count(chunk_.id),
+            where=(chunk_.execution == execution) & (chunk_.parent == Null)))
+    return cursor.fetchone()[0]
+
+
+def failures(cursor, execution):
+    """Return the failed chunks: (number, units, type, error, traceback)."""
+    cursor.execute(*chunk_.select(
+            chunk_.number, chunk_.units, chunk_.error_type, chunk_.error,
+            chunk_.traceback,
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'failed'),
+            order_by=chunk_.id))
+    return [(number, load_units(units), type_, error, traceback)
+        for number, units, type_, error, traceback in cursor.fetchall()]
+
+
+def files(cursor, execution):
+    "Return the files that the execution committed."
+    cursor.execute(*chunk_.select(
+            chunk_.files,
+            where=(chunk_.execution == execution) & (chunk_.files != Null),
+            order_by=chunk_.id))
+    return [f for text, in cursor.fetchall() for f in json.loads(text)]
+
+
+def numbers(cursor, execution):
+    "Return the sums of what the chunks returned, by name."
+    cursor.execute(*chunk_.select(
+            chunk_.numbers,
+            where=(chunk_.execution == execution)
+            & (chunk_.numbers != Null)))
+    sums = {}
+    for text, in cursor.fetchall():
+        for name, value in json.loads(text).items():
+            sums[name] = sums.get(name, 0) + value
+    return sums
+
+
+def history(cursor, batch=None, limit=20):
+    "Return the last executions, the newest first, as dicts."
+    names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
+        'started_at', 'ended_at', 'message']
+    where = Literal(True)
+    if batch:
+        where &= execution_.batch == batch
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names], where=where,
+            order_by=execution_.id.desc, limit=limit))
+    return [dict(zip(names, row)) for row in cursor.fetchall()]

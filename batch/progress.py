@@ -1,0 +1,58 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What the command shows while it waits: a bar on a terminal, else lines."""
+import sys
+import time
+
+__all__ = ['Progress']
+
+#: seconds between two lines where there is no terminal
+EVERY = 30
+
+
+class Progress:
+
+    def __init__(self, batch, execution, quiet=False, file=None,
+            clock=time.monotonic):
+        self.name = '%s #%s' % (batch, execution)
+        self.quiet = quiet
+        self.file = file or sys.stderr
+        self.clock = clock
+        self._bar = None
+        self._line_at = None
+
+    def __enter__(self):
+        self.say('started')
+        self._line_at = self.clock() + EVERY
+        return self
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.render_finish()
+
+    def say(self, text):
+        if not self.quiet:
+            if self._bar is not None:
+                self._bar.render_finish()
+                print(file=self.file)
+            print('%s: %s' % (self.name, text), file=self.file, flush=True)
+
+    def update(self, counts, selected):
+        if self.quiet or not selected:
+            return
+        treated = counts['done'] + counts['failed']
+        if self.file.isatty():
+            if self._bar is None:
+                import click
+                self._bar = click.progressbar(
+                    length=selected, file=self.file, show_pos=True,
+                    item_show_func=lambda failed: failed)
+                self._bar.render_progress()
+            self._bar.label = self.name
+            self._bar.update(
+                treated - self._bar.pos,
+                '%s failed' % counts['failed'] if counts['failed'] else None)
+        elif self.clock() >= self._line_at:
+            self._line_at = self.clock() + EVERY
+            self.say('{:,} of {:,} done, {:,} failed'.format(
+                    counts['done'], selected, counts['failed']))

@@ -1,0 +1,155 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What an execution came to, in words: the end of its log and of the command.
+"""
+import json
+import re
+from dataclasses import dataclass, field
+
+from . import exceptions, ledger
+
+__all__ = ['Outcome', 'duration']
+
+#: units named per kind of error in the summary
+NAMED = 3
+
+
+def duration(seconds):
+    "Return seconds as an operator reads them: 0.4s, 41s, 6m41s, 3h07m."
+    if seconds < 10:
+        return '%.1fs' % seconds
+    minutes, seconds = divmod(int(seconds), 60)
+    if not minutes:
+        return '%ds' % seconds
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return '%dm%02ds' % (minutes, seconds)
+    return '%dh%02dm' % (hours, minutes)
+
+
+@dataclass
+class Outcome:
+    "An execution as the ledger has it."
+    id: int
+    batch: str
+    state: str
+    started_at: object
+    ended_at: object
+    selected: int
+    duplicates: int
+    message: str | None
+    error_type: str | None
+    counts: dict
+    planned: int
+    numbers: dict
+    failures: list = field(repr=False)
+
+    @classmethod
+    def read(cls, cursor, execution):
+        "Return the outcome of the execution, None without such a one."
+        names = ['id', 'batch', 'state', 'started_at', 'ended_at',
+            'selected', 'duplicates', 'message', 'error_type']
+        row = ledger.read(cursor, execution, *names)
+        if row is None:
+            return None
+        row['selected'] = row['selected'] or 0
+        row['duplicates'] = row['duplicates'] or 0
+        return cls(
+            counts=ledger.counts(cursor, execution),
+            planned=ledger.planned_chunks(cursor, execution),
+            numbers=ledger.numbers(cursor, execution),
+            failures=ledger.failures(cursor, execution), **row)
+
+    @property
+    def seconds(self):
+        return ((self.ended_at or ledger.now())
+            - self.started_at).total_seconds()
+
+    @property
+    def succeeded(self):
+        return self.state == 'succeeded'
+
+    @property
+    def exit_status(self):
+        "0: all was done; 2: the command line was wrong; 1: any other end."
+        if self.succeeded:
+            return 0
+        error = getattr(exceptions, self.error_type or '', None)
+        return getattr(error, 'exit_status', 1)
+
+    def groups(self):
+        "Return the failures by kind of error: (count, text, units)."
+        groups = {}
+        for _, units, type_, error, _ in self.failures:
+            # The same error of two records differs in names and numbers
+            key = type_, re.sub(r'"[^"]*"|\d+', '', error)
+            group = groups.setdefault(
+                key, [0, '%s: %s' % (type_, error), []])
+            group[0] += len(units) if units is not None else 1
+            group[2].extend(units or ())
+        return sorted(groups.values(), key=lambda g: -g[0])
+
+    def text(self, name, log=None):
+        "Return the summary; its first line says it all."
+        counts = self.counts
+        lines = []
+        if self.message and not self.counts['chunks']:
+            lines.append('%s: %s' % (name, self.message))
+        else:
+            lines.append(
+                '%s: %s, %s done, %s failed, %s left, %s' % (
+                    name,
+                    '{:,} selected'.format(self.selected) if self.selected
+                    else '0 selected (nothing to do)',
+                    *('{:,}'.format(counts[n])
+                        for n in ['done', 'failed', 'left']),
+                    duration(self.seconds)))
+        if self.numbers:
+            lines.append('  ' + ', '.join(
+                    '%s: %s' % item for item in sorted(self.numbers.items())))
+        for count, text, units in self.groups():
+            named = ', '.join(map(str, units[:NAMED]))
+            if len(units) > NAMED:
+                named += ' ... (+%s)' % (len(units) - NAMED)
+            if len(text) > 200:
+                text = text[:200] + '...'
+            lines.append('  %s x %s    %s' % (count, text, named))
+        if self.state == 'cancelled':
+            lines.append('  cancelled')
+        extra = counts['transactions'] - (
+            self.planned if self.counts['failed'] or self.counts['split']
+            else counts['transactions'])
+        if extra > 0:
+            lines.append('  isolated in %s extra transactions' % extra)
+        if not self.succeeded:
+            if log:
+                lines.append('  log: %s' % log)
+            hint = 'coop show %s' % self.id
+            if counts['left']:
+                hint += '    go on: coop resume %s' % self.id
+            lines.append('  details: ' + hint)
+        return '\n'.join(lines)
+
+    def as_dict(self):
+        "Return what ``--json`` prints."
+        return {
+            'execution': self.id,
+            'batch': self.batch,
+            'state': self.state,
+            'selected': self.selected,
+            'duplicates': self.duplicates,
+            'done': self.counts['done'],
+            'failed': self.counts['failed'],
+            'left': self.counts['left'],
+            'seconds': round(self.seconds, 3),
+            'numbers': self.numbers,
+            'message': self.message,
+            'failures': [
+                {'chunk': number, 'units': units, 'error_type': type_,
+                    'error': error}
+                for number, units, type_, error, _ in self.failures],
+            }
+
+
+def as_json(value):
+    return json.dumps(value, default=str, indent=2)

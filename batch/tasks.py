@@ -1,0 +1,145 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The two tasks, and the Celery application that they belong to.
+
+A message names rows of the ledger and nothing else, so that one delivered
+twice, late or out of order finds its row ended, or locked, and does nothing.
+"""
+import importlib
+import json
+import warnings
+
+from celery.app.defaults import NAMESPACES, flatten
+
+import trytond.config as config
+
+from . import work
+from .exceptions import ConfigError, nearest
+from .transaction import load_pool, transact
+
+with warnings.catch_warnings():
+    # celery-tryton 0.4 asks for trytond.config.config
+    warnings.filterwarnings(
+        'ignore', r"trytond\.config\.config is deprecated",
+        DeprecationWarning)
+    import celery_tryton
+
+__all__ = [
+    'TrytonTask', 'celery_app', 'generate', 'generate_all', 'has_broker',
+    'sender']
+
+celery_app = celery_tryton.celery_app
+
+
+class TrytonTask(celery_tryton.TrytonTask):
+    """The task of celery-tryton, made to run on the trytond of today.
+
+    The protocol is as it was: apply_async adds ``_database``, ``_user`` and
+    ``_context`` of the current transaction, and the body runs inside
+    a transaction of them.  A body that starts its own transactions says so
+    with own_transactions, and is given the name of the database instead.
+    """
+    abstract = True
+    own_transactions = False
+
+    def __call__(self, *args, **kwargs):
+        database = kwargs.pop(
+            '_database', self.app.conf.get('TRYTON_DATABASE'))
+        user = kwargs.pop('_user', 0)
+        context = kwargs.pop('_context', {})
+        if self.own_transactions:
+            return self.run(*args, database=database, **kwargs)
+        load_pool(database)
+        return transact(
+            database, lambda transaction: self.run(*args, **kwargs),
+            user=user, context=context)
+
+
+@celery_app.task(
+    base=TrytonTask, bind=True, name='batch.generate_all',
+    own_transactions=True, acks_late=True, ignore_result=True)
+def generate_all(
+        self, batch_name, execution=None, parameters=None, *, database):
+    """Select the units of a batch, plan its chunks and send the first.
+
+    :param batch_name: the ``__name__`` of the batch
+    :param execution: id of the execution that was made for it; without it
+        one is made
+    :param parameters: without execution: the text of each parameter by name
+    """
+    work.plan(
+        database, batch_name, execution, parameters,
+        task_id=self.request.id, send=sender(database))
+
+
+@celery_app.task(
+    base=TrytonTask, name='batch.generate', own_transactions=True,
+    acks_late=True, ignore_result=True)
+def generate(execution, chunk, *, database):
+    """Treat a chunk, and its successors while the turn lasts.
+
+    :param execution: id of the execution
+    :param chunk: id of the chunk
+    """
+    work.turn(database, execution, chunk, send=sender(database))
+
+
+def sender(database):
+    "Return the function that gives a chunk to the broker."
+    def send(execution, chunk):
+        generate.apply_async(
+            kwargs={
+                'execution': execution, 'chunk': chunk,
+                '_database': database},
+            queue=work.load_job(database, execution).settings['queue'])
+    return send
+
+
+def configure(app):
+    """Apply ``[celery]`` of trytond.conf to the application.
+
+    ``config`` names a module, as celery-tryton has it; any setting of Celery
+    may stand beside it under its own lower-case name.  Raises ConfigError.
+    """
+    known = dict(flatten(NAMESPACES))
+    app.conf.update(
+        # A message is for one chunk; hold no second one while it runs
+        worker_prefetch_multiplier=1,
+        broker_connection_retry_on_startup=True,
+        )
+    if not config.has_section('celery'):
+        return
+    for name in config.options('celery'):
+        text = config.get('celery', name)
+        if name == 'config':
+            try:
+                importlib.import_module(text)
+            except ImportError as error:
+                raise ConfigError(
+                    'trytond.conf', 'is "%s", expected a module that can be '
+                    'imported: %s' % (text, error), 'celery', 'config')
+            continue
+        if name not in known:
+            raise ConfigError(
+                'trytond.conf', 'is no setting of Celery%s'
+                % nearest(name, known), 'celery', name)
+        try:
+            app.conf[name] = _read(known[name], text)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                'trytond.conf', 'is "%s", expected a value of the type %s: %s'
+                % (text, known[name].type, error), 'celery', name)
+
+
+def _read(option, text):
+    if option.type in {'dict', 'list', 'tuple', 'any'}:
+        return json.loads(text)
+    return option.to_python(text)
+
+
+configure(celery_app)
+
+
+def has_broker():
+    "Return whether a broker is configured; without one all runs in-process."
+    return bool(celery_app.conf.broker_url)

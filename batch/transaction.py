@@ -1,0 +1,102 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Tryton's rules for whoever runs a transaction, in one place.
+
+They are those of ``trytond/worker.py``: a TransactionError is control flow,
+an operational error of the database is tried again, and the tasks queued by
+the transaction are run after its commit where no trytond-worker is there.
+"""
+import logging
+import random
+import time
+
+import trytond.config as config
+from trytond import backend
+from trytond.pool import Pool
+from trytond.transaction import Transaction, TransactionError
+
+from .exceptions import DatabaseError
+
+__all__ = ['load_pool', 'transact']
+
+logger = logging.getLogger(__name__)
+
+#: seconds before the first retry; doubled for each one, times 0.5 to 1.5
+DELAY = 0.05
+#: seconds at most between two tries
+MAX_DELAY = 10
+
+
+def load_pool(database):
+    """Return the pool of the database, loaded once per process.
+
+    Raises DatabaseError if the module is not activated there.
+    """
+    if not _is_loaded(database):
+        pool = Pool(database)
+        with Transaction().start(database, 0, readonly=True):
+            pool.init()
+        if not _is_loaded(database):
+            raise DatabaseError(
+                'the module "batch" is not activated in the database "%s": '
+                'trytond-admin -d %s -u batch --activate-dependencies'
+                % (database, database))
+    return Pool(database)
+
+
+def _is_loaded(database):
+    # A database may be listed with an empty pool: starting a transaction is
+    # enough for that
+    if database not in Pool.database_list():
+        return False
+    try:
+        Pool(database).get('batch.execution')
+    except KeyError:
+        return False
+    return True
+
+
+def transact(database, function, user=0, context=None, retry=None,
+        on_retry=None, sleep=time.sleep):
+    """Return function(transaction), run in a transaction and committed.
+
+    :param retry: how often an operational error of the database is tried
+        again, with growing random delay; default: ``[database] retry``
+    :param on_retry: called with (error, count) before each new try
+    :raises: what function or the commit raised in the end; nothing is left
+        of it then, neither rows nor queued tasks
+    """
+    if retry is None:
+        retry = config.getint('database', 'retry')
+    extras, count = {}, 0
+    while True:
+        transaction = Transaction()
+        try:
+            with transaction.start(
+                    database, user, context=context or {}, **extras):
+                result = function(transaction)
+        except TransactionError as error:
+            transaction.tasks.clear()
+            error.fix(extras)
+        except backend.DatabaseOperationalError as error:
+            transaction.tasks.clear()
+            if count >= retry:
+                raise
+            count += 1
+            if on_retry is not None:
+                on_retry(error, count)
+            sleep(min(MAX_DELAY, DELAY * 2 ** count) * random.uniform(.5, 1.5))
+        except BaseException:
+            transaction.tasks.clear()
+            raise
+        else:
+            run_tasks(database, transaction)
+            return result
+
+
+def run_tasks(database, transaction):
+    if config.getboolean('queue', 'worker', default=False):
+        return
+    from trytond.worker import run_task
+    while transaction.tasks:
+        run_task(database, transaction.tasks.pop(0))
