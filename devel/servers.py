@@ -15,8 +15,7 @@ import signal
 import subprocess
 import tempfile
 
-from .process import (
-    Process, StartError, TemporaryDirectory, free_port, tail)
+from .process import Process, StartError, TemporaryDirectory, free_port, tail
 from .site import Site
 
 __all__ = ['PostgreSQL', 'Redis', 'Site']

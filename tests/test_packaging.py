@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
 from trytond.tools import file_open
 
 ROOT = Path(__file__).resolve().parent.parent
