@@ -53,8 +53,7 @@ class Setting:
         """
         if isinstance(value, str):
             value = value.strip()
-        if self.default is None and (
-                value is None or str(value).lower() == 'none'):
+        if self.default is None and str(value).lower() == 'none':
             return None
         try:
             return self.parse(value)

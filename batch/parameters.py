@@ -165,7 +165,7 @@ def parse(parameter, text, batch, place=''):
         if parameter.optional:
             if _is_none(text):
                 return None
-            if text.startswith('\\') and _is_none(text.lstrip('\\')):
+            if _is_none(text.lstrip('\\')):
                 text = text[1:]
         return _kind(parameter.type).parse(text)
     except (ArithmeticError, LookupError, ValueError, csv.Error):
@@ -175,7 +175,7 @@ def parse(parameter, text, batch, place=''):
 
 def dump(parameter, value):
     "Return the text of a value: what parse() makes the same value of."
-    if value is None and parameter.optional:
+    if value is None:
         return 'none'
     text = _kind(parameter.type).dump(value)
     # A backslash tells the text "none" from no value at all
@@ -290,7 +290,7 @@ def _annotated(cls, definition, name, annotation):
     elif origin is typing.Literal and None in arguments:
         optional = True
         type_ = typing.Literal[tuple(a for a in arguments if a is not None)]
-    if type_ in {list, typing.List}:
+    if type_ in (list, typing.List):
         type_ = list[str]
     elif typing.get_origin(type_) is list:
         type_ = list[typing.get_args(type_)]

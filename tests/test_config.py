@@ -61,6 +61,8 @@ def message(error):
         ('user', 'batch', 'batch'),
         ('context', '{"company": 1}', {'company': 1}),
         ('context', {'language': ('fr', 'en')}, {'language': ['fr', 'en']}),
+        ('overlap', 'skip', 'skip'),
+        ('overlap', 'wait', 'wait'),
         ('overlap', 'allow', 'allow'),
         ('disabled', 'Yes', True),
         ('disabled', 'off', False),
@@ -69,8 +71,9 @@ def message(error):
         ('root_dir', Path('/srv'), '/srv'),
         ('root_dir', '~/out', os.path.expanduser('~/out')),
         ('root_dir', 'none', None),
-        ('filepath_template', '%{TIMESTAMP}/%{EXECUTION}-%{CHUNK}%{FILENAME}',
-            '%{TIMESTAMP}/%{EXECUTION}-%{CHUNK}%{FILENAME}'),
+        ('filepath_template',
+            '%{BATCHNAME}%{TIMESTAMP}/%{EXECUTION}-%{CHUNK}%{FILENAME}',
+            '%{BATCHNAME}%{TIMESTAMP}/%{EXECUTION}-%{CHUNK}%{FILENAME}'),
         ('filepath_timestamp_format', '%Y%%', '%Y%%'),
         ])
 def test_a_setting_reads_texts_and_values_of_python(name, given, expected):
@@ -104,6 +107,7 @@ def test_a_setting_reads_texts_and_values_of_python(name, given, expected):
         ('time_limit', True, SECONDS, 'True'),
         ('queue', '', 'the name of a queue', '""'),
         ('queue', 3, 'the name of a queue', '3'),
+        ('queue', ['slow'], 'the name of a queue', "['slow']"),
         ('user', 1, 'the login of a user', '1'),
         ('user', 'root\nqueue = slow', 'the login of a user',
             '"root queue = slow"'),
@@ -215,6 +219,8 @@ def test_what_the_class_fixed_may_be_repeated_but_not_changed(load):
     with pytest.raises(ConfigError, match='is none, but .* with 30; remove'):
         load('[a.b]', 'time_limit = none').resolve(
             'a.b', fixed={'time_limit': 30})
+    with pytest.raises(ConfigError, match='is yes, but .* with no; remove'):
+        load('[a.b]', 'disabled = 1').resolve('a.b', fixed={'disabled': False})
 
 
 @pytest.mark.parametrize('attribute', [
