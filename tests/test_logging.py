@@ -162,7 +162,8 @@ def test_times_are_in_the_zone_of_the_server(
     assert lines(log_dir / 'test.batch.log')[0].split()[0].endswith(offset)
 
 
-@pytest.mark.parametrize('zone', ['', 'Mars/Olympus', '/etc', '../../etc'])
+@pytest.mark.parametrize(
+    'zone', ['', 'Mars/Olympus', '/etc', '../../etc', 'Europe'])
 def test_times_are_local_without_a_zone_that_is_known(
         log_dir, monkeypatch, zone):
     monkeypatch.setenv('TRYTOND_TZ', zone)
