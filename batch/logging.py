@@ -41,12 +41,11 @@ class BatchLogger(logging.LoggerAdapter):
 
     def success(self, msg, *args, **kwargs):
         "Log at level INFO with the prefix ``[SUCCESS]``."
-        self.info('[SUCCESS] %s' % (msg,), *args, **{'stacklevel': 2} | kwargs)
+        self.info('[SUCCESS] %s' % (msg,), *args, **kwargs)
 
     def failure(self, msg, *args, **kwargs):
         "Log at level ERROR with the prefix ``[FAILURE]``."
-        self.error(
-            '[FAILURE] %s' % (msg,), *args, **{'stacklevel': 2} | kwargs)
+        self.error('[FAILURE] %s' % (msg,), *args, **kwargs)
 
 
 def get_logger(name):
