@@ -147,7 +147,8 @@ def follow_to_end(options, database, batch, execution, queue, local,
                 for chunk in chunks:
                     tasks.sender(database)(execution, chunk)
             outcome = follower.follow()
-        except (BrokerError, NoWorkerError) as error:
+        except Exception as error:
+            # Nobody follows it any more: a worker must not begin with it
             follow.cancel(database, execution, str(error))
             raise
     return conclude(options, batch, outcome)

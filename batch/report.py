@@ -93,7 +93,7 @@ class Outcome:
         "Return the summary; its first line says it all."
         counts = self.counts
         lines = []
-        if self.message and not self.counts['chunks']:
+        if self.message and not counts['chunks']:
             lines.append('%s: %s' % (name, self.message))
         else:
             lines.append(
@@ -121,13 +121,12 @@ class Outcome:
             else counts['transactions'])
         if extra > 0:
             lines.append('  isolated in %s extra transactions' % extra)
-        if not self.succeeded:
+        if not self.succeeded and self.exit_status != 2:
             if log:
                 lines.append('  log: %s' % log)
-            hint = 'coop show %s' % self.id
-            if counts['left']:
-                hint += '    go on: coop resume %s' % self.id
-            lines.append('  details: ' + hint)
+            lines.append('  details: coop show %s' % self.id + (
+                    '    go on: coop resume %s' % self.id
+                    if counts['left'] else ''))
         return '\n'.join(lines)
 
     def as_dict(self):

@@ -40,6 +40,8 @@ class TrytonTask(celery_tryton.TrytonTask):
     with own_transactions, and is given the name of the database instead.
     """
     abstract = True
+    #: Celery would check the protocol's arguments against the body's
+    typing = False
     own_transactions = False
 
     def __call__(self, *args, **kwargs):

@@ -7,6 +7,8 @@ a message to the broker, in the process itself it appends to a list.
 """
 import importlib.metadata
 import json
+import logging
+import os
 import time
 import traceback
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from functools import lru_cache
 
 import trytond
 import trytond.config as config
+from trytond.exceptions import UserError
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -24,11 +27,13 @@ from . import parameters as parameters_
 from . import report
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig
-from .exceptions import BatchError, ConfigError, DefinitionError
+from .exceptions import (
+    BatchError, ConfigError, DefinitionError, UnknownBatchError)
 from .transaction import load_pool, transact
 
 __all__ = ['TURN', 'close', 'plan', 'turn']
 
+HERE = os.path.dirname(__file__)
 #: seconds for which a task goes on with the successors of its chunk, before
 #: it hands the next one to the broker: small chunks cost no trip through it,
 #: and nobody holds a worker for long
@@ -202,7 +207,12 @@ def _find_user(login, origin):
 def refuse(database, batch, execution, error):
     "selecting -> failed: the selection raised, or was not even begun."
     logger = batch_logging.get_logger(batch)
+    if isinstance(error, UnknownBatchError):
+        # A name that is no batch's gets no log file: to the worker's alone
+        logger = batch_logging.BatchLogger(logging.getLogger('batch'), None)
     details = describe(error)
+    message = details['error'] if isinstance(error, BatchError) \
+        else 'the selection failed: %s' % one_line(error)
 
     def _refuse(transaction):
         cursor = transaction.connection.cursor()
@@ -210,17 +220,15 @@ def refuse(database, batch, execution, error):
             return False
         ledger.update_execution(
             cursor, execution, state='failed', ended_at=ledger.now(),
-            message=details['error'], error_type=details['error_type'],
-            traceback=details['traceback'])
+            message=message + '; nothing was executed',
+            error_type=details['error_type'], traceback=details['traceback'])
         return True
 
     with current.running(current.Run(batch, execution)):
         if not isinstance(error, BatchError):
-            logger.error("the selection failed", exc_info=error)
+            logger.exception("the selection failed", exc_info=trimmed(error))
         if transact(database, _refuse):
-            logger.failure("%s: %s; nothing was executed", batch,
-                details['error'] if isinstance(error, BatchError)
-                else '%(error_type)s: %(error)s' % details)
+            logger.failure("%s: %s; nothing was executed", batch, message)
 
 
 # One chunk
@@ -245,8 +253,8 @@ def turn(database, execution, chunk, *, send, clock=time.monotonic):
                 job.logger.warning(
                     "the broker takes no message, going on without it: %s",
                     batch_logging.mask_secrets(str(error)))
-            continue
-        return
+        else:
+            return
     close(database, execution)
 
 
@@ -378,7 +386,8 @@ def fail(job, chunk, started_at, attempts, error):
                 units_of(chunk), end, one_line(error))
         else:
             job.logger.exception("%s failed%s: %s",
-                units_of(chunk), end, one_line(error), exc_info=error)
+                units_of(chunk), end, one_line(error),
+                exc_info=trimmed(error))
         return transact(job.database, record)
 
 
@@ -395,14 +404,28 @@ def one_line(error):
 
 
 def describe(error):
-    "Return what the ledger keeps of an error, on one line, no secret in it."
+    "Return what the ledger keeps of an error; no secret is in it."
     mask = batch_logging.mask_secrets
+    if isinstance(error, UserError):
+        text = ' '.join(filter(None, [error.message, error.description]))
+    else:
+        text = str(error)
     return {
         'error_type': type(error).__name__,
-        'error': mask(' '.join(str(error).split())),
+        'error': mask(' '.join(text.split())),
         'traceback': None if isinstance(error, BatchError) else mask(
-            ''.join(traceback.format_exception(error))),
+            ''.join(traceback.format_exception(trimmed(error)))),
         }
+
+
+def trimmed(error):
+    "Return error, its traceback from the frames of the batch on."
+    trace = error.__traceback__
+    while trace is not None and os.path.dirname(
+            trace.tb_frame.f_code.co_filename) == HERE:
+        trace = trace.tb_next
+    # One that we raised ourselves keeps what it has
+    return error if trace is None else error.with_traceback(trace)
 
 
 # The end
