@@ -145,7 +145,7 @@ def follow_to_end(options, database, batch, execution, queue, local,
                 follow.send(database, batch, execution, queue)
             else:
                 for chunk in chunks:
-                    tasks.sender(database)(execution, chunk)
+                    tasks.sender(database, queue)(execution, chunk)
             outcome = follower.follow()
         except Exception as error:
             # Nobody follows it any more: a worker must not begin with it

@@ -86,14 +86,18 @@ def generate(execution, chunk, *, database):
     work.turn(database, execution, chunk, send=sender(database))
 
 
-def sender(database):
-    "Return the function that gives a chunk to the broker."
+def sender(database, queue=None):
+    """Return the function that gives a chunk to the broker.
+
+    :param queue: None to find the execution's, which needs the pool
+    """
     def send(execution, chunk):
         generate.apply_async(
             kwargs={
                 'execution': execution, 'chunk': chunk,
                 '_database': database},
-            queue=work.load_job(database, execution).settings['queue'])
+            queue=queue
+            or work.load_job(database, execution).settings['queue'])
     return send
 
 
