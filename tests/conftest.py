@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import pytest
+from scene import Scene
 
 from devel.servers import PostgreSQL, Redis
 
@@ -8,7 +9,9 @@ from devel.servers import PostgreSQL, Redis
 @pytest.fixture(scope='session')
 def postgresql(tmp_path_factory):
     """One PostgreSQL server for all, started by the first who asks."""
-    with PostgreSQL(tmp_path_factory.mktemp('postgresql')) as server:
+    # What is lost when the machine dies is no loss here
+    with PostgreSQL(tmp_path_factory.mktemp('postgresql'), settings={
+                'fsync': 'off', 'full_page_writes': 'off'}) as server:
         yield server
 
 
@@ -17,6 +20,26 @@ def redis(tmp_path_factory):
     """One Redis server for all, started by the first who asks."""
     with Redis(tmp_path_factory.mktemp('redis')) as server:
         yield server
+
+
+@pytest.fixture(scope='session', params=['in-process', 'workers'])
+def stage(request):
+    """One Scene for each way of executing, kept for all tests."""
+    servers = {}
+    if request.param == 'workers':
+        for name in ['postgresql', 'redis']:
+            servers[name] = request.getfixturevalue(name)
+    with Scene(**servers) as scene:
+        if scene.on_workers:
+            scene.worker(2)
+        yield scene
+
+
+@pytest.fixture
+def scene(stage):
+    """A Scene in which nothing has happened yet."""
+    stage.reset()
+    return stage
 
 
 def _refuse_skip(report):

@@ -1,0 +1,242 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""A site with records of the scenarios, and what happened on it."""
+import json
+import os
+import re
+import shutil
+import sys
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+
+from devel.process import wait_for
+from devel.site import Site
+
+__all__ = ['Execution', 'Scene', 'one_line']
+
+#: what a test may leave behind, in the order in which it can be deleted
+TABLES = [
+    'batch_execution_chunk', 'batch_execution', 'batch_scenario_record',
+    'ir_queue']
+#: seconds for whatever is awaited, on a busy machine
+PATIENCE = 30
+
+
+class Scene(Site):
+    """A site with the module of the scenarios.
+
+    With workers it is on PostgreSQL and Redis, and its batches run on one
+    worker of two processes; else on SQLite, in the command itself.
+    """
+
+    def __init__(self, postgresql=None, redis=None, **options):
+        super().__init__(
+            postgresql=postgresql, redis=redis, sqlite=not postgresql,
+            **options)
+        self.on_workers = bool(redis)
+        self.init('batch_scenarios', template='scenarios')
+
+    def reset(self):
+        "Forget what the last test left."
+        for table in TABLES:
+            self.execute('DELETE FROM %s' % table)
+        self.configure()
+        shutil.rmtree(self.out_dir)
+        os.mkdir(self.out_dir)
+        for path in Path(self.log_dir).glob('*.log'):
+            if not path.name.startswith('worker-'):
+                path.unlink()
+
+    # What there is
+
+    def records(self, count, bad=(), party=None):
+        "Make records with the ids from 1 on; some of them bad."
+        bad = set(bad)
+        self.execute(
+            'INSERT INTO batch_scenario_record '
+            '(id, name, bad, party, treated) VALUES ' + ', '.join(
+                "(%s, 'record %s', %s, %s, 0)" % (
+                    i, i, 'true' if i in bad else 'false',
+                    party(i) if party else i)
+                for i in range(1, count + 1)))
+
+    def treated(self):
+        "Return how often each record was treated, for those that were."
+        return dict(self.execute(
+                'SELECT id, treated FROM batch_scenario_record '
+                'WHERE treated > 0'))
+
+    def column(self, name):
+        "Return the values of a column of the records, by id."
+        return dict(self.execute(
+                'SELECT id, %s FROM batch_scenario_record ORDER BY id'
+                % name))
+
+    def rows(self, sql, *names):
+        # Quoted, since "left" is a word of SQL
+        return [
+            dict(zip(names, row)) for row in self.execute(
+                sql % ', '.join(map('"{}"'.format, names)))]
+
+    def files(self):
+        "Return the paths of all outputs, those that are hidden too."
+        return [p for p in Path(self.out_dir).rglob('*') if p.is_file()]
+
+    # What happens
+
+    def batch(self, name, *args, status=None, **options):
+        """Run a batch to its end; return its Execution.
+
+        Checks the exit status where one is given.
+        """
+        result = self.coop(
+            'batch', 'batch.scenario.%s' % name, *args, **options)
+        if status is not None:
+            assert result.returncode == status, (
+                result.stdout + result.stderr)
+        return Execution(self, result)
+
+    def start_batch(self, name, *args):
+        "Start a batch; return the process of the command."
+        return self.start_coop('batch', 'batch.scenario.%s' % name, *args)
+
+    def last_execution(self):
+        "Return the id of the last execution, None without any."
+        return self.execute('SELECT MAX(id) FROM batch_execution')[0][0]
+
+    def state(self, execution):
+        (state,), = self.execute(
+            'SELECT state FROM batch_execution WHERE id = %s' % execution)
+        return state
+
+    def script(self, text, *args):
+        "Run Python in the environment of the site; return what it prints."
+        return self.run(
+            [sys.executable, '-c', PREAMBLE + text, *args],
+            check=True).stdout
+
+    def deliver(self, messages):
+        """Deliver messages of Celery and wait until they are treated.
+
+        A message is the name of a task with its args and kwargs.
+        """
+        ids = json.loads(self.script(DELIVER, json.dumps(messages)))
+        if self.on_workers:
+            for id in ids:
+                self.wait_for_task(id)
+
+    def wait_for_task(self, id):
+        ended = re.compile(r'\[%s\] (succeeded|raised)' % id)
+        found = wait_for(
+            lambda: ended.search(self.worker_log()), PATIENCE,
+            "treat the message %s" % id)
+        assert found[1] == 'succeeded', self.worker_log()
+
+    def worker_log(self):
+        return ''.join(
+            path.read_text() for path in sorted(
+                Path(self.log_dir).glob('worker-*.log')))
+
+    def log(self, name):
+        "Return the lines of the log file of a batch."
+        path = Path(self.log_dir, 'batch.scenario.%s.log' % name)
+        return path.read_text().splitlines()
+
+
+#: trytond reads its configuration before anything of it is imported
+PREAMBLE = '''\
+import json, os, sys
+import trytond.config as config
+config.update_etc([os.environ['TRYTOND_CONFIG']])
+database = os.environ['TRYTOND_DATABASE_NAMES']
+'''
+DELIVER = '''\
+from trytond.modules.batch import tasks
+ids = []
+for name, args, kwargs in json.loads(sys.argv[1]):
+    task = getattr(tasks, name)
+    kwargs['_database'] = database
+    if tasks.has_broker():
+        ids.append(task.apply_async(args=args, kwargs=kwargs).id)
+    else:
+        ids.append(task.apply(args=args, kwargs=kwargs, throw=True).id)
+print(json.dumps(ids))
+'''
+
+
+class Execution:
+    "The last execution of a scene, as the command and the ledger have it."
+
+    def __init__(self, scene, result=None):
+        self.scene = scene
+        self.id = scene.last_execution()
+        if result is not None:
+            self.status = result.returncode
+            self.stdout = result.stdout
+            self.stderr = result.stderr
+
+    @cached_property
+    def row(self):
+        row, = self.scene.rows(
+            'SELECT %%s FROM batch_execution WHERE id = %s' % self.id,
+            'id', 'batch', 'state', 'selected', 'duplicates', 'done',
+            'failed', 'left', 'message', 'error_type', 'traceback',
+            'started_at', 'ended_at')
+        return row
+
+    @cached_property
+    def chunks(self):
+        "The chunks in the order of their numbers, parts after their parent."
+        rows = self.scene.rows(
+            'SELECT %%s FROM batch_execution_chunk WHERE execution = %s'
+            % self.id, 'id', 'number', 'parent', 'units', 'size', 'state',
+            'attempts', 'started_at', 'ended_at', 'error_type', 'error',
+            'traceback', 'files')
+        for row in rows:
+            row['place'] = tuple(map(int, row['number'].split('.')))
+            row['units'] = row['units'] and json.loads(row['units'])
+            row['files'] = json.loads(row['files'] or '[]')
+        return sorted(rows, key=lambda row: row['place'])
+
+    @property
+    def planned(self):
+        return [c for c in self.chunks if c['parent'] is None]
+
+    def in_state(self, *states):
+        return [c for c in self.chunks if c['state'] in states]
+
+    @property
+    def states(self):
+        "How many chunks there are in each state."
+        return Counter(c['state'] for c in self.chunks)
+
+    @property
+    def failed_units(self):
+        return sorted(u for c in self.in_state('failed') for u in c['units'])
+
+    def log(self):
+        "Return the lines of this execution in the log file of its batch."
+        _, _, name = self.row['batch'].partition('scenario.')
+        return [
+            line for line in self.scene.log(name) if self.marked(line)]
+
+    def marked(self, line):
+        return re.search(r'(^|\s)#%s(\.\d+)*(\s|$)' % self.id, line)
+
+
+def one_line(result, status, *texts):
+    """Check that a command failed with one clear line on stderr, and no more.
+
+    Lines that only say how it goes end with no status and are none of it.
+    """
+    assert result.returncode == status, result.stdout + result.stderr
+    assert result.stdout == ''
+    lines = [
+        line for line in result.stderr.splitlines()
+        if not line.endswith(': started')]
+    assert 'Traceback' not in result.stderr, result.stderr
+    assert len(lines) == 1, result.stderr
+    for text in texts:
+        assert text in lines[0], result.stderr
+    return lines[0]
