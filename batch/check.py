@@ -75,13 +75,16 @@ def check_workers(database):
         follow.check_broker()
     except BrokerError:
         raise NoWorkerError('can not be asked without the broker')
-    workers = follow.queues_served(timeout=2)
+    workers = follow.ask_workers(timeout=2)
     if not workers:
         raise NoWorkerError(
             'none answers; start one: coop worker -d %s' % database)
-    return ', '.join(
-        '%s (%s)' % (worker, ', '.join(queues))
-        for worker, queues in sorted(workers.items()))
+    told = ', '.join(
+        '%s (%s)' % (worker, wrong or ', '.join(queues))
+        for worker, (queues, wrong) in sorted(workers.items()))
+    if any(wrong for _, wrong in workers.values()):
+        raise NoWorkerError(told)
+    return told
 
 
 def check_directories(database):

@@ -9,7 +9,7 @@ there are.
 import json
 from itertools import islice
 
-__all__ = ['Distinct', 'parts', 'split', 'unit_of']
+__all__ = ['Distinct', 'parts', 'parts_of_lost', 'split', 'unit_of']
 
 #: ids covered by one bitmap of Distinct (8 KiB each)
 _PAGE = 1 << 16
@@ -89,10 +89,28 @@ def split(units, mode, size):
         yield chunk
 
 
-def parts(units):
-    """Return the parts that replace a failed chunk: its two halves.
+def parts(units, suspect=None):
+    """Return the parts that replace a failed chunk, in order.
+
+    With a suspect (an index): the units before it, it alone, those after it.
+    Without: two halves.
 
     :param units: a list of two units or more
     """
-    middle = len(units) // 2
-    return [units[:middle], units[middle:]]
+    if suspect is not None:
+        cuts = [units[:suspect], [units[suspect]], units[suspect + 1:]]
+    else:
+        middle = len(units) // 2
+        cuts = [units[:middle], units[middle:]]
+    return [part for part in cuts if part]
+
+
+def parts_of_lost(units, count=10):
+    """Return the parts that replace a chunk whose worker died at it.
+
+    There is no traceback, and each death costs a process: so more parts than
+    two, to come to the one unit in fewer of them.
+
+    :param units: a list of two units or more
+    """
+    return list(split(units, 'divide', count))

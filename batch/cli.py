@@ -11,7 +11,7 @@ import os
 import sys
 
 from . import commands
-from .exceptions import BatchError, UsageError
+from .exceptions import BatchError
 
 __all__ = ['get_parser', 'main']
 
@@ -93,11 +93,13 @@ def get_parser():
     _execution(show)
     show.add_argument('--json', action='store_true', help="as JSON")
 
-    resume = add('resume', "go on with what is left of an execution")
-    _execution(resume)
-    resume.add_argument('--local', action='store_true',
-        help="in this process, without broker and workers")
-    _output(resume)
+    for again in [
+            add('resume', "go on with what is left of an execution"),
+            add('retry', "run again just the units that failed")]:
+        _execution(again)
+        again.add_argument('--local', action='store_true',
+            help="in this process, without broker and workers")
+        _output(again)
 
     cancel = add('cancel', "stop an execution; what runs ends its chunk")
     _execution(cancel)

@@ -14,8 +14,7 @@ import os
 import signal
 import sys
 
-from .exceptions import (
-    BrokerError, ConfigError, ExecutionError, NoWorkerError, UsageError)
+from .exceptions import ConfigError, ExecutionError, UsageError
 from .progress import Progress
 
 __all__ = ['run', 'version']
@@ -93,38 +92,22 @@ def pool_of(options):
 def do_batch(options):
     if options.help:
         return help_batch(options)
-    import trytond.config as config
-
     from . import parameters
-    from .config import BatchConfig
-    database = database_of(options)
     given = parameters.from_arguments(options.rest)
-    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-    queue = batch_config.resolve(options.name)['queue'][0]
-
-    from . import follow, tasks, work
-    follow.check_database(database)
-    local = options.local or not tasks.has_broker()
-    if not local:
-        follow.check_broker()
-    work.configure_logs()
-    if local:
-        from .transaction import load_pool
-        load_pool(database)
-    execution = follow.start(database, options.name, given)
-    if options.detach and not local:
-        follow.send(database, options.name, execution, queue)
-        print(execution)
-        return 0
-    return follow_to_end(
-        options, database, options.name, execution, queue, local=local)
+    return again(options, lambda follow, database: (
+            follow.start(database, options.name, given), options.name, None))
 
 
 def follow_to_end(options, database, batch, execution, queue, local,
         chunks=None):
     from . import follow, tasks
+    if getattr(options, 'detach', False) and not local:
+        follow.send(database, batch, execution, queue)
+        print(execution)
+        return 0
     progress = Progress(batch, execution, quiet=options.quiet)
-    follower = follow.Follower(database, batch, execution, queue, progress)
+    follower = follow.Follower(
+        database, batch, execution, queue, progress, local=local)
 
     def interrupt(signum, frame):
         follower.interrupted += 1
@@ -232,7 +215,7 @@ def do_list(options):
 
 def do_history(options):
     from . import ledger
-    from .report import as_json, duration
+    from .report import as_json, duration, moment
     with reading(options) as cursor:
         rows = ledger.history(cursor, options.name, options.limit)
     if options.json:
@@ -243,29 +226,26 @@ def do_history(options):
                 ' of "%s"' % options.name if options.name else ''),
             file=sys.stderr)
         return 0
-    _table([('#', 'batch', 'state', 'started', 'took', 'selected', 'done',
-                'failed', 'left')] + [
+    head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
+        'failed', 'left']
+    _table([head] + [
             (row['id'], row['batch'], row['state'],
-                _local(row['started_at']),
-                duration((row['ended_at'] - row['started_at'])
-                    .total_seconds()) if row['ended_at'] else '-',
+                moment(row['started_at']), taken(row, duration),
                 *(row[n] if row[n] is not None else '-'
                     for n in ['selected', 'done', 'failed', 'left']))
             for row in rows])
     return 0
 
 
-def _local(timestamp):
-    import datetime as dt
-
-    from trytond.tools import timezone as tz
-    return timestamp.replace(tzinfo=dt.timezone.utc).astimezone(
-        tz.SERVER).strftime('%Y-%m-%d %H:%M:%S%z')
+def taken(row, duration):
+    if not row['ended_at']:
+        return '-'
+    return duration((row['ended_at'] - row['started_at']).total_seconds())
 
 
 def do_show(options):
     from . import ledger
-    from .report import Outcome, as_json, duration
+    from .report import Outcome, as_json, duration, moment
     names = ['parameters', 'settings', 'task_id', 'traceback', 'given']
     with reading(options) as cursor:
         outcome = Outcome.read(cursor, options.execution)
@@ -283,9 +263,9 @@ def do_show(options):
         return 0
     print(outcome.text('%s #%s' % (outcome.batch, outcome.id)))
     print('\nstate:     ', outcome.state)
-    print('started:   ', _local(outcome.started_at))
+    print('started:   ', moment(outcome.started_at))
     if outcome.ended_at:
-        print('ended:     ', _local(outcome.ended_at),
+        print('ended:     ', moment(outcome.ended_at),
             '(%s)' % duration(outcome.seconds))
     print('task:      ', row['task_id'] or '-')
     counts = outcome.counts
@@ -316,32 +296,41 @@ def do_show(options):
 
 
 def do_resume(options):
-    from . import follow, ledger, tasks, work
+    return again(options, lambda follow, database: (
+            options.execution, *follow.resume(database, options.execution)))
+
+
+def do_retry(options):
+    return again(options, lambda follow, database: (
+            *follow.retry(database, options.execution), None))
+
+
+def again(options, prepare):
+    "Follow the execution that prepare opens; it returns (id, batch, chunks)."
+    from . import follow, tasks
+    from .job import configure_logs
     from .transaction import load_pool
     database = database_of(options)
     follow.check_database(database)
     local = options.local or not tasks.has_broker()
-    if not local:
-        follow.check_broker()
-    else:
+    if local:
         load_pool(database)
-    work.configure_logs()
-    batch, chunks = follow.resume(database, options.execution)
-    queue = 'celery'
-    with reading(options) as cursor:
-        settings = ledger.read(cursor, options.execution, 'settings')
-    if settings['settings']:
-        queue = json.loads(settings['settings'])['queue'][0]
+    else:
+        follow.check_broker()
+    configure_logs()
+    execution, batch, chunks = prepare(follow, database)
     return follow_to_end(
-        options, database, batch, options.execution, queue, local=local,
+        options, database, batch, execution,
+        follow.queue_of(database, batch, execution), local=local,
         chunks=chunks)
 
 
 def do_cancel(options):
-    from . import follow, work
+    from . import follow
+    from .job import configure_logs
     database = database_of(options)
     follow.check_database(database)
-    work.configure_logs()
+    configure_logs()
     if not follow.cancel(
             database, options.execution, 'cancelled by coop cancel'):
         raise ExecutionError(options.execution,

@@ -9,7 +9,8 @@ import difflib
 __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'NoWorkerError', 'OutputError',
-    'ParameterError', 'UnknownBatchError', 'UsageError', 'nearest']
+    'OverlapError', 'ParameterError', 'TimeLimitError', 'UnknownBatchError',
+    'UsageError', 'WorkerLostError', 'nearest']
 
 
 def nearest(name, names):
@@ -84,6 +85,25 @@ class DefinitionError(BatchError):
 
 class OutputError(BatchError):
     "Raised when an output can not be written where the settings want it."
+
+
+class OverlapError(BatchError):
+    "Raised when another execution of the batch is in the way."
+
+    def __init__(self, execution, told):
+        self.execution = execution
+        super().__init__(
+            '%s (overlap = fail); look: coop show %s, stop it: coop cancel '
+            '%s, help it on: coop resume %s' % (
+                told, execution, execution, execution))
+
+
+class TimeLimitError(BatchError):
+    "Raised when a chunk took longer than its time_limit."
+
+
+class WorkerLostError(BatchError):
+    "Stands for the process that died, where a chunk was to blame for it."
 
 
 class DatabaseError(BatchError):

@@ -33,6 +33,11 @@ class Execution(ModelSQL, ModelView):
             ('failed', "Failed"),
             ('cancelled', "Cancelled"),
             ], "State", required=True, readonly=True, sort=False)
+    stopped = fields.Boolean("Stopped", readonly=True,
+        help="No further chunk is taken.")
+    retry_of = fields.Many2One(
+        'batch.execution', "Retry of", readonly=True, ondelete='RESTRICT',
+        help="The execution whose failed units it treats again.")
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
     started_at = fields.Timestamp("Started at", readonly=True)
@@ -102,11 +107,19 @@ class ExecutionChunk(ModelSQL, ModelView):
         help="The number of the chunk that is queued when this one ends.")
     attempts = fields.Integer("Attempts", readonly=True,
         help="How many transactions it took.")
+    suspect = fields.Char("Suspect", readonly=True,
+        help="The number of the part that the error seemed to be about.")
+    begun = fields.Char("Begun", readonly=True,
+        help="Who began with it last, where it had been delivered before.")
+    deaths = fields.Integer("Deaths", readonly=True,
+        help="How many processes died at it.")
     worker = fields.Char("Worker", readonly=True,
         help="Host and process that ended it.")
     started_at = fields.Timestamp("Started at", readonly=True)
     ended_at = fields.Timestamp("Ended at", readonly=True)
     error_type = fields.Char("Error Type", readonly=True)
+    fingerprint = fields.Char("Fingerprint", readonly=True,
+        help="The kind of the error and the line that raised it.")
     error = fields.Text("Error", readonly=True)
     traceback = fields.Text("Traceback", readonly=True)
     files = fields.Text("Files", readonly=True,

@@ -6,25 +6,30 @@ The ledger is read, never a queue or a result.  What can get lost is a message:
 a chunk that is queued, that nobody works on, and that no queue holds, is sent
 again.  That is always safe, since whoever gets it asks the ledger first.
 """
+import json
 import time
 from collections import deque
 
 from kombu.exceptions import OperationalError as MessagingError
 
+import trytond.config as config
 from trytond import backend
 from trytond.transaction import Transaction
 
 from . import ledger
 from . import logging as batch_logging
 from . import tasks, work
+from .config import BatchConfig
 from .exceptions import (
     BrokerError, DatabaseError, ExecutionError, NoWorkerError)
+from .job import close
+from .plan import plan
 from .report import Outcome
 from .transaction import transact
 
 __all__ = [
-    'Follower', 'cancel', 'check_broker', 'check_database', 'queues_served',
-    'resume', 'run_here', 'start']
+    'Follower', 'ask_workers', 'cancel', 'check_broker', 'check_database',
+    'resume', 'retry', 'run_here', 'start']
 
 #: seconds between two looks at the state of the execution
 POLL = 0.2
@@ -32,9 +37,16 @@ POLL = 0.2
 COUNT = 1
 #: seconds without progress before asking whether something is stuck
 STUCK = 2
+#: seconds between two such questions where something moves
+CHECK = 10
+#: seconds between two tries to be admitted, where another one is running
+POLL_WAIT = 1
 #: seconds for which no worker answers before the execution is given up:
 #: before the first one came, and after
 NO_WORKER, NO_WORKER_LEFT = 5, 60
+
+#: what is lost, where it is not a chunk
+SELECTION = 'selection'
 
 
 def check_database(database):
@@ -82,16 +94,32 @@ def one_line(error):
     return batch_logging.mask_secrets(' '.join(str(error).split()))
 
 
-def queues_served(timeout=1):
-    "Return the names of the workers that answer, with their queues."
+def ask_workers(timeout=1):
+    """Ask the workers what they serve.
+
+    Returns for each that answers its queues, and what is wrong with it or
+    None.
+    """
+    inspect = tasks.celery_app.control.inspect(timeout=timeout)
     try:
-        answers = tasks.celery_app.control.inspect(
-            timeout=timeout).active_queues()
+        queues = inspect.active_queues() or {}
+        known = inspect.registered('batch_version') or {} if queues else {}
     except (OSError, MessagingError):
         return {}
+    name = tasks.generate.name
+    ours = '%s [batch_version=%s]' % (name, tasks.generate.batch_version)
+
+    def wrong(worker):
+        names = known.get(worker) or []
+        if ours in names:
+            return None
+        if any(n.startswith(name) for n in names):
+            return 'has another version of batch: restart it'
+        return 'does not know the tasks of batch: start it as coop worker'
+
     return {
-        worker: [q['name'] for q in queues or []]
-        for worker, queues in (answers or {}).items()}
+        worker: ([queue['name'] for queue in served or []], wrong(worker))
+        for worker, served in queues.items()}
 
 
 def start(database, batch, given):
@@ -124,10 +152,7 @@ def cancel(database, execution, message):
                 cursor, execution, state='cancelled',
                 ended_at=ledger.now(), message=message)
             return True
-        row = ledger.read(cursor, execution, 'state')
-        if row is None:
-            raise ExecutionError(execution, 'does not exist '
-                '("coop history" shows the last ones)')
+        row = existing(cursor, execution, 'state')
         if row['state'] != 'running':
             return False
         ledger.cancel(cursor, execution)
@@ -135,35 +160,90 @@ def cancel(database, execution, message):
         return True
 
     cancelled = transact(database, _cancel)
-    work.close(database, execution)
+    close(database, execution)
     return cancelled
 
 
 def resume(database, execution):
-    """Open the execution again for what is left; return the ids to send.
+    """Open the execution again for what is left of it.
 
-    Raises ExecutionError if there is nothing left to go on with.
+    Returns (batch, ids of the chunks to send, None to select first).  Raises
+    ExecutionError if there is nothing to go on with.
     """
     def _resume(transaction):
         cursor = transaction.connection.cursor()
-        row = ledger.read(
-            cursor, execution, 'state', 'batch', 'settings', 'left')
-        if row is None:
-            raise ExecutionError(execution, 'does not exist '
-                '("coop history" shows the last ones)')
+        ledger.lock_executions(cursor)
+        row = existing(cursor, execution, 'state', 'batch', 'left')
         if row['state'] == 'selecting':
             return row['batch'], None
-        if row['state'] in {'succeeded', 'failed', 'cancelled'}:
+        if row['state'] != 'running':
             if not row['left']:
-                raise ExecutionError(execution, 'is %s and nothing is left: '
-                    'there is nothing to go on with' % row['state'])
+                raise ExecutionError(execution, 'is %s and nothing of it is '
+                    'left%s' % (row['state'], ' (failed units: coop retry %s)'
+                        % execution if row['state'] == 'failed' else ''))
+            if others := ledger.others(cursor, row['batch'], execution):
+                raise ExecutionError(execution, 'can not go on beside #%s, '
+                    'which is running (coop show %s)' % (
+                        others[0], others[0]))
             ledger.update_execution(
-                cursor, execution, state='running', ended_at=None,
-                message=None)
+                cursor, execution, state='running', ended_at=None)
+        # The breaker begins anew; what it counted stays counted
+        ledger.update_execution(
+            cursor, execution, stopped=False, message=None)
         ledger.resume(cursor, execution)
-        return row['batch'], ledger.queued(cursor, execution)
+        ids = ledger.queued(cursor, execution)
+        ledger.lost(cursor, ids)
+        return row['batch'], ids
 
     return transact(database, _resume)
+
+
+def retry(database, execution):
+    """Make an execution of the units that failed; return (id, batch).
+
+    Raises ExecutionError if there are none, or they were retried already.
+    """
+    def _retry(transaction):
+        cursor = transaction.connection.cursor()
+        ledger.lock_executions(cursor)
+        row = existing(
+            cursor, execution, 'state', 'batch', 'failed', 'parameters')
+        if row['state'] in {'selecting', 'running'}:
+            raise ExecutionError(execution, 'is %s: wait for its end, or '
+                'cancel it' % row['state'])
+        if not row['failed']:
+            raise ExecutionError(execution, 'has no failed units%s' % (
+                    '; what is left of it: coop resume %s' % execution
+                    if row['state'] != 'succeeded' else ''))
+        if retries := ledger.retries(cursor, execution):
+            raise ExecutionError(execution, 'was retried as #%s; what failed '
+                'there: coop retry %s' % (retries[-1], retries[-1]))
+        given = {
+            name: text
+            for name, (text, _) in json.loads(row['parameters']).items()}
+        return ledger.create(
+            cursor, row['batch'], given, retry_of=execution), row['batch']
+
+    return transact(database, _retry)
+
+
+def existing(cursor, execution, *names):
+    row = ledger.read(cursor, execution, *names)
+    if row is None:
+        raise ExecutionError(execution, 'does not exist '
+            '("coop history" shows the last ones)')
+    return row
+
+
+def queue_of(database, batch, execution):
+    "Return the queue of an execution; before it is admitted, of batch.conf."
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        settings = ledger.read(
+            transaction.connection.cursor(), execution, 'settings')['settings']
+    if settings:
+        return json.loads(settings)['queue'][0]
+    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    return batch_config.resolve(batch)['queue'][0]
 
 
 def run_here(database, batch, execution, chunks=None, tick=None):
@@ -178,7 +258,7 @@ def run_here(database, batch, execution, chunks=None, tick=None):
         todo.append(chunk)
 
     if chunks is None:
-        work.plan(database, batch, execution, send=send)
+        plan(database, batch, execution, send=send)
     while todo:
         if tick is not None:
             tick()
@@ -188,29 +268,32 @@ def run_here(database, batch, execution, chunks=None, tick=None):
 class Follower:
     """Follows one execution to its end.
 
-    :param progress: has ``update(outcome counts, selected)`` and ``say(text)``
+    :param progress: has ``update(counts, selected)``, ``say(text)`` and
+        ``muted()``
     :param clock: gives seconds
     """
 
     def __init__(self, database, batch, execution, queue, progress,
-            clock=time.monotonic, sleep=time.sleep):
+            local=False, clock=time.monotonic, sleep=time.sleep):
         self.database = database
         self.batch = batch
         self.execution = execution
         self.queue = queue
         self.progress = progress
+        #: whether all is done in this process, without a broker
+        self.local = local
         self.clock = clock
         self.sleep = sleep
         #: set by a signal: how often the operator asked to stop
         self.interrupted = 0
         self._cancelled = False
-        self._last = None
-        self._moved_at = clock()
+        self._seen = None
+        self._moved_at = self._helped_at = self._worker_at = clock()
         self._count_at = 0
         self._missing = set()
         self._worker_seen = False
-        self._worker_at = clock()
         self._said = set()
+        self._other = None
 
     def follow(self):
         "Return the Outcome; raises NoWorkerError, BrokerError."
@@ -230,85 +313,133 @@ class Follower:
 
     def look(self):
         "One look at the ledger; returns the Outcome at the end."
+        now = self.clock()
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             cursor = transaction.connection.cursor()
-            row = ledger.read(cursor, self.execution, 'state', 'selected')
+            row = ledger.read(
+                cursor, self.execution, 'state', 'selected', 'settings',
+                'message')
             if row['state'] not in {'selecting', 'running'}:
                 return Outcome.read(cursor, self.execution)
-            now = self.clock()
+            # Not admitted, with a message: it waits for another one
+            waits = not row['settings'] and row['message']
+            others = waits and ledger.others(
+                cursor, self.batch, self.execution)
             counts = None
             if row['state'] == 'running' and now >= self._count_at:
                 counts = ledger.counts(cursor, self.execution)
                 # Counting is never more than a twentieth of our time
                 self._count_at = now + max(
                     COUNT, 20 * (self.clock() - now))
-        if counts is not None:
-            self.progress.update(counts, row['selected'])
-        seen = row['state'], counts and (
-            counts['done'], counts['failed'], counts['chunks'])
-        if counts is not None or row['state'] == 'selecting':
-            if seen != self._last:
-                self._last, self._moved_at = seen, now
-                self._missing.clear()
         if self.interrupted and not self._cancelled:
             self._cancelled = cancel(
                 self.database, self.execution, 'cancelled by a signal')
-        if now - self._moved_at > STUCK:
-            self._moved_at = now
+        elif waits:
+            self.say_once(row['message'])
+            if others:
+                self.follow_other(others[0])
+            elif now - self._helped_at > POLL_WAIT:
+                self._helped_at = now
+                self.send_selection()
+        else:
+            self.watch(row, counts, now)
+
+    def follow_other(self, execution):
+        "Look at the execution that is waited for: nobody else may do so."
+        if self._other is None or self._other.execution != execution:
+            self._other = Follower(
+                self.database, self.batch, execution,
+                queue_of(self.database, self.batch, execution),
+                self.progress.muted(), self.local, self.clock, self.sleep)
+        self._other.look()
+
+    def watch(self, row, counts, now):
+        "Ask whether something is stuck, where nothing moved for a while."
+        if counts is not None:
+            self.progress.update(counts, row['selected'])
+            seen = counts['done'], counts['failed'], counts['chunks']
+            if seen != self._seen:
+                self._seen, self._moved_at = seen, now
+        if (now - self._helped_at > STUCK
+                and (now - self._moved_at > STUCK
+                    or now - self._helped_at > CHECK)):
+            self._helped_at = now
             self.help(row['state'])
 
     def help(self, state):
-        "Nothing moved for a while: find out why, and do what can be done."
-        stuck = self.stuck(state)
-        if stuck is None:
-            # Somebody holds a lock: it is being worked on
-            self._worker_seen, self._worker_at = True, self.clock()
+        "Find out what is stuck and why, and do what can be done."
+        free, idle = self.free(state)
+        if self.local:
+            if idle:
+                self.forget(free)
+                run_here(self.database, self.batch, self.execution,
+                    None if state == 'selecting' else free)
             return
-        if not stuck and state == 'running':
-            work.close(self.database, self.execution)
+        if not free:
+            self._missing.clear()
+            if idle:
+                close(self.database, self.execution)
             return
-        workers = queues_served()
-        if any(self.queue in queues for queues in workers.values()):
+        if not idle:
+            # Somebody holds a lock: there are workers
             self._worker_seen, self._worker_at = True, self.clock()
         else:
-            self.no_worker(workers)
+            self.check_workers()
         try:
             if self.messages():
                 # They are behind others, and will come
                 return self._missing.clear()
-            lost = [c for c in stuck if c in self._missing]
-            self._missing = set(stuck)
+            lost = [chunk for chunk in free if chunk in self._missing]
+            self._missing = set(free).difference(lost)
+            self.forget(lost)
             for chunk in lost:
-                if chunk == 'selection':
-                    send(self.database, self.batch, self.execution,
-                        self.queue)
-                else:
-                    tasks.generate.apply_async(
-                        kwargs={
-                            'execution': self.execution, 'chunk': chunk,
-                            '_database': self.database},
-                        queue=self.queue, retry=False)
-            if lost:
-                self.progress.say('sent %s lost messages again' % len(lost))
+                self.send(chunk)
         except (OSError, MessagingError, BrokerError) as error:
-            self.say_once('the broker does not answer, waiting: %s'
+            return self.say_once('the broker does not answer, waiting: %s'
                 % one_line(error))
+        if lost:
+            self.progress.say('sent again what was lost: %s'
+                % batch_logging.get_print_infos(lost, 'message', 0))
 
-    def stuck(self, state):
-        "Return what is queued and not locked; None if something is locked."
-        def _stuck(transaction):
+    def send(self, chunk):
+        if chunk == SELECTION:
+            self.send_selection()
+        else:
+            tasks.generate.apply_async(
+                kwargs={
+                    'execution': self.execution, 'chunk': chunk,
+                    '_database': self.database},
+                queue=self.queue, retry=False)
+
+    def send_selection(self):
+        if self.local:
+            return run_here(self.database, self.batch, self.execution)
+        send(self.database, self.batch, self.execution, self.queue)
+
+    def free(self, state):
+        """Return what nobody works on, and whether nobody works at all.
+
+        What: ids of queued chunks, or that it is to be selected.
+        """
+        def _free(transaction):
             cursor = transaction.connection.cursor()
             if state == 'selecting':
-                if ledger.take_execution(
-                        cursor, self.execution, 'selecting') is None:
-                    return None
-                return ['selection']
+                taken = ledger.take_execution(
+                    cursor, self.execution, 'selecting')
+                return ([SELECTION], True) if taken else ([], False)
             free = ledger.queued(cursor, self.execution)
-            if len(free) < ledger.count_queued(cursor, self.execution):
-                return None
-            return free
-        return transact(self.database, _stuck)
+            if ledger.read(cursor, self.execution, 'stopped')['stopped']:
+                return [], ledger.is_idle(cursor, self.execution)
+            return free, len(free) == ledger.count_queued(
+                cursor, self.execution)
+        return transact(self.database, _free)
+
+    def forget(self, chunks):
+        "Tell the ledger that whoever had the chunks is gone."
+        if chunks and chunks != [SELECTION]:
+            transact(self.database, lambda transaction: ledger.lost(
+                    transaction.connection.cursor(), chunks))
 
     def messages(self):
         "Return how many messages wait in the queue."
@@ -320,18 +451,23 @@ class Follower:
                 # There is no such queue
                 return 0
 
-    def no_worker(self, workers):
+    def check_workers(self):
+        "Raise NoWorkerError if none answers for the queue, for too long."
+        workers = ask_workers()
+        if any(self.queue in queues and not wrong
+                for queues, wrong in workers.values()):
+            self._worker_seen, self._worker_at = True, self.clock()
+            return
         text = 'no worker answers for the queue "%s"; start one: ' \
             'coop worker -d %s' % (self.queue, self.database)
-        if self.queue != 'celery':
+        if self.queue != tasks.celery_app.conf.task_default_queue:
             text += ' -Q %s' % self.queue
         if workers:
-            text += ' (%s)' % ', '.join(
-                '%s serves %s' % (worker, ', '.join(queues))
-                for worker, queues in sorted(workers.items()))
+            text += ' (%s)' % '; '.join(
+                '%s %s' % (worker, wrong or 'serves ' + ', '.join(queues))
+                for worker, (queues, wrong) in sorted(workers.items()))
         waited = self.clock() - self._worker_at
         if waited > (NO_WORKER_LEFT if self._worker_seen else NO_WORKER):
-            cancel(self.database, self.execution, text)
             raise NoWorkerError(text)
         if self._worker_seen:
             self.say_once(text)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from sql import For, Literal, Null, Table
 from sql.aggregate import Count, Sum
+from sql.conditionals import Case, Coalesce
 
 __all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
 
@@ -64,7 +65,13 @@ class Chunk:
     size: int
     parent: int | None
     successor: str | None
-    attempts: int
+    #: None: nobody is known to have begun with it before.  Else it is
+    #: begun with care: '' says so, ``host:pid`` who did so last
+    begun: str | None
+    #: how many processes are known to have died at it
+    deaths: int
+    #: how the last of them died
+    error: str | None
 
     @property
     def label(self):
@@ -147,13 +154,18 @@ def _encode(value):
 
 # An execution
 
-def create(cursor, batch, parameters):
-    "Insert an execution in the state selecting and return its id."
+def create(cursor, batch, parameters, retry_of=None):
+    """Insert an execution in the state selecting and return its id.
+
+    :param parameters: name -> text, as given by the command line
+    :param retry_of: id of the execution whose failed units it selects
+    """
     insert = execution_.insert(
         [execution_.batch, execution_.given, execution_.state,
-            execution_.started_at, execution_.create_date,
-            execution_.create_uid],
-        [[batch, json.dumps(parameters), 'selecting', now(), now(), 0]])
+            execution_.retry_of, execution_.started_at,
+            execution_.create_date, execution_.create_uid],
+        [[batch, json.dumps(parameters), 'selecting', retry_of, now(),
+            now(), 0]])
     if not _is_shared():
         cursor.execute(*insert)
         return cursor.lastrowid
@@ -176,7 +188,7 @@ def take_execution(cursor, execution, state, wait=False):
 
     None also where somebody else has the lock, unless wait is set.
     """
-    names = ['id', 'batch', 'given', 'started_at', 'settings', 'parameters']
+    names = ['id', 'batch', 'given', 'started_at', 'retry_of', 'message']
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(
@@ -189,6 +201,53 @@ def take_execution(cursor, execution, state, wait=False):
             for_=_for_update(wait)))
     row = cursor.fetchone()
     return None if row is None else dict(zip(names, row))
+
+
+def lock_executions(cursor):
+    """Let nobody else make, admit or end an execution until the commit.
+
+    The first statement of its transaction: what is read afterwards is then
+    newer than what others did under this lock.
+    """
+    if _is_shared():
+        cursor.execute(
+            'LOCK TABLE batch_execution IN SHARE ROW EXCLUSIVE MODE')
+
+
+def others(cursor, batch, execution):
+    """Return the open executions of the batch, but for this one.
+
+    Those that are not admitted yet do not count: they will ask themselves.
+    """
+    cursor.execute(*execution_.select(
+            execution_.id,
+            where=(execution_.batch == batch) & (execution_.id != execution)
+            & execution_.state.in_(['selecting', 'running'])
+            & (execution_.settings != Null),
+            order_by=execution_.id))
+    return [id for id, in cursor.fetchall()]
+
+
+def retries(cursor, execution):
+    "Return the ids of the executions that retry this one."
+    cursor.execute(*execution_.select(
+            execution_.id, where=execution_.retry_of == execution,
+            order_by=execution_.id))
+    return [id for id, in cursor.fetchall()]
+
+
+def stop(cursor, execution, message):
+    """Let no further chunk be taken; return whether it was running.
+
+    What runs goes on to the end of its chunk, and the last one of those
+    closes the execution.
+    """
+    cursor.execute(*execution_.update(
+            [execution_.stopped, execution_.message], [True, message],
+            where=(execution_.id == execution)
+            & (execution_.state == 'running')
+            & (Coalesce(execution_.stopped, False) == Literal(False))))
+    return bool(cursor.rowcount)
 
 
 def update_execution(cursor, execution, **values):
@@ -269,14 +328,20 @@ def count_queued(cursor, execution):
     return cursor.fetchone()[0]
 
 
-def take(cursor, chunk, sleep=time.sleep):
+def take(cursor, execution, chunk, sleep=time.sleep):
     """Lock the chunk if it is queued and nobody has it; return it, or None.
+
+    None also where the execution was stopped.
 
     The lock is held until the transaction ends, and is what "running" means.
     A follower that asks for locks holds them for a moment: so a second look
     comes before the conclusion that somebody works on it.
     """
     where = (chunk_.id == chunk) & (chunk_.state == 'queued')
+    where &= chunk_.execution.in_(execution_.select(
+            execution_.id,
+            where=(execution_.id == execution)
+            & (Coalesce(execution_.stopped, False) == Literal(False))))
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*chunk_.update(
@@ -285,8 +350,9 @@ def take(cursor, chunk, sleep=time.sleep):
         sleep(delay)
         cursor.execute(*chunk_.select(
                 chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
-                chunk_.size, chunk_.parent, chunk_.successor,
-                chunk_.attempts, where=where, for_=_for_update()))
+                chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
+                Coalesce(chunk_.deaths, 0), chunk_.error, where=where,
+                for_=_for_update()))
         if row := cursor.fetchone():
             id, execution, number, units, *others = row
             return Chunk(id, execution, number, load_units(units), *others)
@@ -309,19 +375,76 @@ def fail(cursor, chunk, started_at, attempts, error):
     return _queue(cursor, chunk.execution, chunk.successor)
 
 
-def split(cursor, chunk, parts, started_at, attempts, error):
+def begin(cursor, chunk):
+    "Write that this process begins with a chunk delivered before."
+    cursor.execute(*chunk_.update(
+            [chunk_.begun], [worker_name()], where=chunk_.id == chunk.id))
+
+
+def died(cursor, chunk, blame, error=None):
+    """Write that whoever had the chunk is gone; it is begun with care now.
+
+    :param blame: whether its process is known to have died at it
+    """
+    cursor.execute(*chunk_.update(
+            [chunk_.begun, chunk_.deaths, chunk_.error],
+            ['', chunk.deaths + bool(blame), error or chunk.error],
+            where=chunk_.id == chunk.id))
+
+
+def lost(cursor, chunks):
+    """Write that whoever had the chunks (ids) is gone, as their messages are.
+
+    A process that wrote that it begins, and vanished, has died.
+    """
+    if not chunks:
+        return
+    cursor.execute(*chunk_.update(
+            [chunk_.begun, chunk_.deaths],
+            ['', Coalesce(chunk_.deaths, 0) + Case(
+                    (Coalesce(chunk_.begun, '') != '', 1), else_=0)],
+            where=chunk_.id.in_(chunks) & (chunk_.state == 'queued')))
+
+
+def at_work(cursor, chunk):
+    """Return the id of the chunk that a task given chunk had come to.
+
+    A turn goes along a lane: past what has ended, to what is queued.  None at
+    the end of the lane.
+    """
+    columns = [
+        chunk_.id, chunk_.execution, chunk_.number, chunk_.state,
+        chunk_.successor]
+    cursor.execute(*chunk_.select(*columns, where=chunk_.id == chunk))
+    while row := cursor.fetchone():
+        id, execution, number, state, successor = row
+        if state == 'queued':
+            return id
+        if state == 'split':
+            successor = number + '.1'
+        cursor.execute(*chunk_.select(
+                *columns, where=(chunk_.execution == execution)
+                & (chunk_.number == successor)))
+
+
+def split(cursor, chunk, parts, started_at, attempts, error, suspect=None,
+        begun=None):
     """queued -> split; the parts take its place.  Returns the first's id.
 
     The parts come one behind the other, the last before the successor.
+
+    :param suspect: index of the part that is the suspect
+    :param begun: of the parts, see Chunk
     """
-    _end(cursor, chunk, 'split', started_at, attempts, **error)
     numbers = ['%s.%s' % (chunk.number, i + 1) for i in range(len(parts))]
+    _end(cursor, chunk, 'split', started_at, attempts,
+        suspect=numbers[suspect] if suspect is not None else None, **error)
     _insert_chunks(cursor, [
             [chunk.execution, number, dump_units(part), len(part),
                 'waiting', successor, 0, 0, now()]
             for number, successor, part in zip(
                 numbers, numbers[1:] + [chunk.successor], parts)],
-        parent=chunk.id)
+        parent=chunk.id, begun=begun)
     return _queue(cursor, chunk.execution, numbers[0])
 
 
@@ -354,11 +477,73 @@ def _queue(cursor, execution, number):
     return row[0] if row else None
 
 
-def parent_error(cursor, chunk):
-    "Return (error_type, error) of the chunk that this one is a part of."
+def lineage(cursor, chunk):
+    """Return (error_type, error, trust) from what chunk is a part of.
+
+    trust: whether the suspects were right so far: the last one did fail
+    alone, or there was none to find.
+    """
+    if chunk.parent is None:
+        return None, None, True
     cursor.execute(*chunk_.select(
-            chunk_.error_type, chunk_.error, where=chunk_.id == chunk.parent))
-    return cursor.fetchone()
+            chunk_.error_type, chunk_.error, chunk_.suspect, chunk_.parent,
+            where=chunk_.id == chunk.parent))
+    error_type, error, suspect, grandparent = cursor.fetchone()
+    trust = True
+    if suspect is not None:
+        cursor.execute(*chunk_.select(
+                chunk_.state, where=(chunk_.execution == chunk.execution)
+                & (chunk_.number == suspect)))
+        row = cursor.fetchone()
+        trust = row is not None and row[0] == 'failed'
+    elif grandparent is not None:
+        # Halved: because none was found, or because one had lied
+        trust = not _lied(cursor, chunk.execution, grandparent)
+    return error_type, error, trust
+
+
+def _lied(cursor, execution, ancestor):
+    "Return whether a suspect of the ancestor or of those above was innocent."
+    other = Table('batch_execution_chunk')
+    while ancestor is not None:
+        cursor.execute(*chunk_
+            .join(other, 'LEFT', condition=(other.execution == execution)
+                & (other.number == chunk_.suspect))
+            .select(chunk_.suspect, other.state, chunk_.parent,
+                where=chunk_.id == ancestor))
+        suspect, state, ancestor = cursor.fetchone()
+        if suspect is not None and state != 'failed':
+            return True
+    return False
+
+
+def failed_units(cursor, execution):
+    cursor.execute(*chunk_.select(
+            Sum(chunk_.size),
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'failed')))
+    return int(cursor.fetchone()[0] or 0)
+
+
+def alike(cursor, execution, count):
+    """Return the fingerprint of the last count failures, else None.
+
+    None where they differ, or where something succeeded since the first.
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.fingerprint, chunk_.ended_at,
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'failed'),
+            order_by=[chunk_.ended_at.desc, chunk_.id.desc], limit=count))
+    rows = cursor.fetchall()
+    fingerprints = {fingerprint for fingerprint, _ in rows}
+    if len(rows) < count or len(fingerprints) > 1:
+        return None
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=(chunk_.execution == execution) & (chunk_.state == 'done')
+            & (chunk_.ended_at > rows[-1][1]), limit=1))
+    return None if cursor.fetchone() else fingerprints.pop()
 
 
 def cancel(cursor, execution):
@@ -399,12 +584,23 @@ def resume(cursor, execution):
 # What it came to
 
 def is_over(cursor, execution):
-    "Return whether no chunk of the execution is left to be treated."
+    """Return whether no chunk of the execution will be treated any more.
+
+    Either none is left, or it was stopped and nobody works on one.
+    """
     cursor.execute(*chunk_.select(
             Literal(1),
             where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
             limit=1))
-    return cursor.fetchone() is None
+    if cursor.fetchone() is None:
+        return True
+    row = read(cursor, execution, 'stopped')
+    return bool(row['stopped']) and is_idle(cursor, execution)
+
+
+def is_idle(cursor, execution):
+    "Return whether nobody works on a chunk of the execution."
+    return len(queued(cursor, execution)) == count_queued(cursor, execution)
 
 
 def counts(cursor, execution):
@@ -431,9 +627,11 @@ def counts(cursor, execution):
 
 
 def planned_chunks(cursor, execution):
+    "Return how many chunks of the plan were treated, in whatever parts."
     cursor.execute(*chunk_.select(
             Count(chunk_.id),
-            where=(chunk_.execution == execution) & (chunk_.parent == Null)))
+            where=(chunk_.execution == execution) & (chunk_.parent == Null)
+            & chunk_.state.in_(['done', 'split', 'failed'])))
     return cursor.fetchone()[0]
 
 
@@ -474,7 +672,7 @@ def numbers(cursor, execution):
 def history(cursor, batch=None, limit=20):
     "Return the last executions, the newest first, as dicts."
     names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
-        'started_at', 'ended_at', 'message']
+        'started_at', 'ended_at', 'retry_of', 'message']
     where = Literal(True)
     if batch:
         where &= execution_.batch == batch

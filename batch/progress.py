@@ -30,6 +30,9 @@ class Progress:
         if self._bar is not None:
             self._bar.render_finish()
 
+    def muted(self):
+        return Progress('', '', quiet=True, file=self.file, clock=self.clock)
+
     def say(self, text):
         if not self.quiet:
             if self._bar is not None:

@@ -2,13 +2,15 @@
 # this repository contains the full copyright notices and license terms.
 """What an execution came to, in words: the end of its log and of the command.
 """
+import datetime as dt
 import json
 import re
 from dataclasses import dataclass, field
 
 from . import exceptions, ledger
+from . import logging as batch_logging
 
-__all__ = ['Outcome', 'duration']
+__all__ = ['Outcome', 'as_json', 'duration', 'moment']
 
 #: units named per kind of error in the summary
 NAMED = 3
@@ -25,6 +27,12 @@ def duration(seconds):
     if not hours:
         return '%dm%02ds' % (minutes, seconds)
     return '%dh%02dm' % (hours, minutes)
+
+
+def moment(timestamp):
+    "Return a timestamp of the ledger in the time zone of the server."
+    return timestamp.replace(tzinfo=dt.timezone.utc).astimezone(
+        batch_logging.server_zone()).isoformat(' ', 'seconds')
 
 
 @dataclass
@@ -83,8 +91,9 @@ class Outcome:
         for _, units, type_, error, _ in self.failures:
             # The same error of two records differs in names and numbers
             key = type_, re.sub(r'"[^"]*"|\d+', '', error)
-            group = groups.setdefault(
-                key, [0, '%s: %s' % (type_, error), []])
+            group = groups.setdefault(key, [
+                    0, error if type_ == exceptions.WorkerLostError.__name__
+                    else ': '.join(filter(None, [type_, error])), []])
             group[0] += len(units) if units is not None else 1
             group[2].extend(units or ())
         return sorted(groups.values(), key=lambda g: -g[0])
@@ -114,19 +123,20 @@ class Outcome:
             if len(text) > 200:
                 text = text[:200] + '...'
             lines.append('  %s x %s    %s' % (count, text, named))
-        if self.state == 'cancelled':
-            lines.append('  cancelled')
-        extra = counts['transactions'] - (
-            self.planned if self.counts['failed'] or self.counts['split']
-            else counts['transactions'])
-        if extra > 0:
+        if self.message and counts['chunks']:
+            lines.append('  ' + self.message)
+        extra = counts['transactions'] - self.planned
+        if counts['split'] and extra > 0:
             lines.append('  isolated in %s extra transactions' % extra)
         if not self.succeeded and self.exit_status != 2:
             if log:
                 lines.append('  log: %s' % log)
-            lines.append('  details: coop show %s' % self.id + (
-                    '    go on: coop resume %s' % self.id
-                    if counts['left'] else ''))
+            lines.append('  ' + '    '.join(
+                    '%s: coop %s %s' % (why, command, self.id)
+                    for why, command, wanted in [
+                        ('details', 'show', True),
+                        ('again', 'retry', counts['failed']),
+                        ('go on', 'resume', counts['left'])] if wanted))
         return '\n'.join(lines)
 
     def as_dict(self):

@@ -7,13 +7,18 @@ twice, late or out of order finds its row ended, or locked, and does nothing.
 """
 import importlib
 import json
+import logging
+import re
 import warnings
 
+from billiard.exceptions import WorkerLostError
+from celery import signals
 from celery.app.defaults import NAMESPACES, flatten
 
 import trytond.config as config
+from trytond import backend
 
-from . import work
+from . import job, plan, work
 from .exceptions import ConfigError, nearest
 from .transaction import load_pool, transact
 
@@ -28,7 +33,11 @@ __all__ = [
     'TrytonTask', 'celery_app', 'generate', 'generate_all', 'has_broker',
     'sender']
 
+logger = logging.getLogger(__name__)
+
 celery_app = celery_tryton.celery_app
+#: ways to die that are orders: a stop of the service reaches all processes
+TOLD_TO_GO = {'signal 15', 'signal 1', 'signal 2', 'signal 3', 'exitcode 0'}
 
 
 class TrytonTask(celery_tryton.TrytonTask):
@@ -69,21 +78,53 @@ def generate_all(
         one is made
     :param parameters: without execution: the text of each parameter by name
     """
-    work.plan(
+    plan.plan(
         database, batch_name, execution, parameters,
         task_id=self.request.id, send=sender(database))
 
 
 @celery_app.task(
-    base=TrytonTask, name='batch.generate', own_transactions=True,
-    acks_late=True, ignore_result=True)
-def generate(execution, chunk, *, database):
+    base=TrytonTask, bind=True, name='batch.generate', own_transactions=True,
+    batch_version=job.version('trytond-batch'), acks_late=True,
+    ignore_result=True)
+def generate(self, execution, chunk, *, database):
     """Treat a chunk, and its successors while the turn lasts.
 
     :param execution: id of the execution
     :param chunk: id of the chunk
     """
-    work.turn(database, execution, chunk, send=sender(database))
+    work.turn(
+        database, execution, chunk, send=sender(database),
+        again=(self.request.delivery_info or {}).get('redelivered', False))
+
+
+@signals.task_failure.connect(sender=generate)
+def process_lost(exception=None, kwargs=None, **_):
+    """Take up again the chunk of a process that died.
+
+    Called in the parent of the processes, which lives: so the death was that
+    of one process, and what it was working on is to blame, unless it was told
+    to go.
+    """
+    if not isinstance(exception, WorkerLostError):
+        return
+    cause = re.search(r'signal \d+|exitcode \d+', str(exception))
+    cause = cause.group() if cause else str(exception)
+    database, execution = kwargs['_database'], kwargs['execution']
+    try:
+        chunk = work.lost(
+            database, execution, kwargs['chunk'], cause,
+            blame=cause not in TOLD_TO_GO)
+        if chunk is not None:
+            sender(database)(execution, chunk)
+    except Exception:
+        # Whoever follows the execution will find it
+        logger.exception(
+            "#%s could not be helped after the loss of a worker", execution)
+    finally:
+        if backend.name != 'sqlite':
+            # Processes are forked from here: they must not share connections
+            backend.Database(database).close()
 
 
 def sender(database, queue=None):
@@ -96,8 +137,7 @@ def sender(database, queue=None):
             kwargs={
                 'execution': execution, 'chunk': chunk,
                 '_database': database},
-            queue=queue
-            or work.load_job(database, execution).settings['queue'])
+            queue=queue or job.load_job(database, execution).settings['queue'])
     return send
 
 

@@ -8,8 +8,9 @@ from celery import signals
 
 from trytond import backend
 
-from . import follow, tasks, work
+from . import follow, tasks
 from .exceptions import BrokerError, UsageError
+from .job import configure_logs
 from .transaction import load_pool
 
 __all__ = ['run']
@@ -38,7 +39,7 @@ def run(databases, arguments):
     @signals.worker_init.connect(weak=False)
     def load(**_):
         # Once, before the processes are forked
-        work.configure_logs()
+        configure_logs()
         for database in databases:
             load_pool(database)
             if backend.name != 'sqlite':

@@ -1,0 +1,176 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What all chunks of an execution have in common, and its end."""
+import importlib.metadata
+import json
+import os
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+
+import trytond.config as config
+from trytond.exceptions import UserError
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+
+from . import current, ledger
+from . import logging as batch_logging
+from . import output
+from . import parameters as parameters_
+from . import report
+from .batch import get_batch
+from .exceptions import (
+    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
+from .transaction import transact
+
+__all__ = [
+    'Job', 'close', 'configure_logs', 'describe', 'load_job', 'make_job',
+    'one_line', 'trimmed', 'version']
+
+HERE = os.path.dirname(__file__)
+#: errors that say it all: a traceback would only show us
+PLAIN = (
+    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    "What all chunks of an execution have in common; never changes."
+    database: str
+    execution: int
+    batch: str
+    parameters: dict
+    settings: dict
+    user: int
+    context: dict
+    started_at: object
+
+    @property
+    def logger(self):
+        return batch_logging.get_logger(self.batch)
+
+    def run(self, chunk=None):
+        "Return the context in which hooks and logs know where they are."
+        return current.running(current.Run(
+                self.batch, self.execution,
+                chunk.number if chunk is not None else None,
+                self.settings, self.started_at))
+
+
+def make_job(database, row, user, settings, parameters):
+    """Return the Job.
+
+    :param row: ``id``, ``batch`` and ``started_at`` of the execution
+    :param user: id; its preferences (company, language ...) are in the
+        context, as they are for a client of that user
+    :param settings: values by name
+    :param parameters: values by name
+    """
+    context = {}
+    if user:
+        User = Pool().get('res.user')
+        with Transaction().set_user(user):
+            context.update(User.get_preferences(context_only=True))
+    # Nobody is there to answer a warning
+    context['_skip_warnings'] = True
+    context.update(settings['context'])
+    return Job(
+        database, row['id'], row['batch'], parameters, settings, user,
+        context, row['started_at'])
+
+
+@lru_cache(maxsize=64)
+def load_job(database, execution):
+    "Return the job of an admitted execution, read once per process."
+    def load(transaction):
+        row = ledger.read(
+            transaction.connection.cursor(), execution,
+            'id', 'batch', 'parameters', 'settings', 'user', 'started_at')
+        declared = get_batch(row['batch']).declared_parameters()
+        return make_job(
+            database, row, row['user'],
+            {k: v for k, (v, _) in json.loads(row['settings']).items()},
+            {k: parameters_.parse(declared[k], text, row['batch'])
+                for k, (text, _) in json.loads(row['parameters']).items()})
+    return transact(database, load)
+
+
+def close(database, execution):
+    """End the execution if no chunk is left, and write its last line.
+
+    Whoever ends a lane of chunks asks, after its commit: so the last one sees
+    all others.  The row's lock lets only one of them through.
+    """
+    def end(transaction):
+        cursor = transaction.connection.cursor()
+        if not ledger.is_over(cursor, execution):
+            return None
+        row = ledger.take_execution(cursor, execution, 'running', wait=True)
+        if row is None:
+            return None
+        counts = ledger.counts(cursor, execution)
+        state = 'succeeded'
+        if counts['cancelled']:
+            state = 'cancelled'
+        elif counts['failed'] or counts['left']:
+            state = 'failed'
+        ledger.update_execution(
+            cursor, execution, state=state, ended_at=ledger.now(),
+            done=counts['done'], failed=counts['failed'],
+            left=counts['left'])
+        return row['batch'], ledger.files(cursor, execution), \
+            report.Outcome.read(cursor, execution)
+
+    ended = transact(database, end)
+    if ended is None:
+        return
+    batch, files, outcome = ended
+    logger = batch_logging.get_logger(batch)
+    with current.running(current.Run(batch, execution)):
+        for path in output.publish(files):
+            logger.error("the file %s is committed but missing", path)
+        write = logger.success if outcome.succeeded else logger.failure
+        write('%s', outcome.text(batch, log=batch_logging.path_of(batch)))
+
+
+def describe(error):
+    "Return what the ledger keeps of an error; no secret is in it."
+    mask = batch_logging.mask_secrets
+    if isinstance(error, UserError):
+        text = ' '.join(filter(None, [error.message, error.description]))
+    else:
+        text = str(error)
+    frames = traceback.extract_tb(trimmed(error).__traceback__)
+    return {
+        'error_type': type(error).__name__,
+        'error': mask(' '.join(text.split())),
+        'fingerprint': ' '.join([type(error).__name__, *(
+                    '%s:%s' % (os.path.basename(f.filename), f.lineno)
+                    for f in frames[-1:])]),
+        'traceback': None if isinstance(error, PLAIN) else mask(
+            ''.join(traceback.format_exception(trimmed(error)))),
+        }
+
+
+def one_line(error):
+    details = describe(error)
+    return ': '.join(filter(None, [details['error_type'], details['error']]))
+
+
+def trimmed(error):
+    "Return error, its traceback from the frames of the batch on."
+    trace = error.__traceback__
+    while trace is not None and os.path.dirname(
+            trace.tb_frame.f_code.co_filename) == HERE:
+        trace = trace.tb_next
+    # One that we raised ourselves keeps what it has
+    return error if trace is None else error.with_traceback(trace)
+
+
+@lru_cache
+def version(distribution):
+    return importlib.metadata.version(distribution)
+
+
+def configure_logs():
+    batch_logging.configure(config.get('batch', 'log_dir'))

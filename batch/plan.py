@@ -1,0 +1,249 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""From the name of a batch to its chunks: what generate_all does.
+
+Two transactions: one admits the execution (its parameters, its settings, no
+other one beside it), one selects and writes the chunks, under one snapshot.
+"""
+import json
+import logging
+
+import trytond
+import trytond.config as config
+from trytond.pool import Pool
+
+from . import chunking, current, ledger
+from . import logging as batch_logging
+from . import parameters as parameters_
+from . import report
+from .batch import BatchRootNoSelect, get_batch, get_batches, today
+from .config import BatchConfig
+from .exceptions import (
+    BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError)
+from .job import (
+    close, configure_logs, describe, load_job, make_job, one_line, trimmed,
+    version)
+from .transaction import load_pool, transact
+
+__all__ = ['plan']
+
+
+def plan(database, batch, execution=None, given=None, task_id=None, *, send):
+    """Select the units, write the chunks, commit, and send the first.
+
+    :param execution: id of the execution, None to make one with the
+        parameters given (name -> text)
+    :param send: called with (execution, chunk)
+    """
+    configure_logs()
+    load_pool(database)
+    if execution is None:
+        execution = transact(database, lambda transaction: ledger.create(
+                transaction.connection.cursor(), batch, given or {}))
+    try:
+        if not transact(database, lambda transaction: admit(
+                    transaction, execution)):
+            return
+        job = load_job(database, execution)
+        chunks = transact(database, lambda transaction: select(
+                transaction, job, task_id))
+    except Exception as error:
+        refuse(database, batch, execution, error)
+        return
+    if chunks is None:
+        # Delivered twice: somebody else has it, or had it
+        return
+    try:
+        for chunk in chunks:
+            send(execution, chunk)
+    finally:
+        if not chunks:
+            close(database, execution)
+
+
+def admit(transaction, execution):
+    """Resolve what the execution was given; return whether to select now.
+
+    Not if it is not there to be selected, or has to wait for another one.
+    Raises BatchError where it is refused.
+    """
+    cursor = transaction.connection.cursor()
+    ledger.lock_executions(cursor)
+    row = ledger.take_execution(cursor, execution, 'selecting')
+    if row is None:
+        return False
+    Batch = get_batch(row['batch'])
+    declared = Batch.declared_parameters()
+    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    batch_config.check({
+            name: Other.declared_parameters()
+            for name, Other in get_batches().items()})
+    settings = Batch.resolve_settings(batch_config)
+    parameters = parameters_.resolve(
+        row['batch'], declared, json.loads(row['given']),
+        lambda name: batch_config.parameter(row['batch'], name), today)
+    user = find_user(*settings['user'])
+    overlap, _ = settings['overlap']
+    message = None
+    if others := ledger.others(cursor, row['batch'], execution):
+        if overlap == 'wait':
+            ledger.update_execution(
+                cursor, execution, message='waits for #%s' % others[0])
+            return False
+        if overlap == 'skip':
+            message = 'skipped (overlap = skip): %s' % told(cursor, others[0])
+        elif overlap == 'fail':
+            raise OverlapError(others[0], told(cursor, others[0]))
+    disabled, origin = settings['disabled']
+    if disabled:
+        message = 'disabled by %s: nothing was run' % origin
+    ledger.update_execution(
+        cursor, execution, user=user, message=message,
+        settings=json.dumps({k: list(v) for k, v in settings.items()}),
+        parameters=json.dumps({
+                name: [text, origin]
+                for name, (_, text, origin) in parameters.items()}))
+    job = make_job(
+        transaction.database.name, row, user,
+        {k: v for k, (v, _) in settings.items()},
+        {k: v for k, (v, _, _) in parameters.items()})
+    log_start(job, settings, parameters, row['retry_of'])
+    return True
+
+
+def told(cursor, execution):
+    "Return who is in the way, since when, and how far it is."
+    row = ledger.read(cursor, execution, 'batch', 'started_at', 'selected')
+    counts = ledger.counts(cursor, execution)
+    return '#%s of the batch is running since %s, %s' % (
+        execution, report.moment(row['started_at']),
+        'still selecting' if row['selected'] is None
+        else '{:,} of {:,} units done'.format(
+            counts['done'], row['selected']))
+
+
+def find_user(login, origin):
+    "Return the id of the user; raises ConfigError."
+    if login == 'root':
+        return 0
+    User = Pool().get('res.user')
+    users = User.search([('login', '=', login)])
+    if not users:
+        raise ConfigError(
+            origin, 'is "%s", expected the login of an active user' % login,
+            key='user')
+    user, = users
+    return user.id
+
+
+def log_start(job, settings, parameters, retry_of):
+    def listed(values):
+        return ', '.join(
+            '%s=%s (%s)' % (name, value, origin)
+            for name, value, origin in values) or 'none'
+
+    with job.run():
+        job.logger.info(
+            "starts%s in database %s with trytond %s, batch %s, celery %s",
+            ", as a retry of #%s," % retry_of if retry_of else "",
+            job.database, trytond.__version__, version('trytond-batch'),
+            version('celery'))
+        job.logger.info("parameters: %s", listed(
+                (k, text, origin)
+                for k, (_, text, origin) in parameters.items()))
+        job.logger.info("settings: %s", listed(
+                (k, json.dumps(v), origin)
+                for k, (v, origin) in settings.items()))
+
+
+def select(transaction, job, task_id):
+    """Write the chunks; return the ids of those that are queued.
+
+    None where the execution is not there to be selected.
+    """
+    cursor = transaction.connection.cursor()
+    row = ledger.take_execution(cursor, job.execution, 'selecting')
+    if row is None:
+        return None
+    Batch = get_batch(job.batch)
+    plan = ledger.Plan(cursor, job.execution, job.settings['concurrency'])
+    duplicates = 0
+    with transaction.set_user(job.user), \
+            transaction.set_context(job.context), job.run():
+        if row['message']:
+            # Skipped or disabled: it has no units
+            pass
+        elif row['retry_of']:
+            retry(cursor, job, Batch, plan, row['retry_of'])
+        elif issubclass(Batch, BatchRootNoSelect):
+            plan.add(None, 1)
+        else:
+            selected = parameters_.call(Batch.select_ids, job.parameters)
+            units = chunking.Distinct(map(chunking.unit_of, selected or ()))
+            split(job, Batch, plan, units)
+            duplicates = units.duplicates
+    plan.flush()
+    ledger.update_execution(
+        cursor, job.execution, state='running', task_id=task_id,
+        selected=plan.selected, duplicates=duplicates)
+    return ledger.queued(cursor, job.execution)
+
+
+def retry(cursor, job, Batch, plan, execution):
+    "Plan the units that failed in an earlier execution."
+    units = []
+    for _, failed, *_ in ledger.failures(cursor, execution):
+        if failed is None:
+            plan.add(None, 1)
+        else:
+            units.extend(failed)
+    if units:
+        split(job, Batch, plan, chunking.Distinct(units))
+
+
+def split(job, Batch, plan, units):
+    first = []
+    for chunk in Batch.split(units):
+        if chunk := list(chunk):
+            first = first or chunk
+            plan.add(chunk, len(chunk))
+    if plan.selected != units.count:
+        raise DefinitionError(
+            job.batch, 'gave %s units in its chunks for %s units; expected '
+            'each unit exactly once' % (plan.selected, units.count),
+            hook='split')
+    digest = batch_logging.get_print_infos(first, 'unit')
+    if plan.count > 1:
+        digest = '{:,} units in {:,} chunks, the first of {}'.format(
+            plan.selected, plan.count, digest)
+    job.logger.info(
+        "selected %s%s", digest,
+        "; {:,} duplicates dropped".format(units.duplicates)
+        if units.duplicates else "")
+
+
+def refuse(database, batch, execution, error):
+    "selecting -> failed: the selection raised, or was not even begun."
+    logger = batch_logging.get_logger(batch)
+    if isinstance(error, UnknownBatchError):
+        # A name that is no batch's gets no log file: to the worker's alone
+        logger = batch_logging.BatchLogger(logging.getLogger('batch'), None)
+    details = describe(error)
+    message = details['error'] if isinstance(error, BatchError) \
+        else 'the selection failed: %s' % one_line(error)
+
+    def fail(transaction):
+        cursor = transaction.connection.cursor()
+        if ledger.take_execution(cursor, execution, 'selecting') is None:
+            return False
+        ledger.update_execution(
+            cursor, execution, state='failed', ended_at=ledger.now(),
+            message=message + '; nothing was executed',
+            error_type=details['error_type'], traceback=details['traceback'])
+        return True
+
+    with current.running(current.Run(batch, execution)):
+        if not isinstance(error, BatchError):
+            logger.exception("the selection failed", exc_info=trimmed(error))
+        if transact(database, fail):
+            logger.failure("%s: %s; nothing was executed", batch, message)
