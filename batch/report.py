@@ -47,6 +47,7 @@ class Outcome:
     duplicates: int
     message: str | None
     error_type: str | None
+    traceback: str | None = field(repr=False)
     counts: dict
     planned: int
     numbers: dict
@@ -56,7 +57,7 @@ class Outcome:
     def read(cls, cursor, execution):
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
-            'selected', 'duplicates', 'message', 'error_type']
+            'selected', 'duplicates', 'message', 'error_type', 'traceback']
         row = ledger.read(cursor, execution, *names)
         if row is None:
             return None
@@ -78,11 +79,16 @@ class Outcome:
         return self.state == 'succeeded'
 
     @property
+    def is_refused(self):
+        "Whether the start was refused, which its message tells whole."
+        return bool(self.error_type) and not self.traceback
+
+    @property
     def exit_status(self):
         "0: all was done; 2: the command line was wrong; 1: any other end."
         if self.succeeded:
             return 0
-        error = getattr(exceptions, self.error_type or '', None)
+        error = self.is_refused and getattr(exceptions, self.error_type, None)
         return getattr(error, 'exit_status', 1)
 
     def groups(self):
@@ -128,7 +134,7 @@ class Outcome:
         extra = counts['transactions'] - self.planned
         if counts['split'] and extra > 0:
             lines.append('  isolated in %s extra transactions' % extra)
-        if not self.succeeded and self.exit_status != 2:
+        if not self.succeeded and not self.is_refused:
             if log:
                 lines.append('  log: %s' % log)
             lines.append('  ' + '    '.join(
