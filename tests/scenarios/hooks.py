@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Batches that write down what their hooks were given."""
 import json
+from pathlib import Path
 
 from trytond.modules.batch import BatchRoot
 from trytond.transaction import Transaction
@@ -78,4 +79,13 @@ class Numbering(_Hooks):
 
     @classmethod
     def execute(cls, objects, ids):
+        type(objects[0]).treat(objects)
+
+
+class Required(_Hooks):
+    "Need to be told a path"
+    __name__ = 'batch.scenario.required'
+
+    @classmethod
+    def execute(cls, objects, ids, path: Path):
         type(objects[0]).treat(objects)

@@ -1,0 +1,371 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Bad input and bad surroundings: one clear line, and the right status.
+
+0: every selected unit was treated; 1: not, or not all; 2: the command line
+itself is wrong.
+"""
+import os
+import re
+import time
+
+import pytest
+from scene import PATIENCE, Scene, one_line
+
+from devel.process import free_port, wait_for
+from trytond.modules.batch import cli
+
+only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
+only_in_process = pytest.mark.parametrize(
+    'stage', ['in-process'], indirect=True)
+OK = 'batch', 'batch.scenario.ok'
+COMMANDS = sorted(
+    next(a for a in cli.get_parser()._actions if a.dest == 'command').choices)
+
+
+@pytest.fixture(scope='module')
+def deserted(postgresql, redis):
+    "A scene with a broker, but without a worker."
+    with Scene(postgresql=postgresql, redis=redis) as scene:
+        yield scene
+
+
+@pytest.fixture
+def nowhere():
+    "The address of a server that does not run."
+    return '127.0.0.1:%s' % free_port()
+
+
+def conf(scene, tmp_path, section, **settings):
+    "Return the options that add to trytond.conf."
+    path = tmp_path / 'more.conf'
+    path.write_text('[%s]\n%s\n' % (section, '\n'.join(
+                '%s = %s' % item for item in settings.items())))
+    return '-c', scene.trytond_conf, '-c', str(path)
+
+
+# A wrong command line: 2
+
+@pytest.mark.parametrize('args, texts', [
+        (['batch', 'batch.scenario.okk'],
+            ['unknown batch "batch.scenario.okk"',
+                'did you mean "batch.scenario.ok"?']),
+        ([*OK, '--txt', 'a'],
+            ['parameter "txt" is unknown', 'did you mean "text"?']),
+        ([*OK, '--number', 'seven'],
+            ['parameter "number" is "seven", expected a whole number']),
+        ([*OK, '--number'],
+            ['parameter "number" needs a value']),
+        ([*OK, '--treatment-date', '31/01/2026'],
+            ['parameter "treatment_date" is "31/01/2026", expected a date']),
+        ([*OK, '--treatment-date', '2026-02-30'],
+            ['parameter "treatment_date" is "2026-02-30", expected a date']),
+        ([*OK, '--text', 'a', '--text', 'b'],
+            ['"--text" is given twice']),
+        ([*OK, 'stray'],
+            ['unexpected "stray"', '--name value']),
+        ([*OK, '--quie'],
+            ['parameter "quie" is unknown']),
+        (['batch', 'batch.scenario.required'],
+            ['parameter "path" is missing; give --path']),
+        ])
+def test_a_wrong_parameter_is_refused_in_one_line(scene, args, texts):
+    scene.records(3)
+    one_line(scene.coop(*args), 2, *texts)
+    assert scene.treated() == {}
+    assert scene.execute('SELECT id FROM batch_execution_chunk') == []
+
+
+@pytest.mark.parametrize('args, texts', [
+        ([], ['COMMAND']),
+        (['bacth'], ["invalid choice: 'bacth'", 'coop --help']),
+        (['batch'], ['the name of a batch is missing']),
+        (['history', '--js'], ['unrecognized arguments: --js']),
+        (['show', 'last'], ["'last'", 'coop show --help']),
+        (['show', '999999'], ['execution #999999 does not exist']),
+        (['resume', '999999'], ['execution #999999 does not exist']),
+        (['cancel', '999999'], ['execution #999999 does not exist']),
+        ([*OK, '-d', 'one', '-d', 'two'], ['expected one database']),
+        (['batch', 'batch.scenario.okk', '--help'], ['unknown batch']),
+        ])
+@only_in_process
+def test_a_wrong_command_is_refused_in_one_line(scene, args, texts):
+    one_line(scene.coop(*args), 2, *texts)
+    assert scene.last_execution() is None
+
+
+@only_in_process
+def test_a_command_needs_to_know_its_database(scene):
+    for command in [OK, ['list'], ['history'], ['show', '1'], ['check'],
+            ['worker']]:
+        one_line(scene.coop(*command, env={'TRYTOND_DATABASE_NAMES': ''}), 2,
+            '-d DATABASE', 'TRYTOND_DATABASE_NAMES')
+
+
+@pytest.mark.parametrize('option', [
+        '--quie', '--jso', '--loca', '--detac'])
+def test_options_can_not_be_abbreviated(option):
+    options = cli.parse([*OK, option])
+    assert options.rest == [option]
+    with pytest.raises(SystemExit) as error:
+        cli.parse(['resume', '1', option])
+    assert error.value.code == 2
+
+
+# A wrong configuration: 1
+
+@pytest.mark.parametrize('text, status, texts', [
+        ('[default\nsplit_size = 1', 1, ['line 1']),
+        ('[default]\nsplit_size', 1, ['line 2']),
+        ('[default]\nsplit_sise = 5', 1,
+            ['[default] split_sise', 'did you mean "split_size"?']),
+        ('[batch.scenario.ok]\nsplit_sise = 5', 1,
+            ['[batch.scenario.ok] split_sise', 'did you mean "split_size"?']),
+        ('[batch.scenario.okk]\nsplit_size = 5', 1,
+            ['[batch.scenario.okk]', 'did you mean "batch.scenario.ok"?']),
+        ('[default]\nsplit_size = many', 1,
+            ['[default] split_size',
+                'expected a whole number of 1 or more, got "many"']),
+        ('[batch.scenario.bad]\nsplit_mode = half', 1,
+            ['[batch.scenario.bad] split_mode', 'number or divide']),
+        ('[batch.scenario.ok]\nuser = nobody', 1,
+            ['user', '"nobody"', 'the login of an active user']),
+        # It is a parameter, wherever it stands
+        ('[batch.scenario.ok]\nnumber = many', 2,
+            ['parameter "number" is "many" in [batch.scenario.ok] of ',
+                'expected a whole number']),
+        ])
+def test_a_broken_batch_conf_is_refused_in_one_line(
+        scene, text, status, texts):
+    scene.records(3)
+    with open(scene.batch_conf, 'w') as file:
+        file.write(text)
+    line = one_line(scene.coop(*OK), status, scene.batch_conf, *texts)
+    assert scene.treated() == {}
+    assert scene.execute('SELECT id FROM batch_execution_chunk') == []
+    assert len(line) < 400
+
+
+def test_what_the_class_fixes_can_not_be_changed(scene):
+    scene.configure({'batch.scenario.numbering': {'split_size': 4}})
+    one_line(scene.coop('batch', 'batch.scenario.numbering'), 1,
+        '[batch.scenario.numbering] split_size', 'is 4', 'only right with 1')
+
+
+@only_in_process
+def test_a_batch_conf_that_is_not_there_is_refused(scene):
+    os.remove(scene.batch_conf)
+    one_line(scene.coop(*OK), 1, scene.batch_conf, 'can not be read',
+        'config_file in [batch] of trytond.conf')
+    assert scene.last_execution() is None
+
+
+@only_in_process
+def test_a_trytond_conf_that_is_not_there_is_refused(scene):
+    for options, env in [
+            (['-c', '/nowhere/trytond.conf'], None),
+            ([], {'TRYTOND_CONFIG': '/nowhere/trytond.conf'})]:
+        one_line(scene.coop(*OK, *options, env=env), 1,
+            '/nowhere/trytond.conf: can not be read', 'TRYTOND_CONFIG')
+    assert scene.last_execution() is None
+
+
+@only_in_process
+def test_a_trytond_conf_that_is_broken_is_refused(scene, tmp_path):
+    path = tmp_path / 'trytond.conf'
+    path.write_text('[database\nuri = sqlite://\n')
+    for options, env in [
+            (['-c', str(path)], None), ([], {'TRYTOND_CONFIG': str(path)})]:
+        one_line(scene.coop(*OK, *options, env=env), 1,
+            '%s: is no configuration of trytond' % path, 'line: 1')
+
+
+@only_in_process
+@pytest.mark.parametrize('setting, value, texts', [
+        ('broker_ulr', 'redis://localhost',
+            ['broker_ulr', 'no setting of Celery',
+                'did you mean "broker_url"?']),
+        ('task_acks_late', 'perhaps', ['task_acks_late', '"perhaps"']),
+        ('config', 'no_such_module', ['config', '"no_such_module"']),
+        ])
+def test_an_unknown_setting_of_celery_is_refused(
+        scene, tmp_path, setting, value, texts):
+    options = conf(scene, tmp_path, 'celery', **{setting: value})
+    one_line(scene.coop(*OK, *options), 1, '[celery]', *texts)
+    assert scene.last_execution() is None
+
+
+# Bad surroundings: 1
+
+def test_a_database_that_is_not_there_is_refused(scene):
+    for command in [OK, ['list'], ['history'], ['resume', '1']]:
+        one_line(scene.coop(*command, '-d', 'absent'), 1,
+            'the database "absent" can not be reached',
+            '[database] uri of trytond.conf')
+
+
+def test_a_database_without_the_module_is_refused(scene, request):
+    if scene.on_workers:
+        scene.postgresql.create('empty')
+        request.addfinalizer(lambda: scene.postgresql.drop('empty'))
+    else:
+        path = os.path.join(scene.directory, 'db', 'empty.sqlite')
+        open(path, 'w').close()
+        request.addfinalizer(lambda: os.remove(path))
+    one_line(scene.coop(*OK, '-d', 'empty'), 1,
+        'the module "batch" is not activated in the database "empty"',
+        'trytond-admin -d empty -u batch')
+
+
+@only_workers
+def test_a_database_server_that_is_down_is_said_within_seconds(
+        scene, tmp_path, nowhere):
+    options = conf(scene, tmp_path, 'database',
+        uri='postgresql://postgres:secret@%s/' % nowhere)
+    started = time.monotonic()
+    line = one_line(scene.coop(*OK, *options), 1, 'can not be reached',
+        '[database] uri of trytond.conf')
+    assert time.monotonic() - started < 15
+    assert 'secret' not in line
+
+
+@only_workers
+def test_a_broker_that_is_down_is_said_within_seconds(
+        scene, tmp_path, nowhere):
+    scene.records(3)
+    options = conf(scene, tmp_path, 'celery',
+        broker_url='redis://:secret@%s/0' % nowhere)
+    started = time.monotonic()
+    line = one_line(scene.coop(*OK, *options), 1,
+        'the broker redis://:***@%s/0 can not be reached' % nowhere,
+        'broker_url in [celery] of trytond.conf')
+    assert time.monotonic() - started < 15
+    assert 'secret' not in line
+    assert scene.last_execution() is None
+    assert scene.treated() == {}
+
+
+def test_without_a_worker_the_batch_is_given_up_for_good(deserted):
+    deserted.reset()
+    deserted.records(3)
+    started = time.monotonic()
+    one_line(deserted.coop(*OK), 1, 'no worker answers for the queue "celery"',
+        'start one: coop worker -d %s' % deserted.database)
+    assert time.monotonic() - started < 20
+    execution = deserted.last_execution()
+    assert deserted.state(execution) == 'cancelled'
+
+    # The message is still there; it finds that nobody wants it any more
+    worker = deserted.worker(1)
+    ended = re.compile(r'batch\.generate_all\[\S+\] succeeded')
+    wait_for(lambda: ended.search(deserted.worker_log()), PATIENCE,
+        "take the old message")
+    worker.stop()
+    assert deserted.state(execution) == 'cancelled'
+    assert deserted.treated() == {}
+
+
+def test_a_worker_for_another_queue_is_named(deserted):
+    deserted.reset()
+    deserted.configure({'batch.scenario.ok': {'queue': 'night'}})
+    worker = deserted.worker(1)
+    one_line(deserted.coop(*OK), 1, 'no worker answers for the queue "night"',
+        'serves celery', '-Q night')
+    worker.stop()
+
+
+@only_in_process
+def test_a_worker_needs_a_broker(scene):
+    one_line(scene.coop('worker'), 1,
+        'no broker is configured', 'broker_url in [celery]')
+
+
+@only_workers
+def test_a_worker_needs_its_database(scene):
+    one_line(scene.coop('worker', '-d', 'absent'), 1,
+        'the database "absent" can not be reached')
+
+
+# All is well: 0
+
+@only_in_process
+def test_the_help_of_each_command_is_there(scene):
+    usage = scene.coop('--help')
+    assert (usage.returncode, usage.stderr) == (0, '')
+    for name in COMMANDS:
+        assert re.search(r'^    %s ' % name, usage.stdout, re.MULTILINE)
+        result = scene.coop(name, '--help')
+        assert (result.returncode, result.stderr) == (0, '')
+        assert result.stdout.startswith('usage: coop %s' % name)
+    version = scene.coop('--version', check=True).stdout
+    assert re.fullmatch(r'\d+\.\d+\.\d+\n', version)
+
+
+@only_in_process
+def test_the_help_of_a_batch_shows_each_value_with_its_origin(scene):
+    scene.configure({'batch.scenario.ok': {'split_size': 12, 'number': 3}})
+    result = scene.coop(*OK, '--help', check=True)
+    assert result.stderr == ''
+    assert 'Treat every record' in result.stdout
+    own = r'\[batch\.scenario\.ok\] of %s' % re.escape(scene.batch_conf)
+    for pattern in [
+            r'--treatment-date +a date as YYYY-MM-DD +today +default',
+            r'--text +a text +nothing +default',
+            r'--number +a whole number +3 +%s' % own,
+            r'split_size +12 +%s' % own,
+            r'concurrency +64 +default',
+            r'retry +5 +\[database\] of trytond\.conf']:
+        assert re.search('^ *' + pattern, result.stdout, re.MULTILINE), pattern
+
+
+@only_in_process
+def test_the_list_shows_each_batch_with_what_it_does(scene):
+    lines = scene.coop('list', check=True).stdout.splitlines()
+    assert lines == sorted(lines)
+    names = dict(line.split(None, 1) for line in lines)
+    assert names['batch.scenario.ok'] == 'Treat every record'
+    assert 'ir.ui.view.validate' in names
+
+
+def test_a_check_that_finds_all_well_ends_with_0(scene):
+    result = scene.coop('check')
+    assert (result.returncode, result.stderr) == (0, '')
+    words = {
+        line.split()[0]: line.split()[1]
+        for line in result.stdout.splitlines()}
+    assert set(words.values()) == {'ok'}
+    assert {'configuration', 'database', 'batches', 'broker', 'workers',
+        'directories'} <= set(words)
+
+
+def test_a_check_names_what_is_wrong_and_ends_with_1(scene, tmp_path):
+    scene.configure({'default': {'split_sise': 4, 'root_dir': '/nowhere'}})
+    options = conf(scene, tmp_path, 'batch', log_dir='/nowhere')
+    result = scene.coop('check', *options)
+    wrong = wrong_lines(result)
+    assert sorted(wrong) == ['batches', 'directories']
+    assert 'did you mean "split_size"?' in wrong['batches']
+    assert '/nowhere' in wrong['directories']
+
+
+def test_a_check_misses_a_worker(deserted, tmp_path, nowhere):
+    deserted.reset()
+    wrong = wrong_lines(deserted.coop('check'))
+    assert sorted(wrong) == ['workers']
+    assert 'coop worker -d %s' % deserted.database in wrong['workers']
+
+    options = conf(deserted, tmp_path, 'celery',
+        broker_url='redis://:secret@%s/0' % nowhere)
+    result = deserted.coop('check', *options)
+    assert sorted(wrong_lines(result)) == ['broker', 'workers']
+    assert 'secret' not in result.stdout + result.stderr
+
+
+def wrong_lines(result):
+    "Return the lines of a check that found something, by what it is."
+    assert result.returncode == 1
+    assert 'Traceback' not in result.stderr
+    wrong = re.compile(r'(\w+) +WRONG +(.*)')
+    return dict(
+        m.groups() for line in (result.stdout + result.stderr).splitlines()
+        if (m := wrong.match(line)))
