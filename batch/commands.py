@@ -46,10 +46,26 @@ def configure(options):
         raise ConfigError(', '.join(filter(None, options.configfile)),
             'is no configuration of trytond: %s'
             % ' '.join(str(error).split())) from error
+    config.set('database', 'uri', kept_alive(config.get('database', 'uri')))
     if options.command != 'worker':
         commandline.config_log(options)
+        if not options.verbose:
+            # Each new try to connect; the command says it once
+            logging.getLogger('psycopg.pool').setLevel(logging.ERROR)
         # What a batch logs is in its file; the command says the outcome
         logging.getLogger('batch').propagate = bool(options.verbose)
+
+
+def kept_alive(uri):
+    """Return the URI of the database with TCP keepalives, if it names none.
+
+    Where a host vanishes, its peer would otherwise wait for hours.  libpq
+    takes them as parameters of the URI, in seconds.
+    """
+    if not uri.startswith('postgresql:') or 'keepalives' in uri:
+        return uri
+    return uri + ('&' if '?' in uri else '?') + 'keepalives_idle=30' \
+        '&keepalives_interval=10&keepalives_count=3'
 
 
 def database_of(options):
@@ -122,14 +138,14 @@ def follow_to_end(options, database, batch, execution, queue, local,
     with progress:
         try:
             if local:
-                follow.run_here(
-                    database, batch, execution, chunks, tick=follower.look)
+                follower.run(chunks)
             elif chunks is None:
                 follow.send(database, batch, execution, queue)
             else:
                 for chunk in chunks:
                     tasks.sender(database, queue)(execution, chunk)
             outcome = follower.follow()
+            progress.update(outcome.counts, outcome.selected)
         except Exception as error:
             # Nobody follows it any more: a worker must not begin with it
             follow.cancel(database, execution, str(error))
@@ -157,7 +173,7 @@ def help_batch(options):
 
     from . import parameters
     from .batch import get_batch
-    from .config import SETTINGS, BatchConfig, shown
+    from .config import BatchConfig, shown
     with pool_of(options):
         Batch = get_batch(options.name)
         batch_config = BatchConfig.load(config.get('batch', 'config_file'))
@@ -173,9 +189,10 @@ def help_batch(options):
         _table(rows or [('none',)])
         print('\nsettings (batch.conf):')
         _table([
-                (name, shown(value), origin, SETTINGS[name].help)
+                (name, shown(value), origin)
                 for name, (value, origin) in settings.items()])
-        print('\n"coop batch --help" shows the options of the command.')
+        print('\nbatch.conf.example says what the settings mean; "coop batch '
+            '--help" shows the\noptions of the command.')
     return 0
 
 
@@ -231,7 +248,7 @@ def do_history(options):
     _table([head] + [
             (row['id'], row['batch'], row['state'],
                 moment(row['started_at']), taken(row, duration),
-                *(row[n] if row[n] is not None else '-'
+                *('{:,}'.format(row[n]) if row[n] is not None else '-'
                     for n in ['selected', 'done', 'failed', 'left']))
             for row in rows])
     return 0
@@ -245,6 +262,7 @@ def taken(row, duration):
 
 def do_show(options):
     from . import ledger
+    from .config import shown
     from .report import Outcome, as_json, duration, moment
     names = ['parameters', 'settings', 'task_id', 'traceback', 'given']
     with reading(options) as cursor:
@@ -261,7 +279,8 @@ def do_show(options):
                     **outcome.as_dict(), 'parameters': parameters,
                     'settings': settings, 'files': files}))
         return 0
-    print(outcome.text('%s #%s' % (outcome.batch, outcome.id)))
+    print(outcome.text(
+            '%s #%s' % (outcome.batch, outcome.id), details=False))
     print('\nstate:     ', outcome.state)
     print('started:   ', moment(outcome.started_at))
     if outcome.ended_at:
@@ -274,8 +293,7 @@ def do_show(options):
     for title, values in [('parameters', parameters), ('settings', settings)]:
         print('\n%s:' % title)
         _table([
-                (name, json.dumps(value) if not isinstance(value, str)
-                    else value, origin)
+                (name, shown(value), origin)
                 for name, (value, origin) in values.items()]
             or [('none',)])
     if row['traceback']:

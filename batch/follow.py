@@ -306,6 +306,15 @@ class Follower:
                     % one_line(error))
             self.sleep(POLL)
 
+    def run(self, chunks=None):
+        "Do the work in this process; what is left then, follow() does."
+        try:
+            run_here(self.database, self.batch, self.execution, chunks,
+                tick=self.look)
+        except backend.DatabaseOperationalError as error:
+            self.say_once('the database does not answer, waiting: %s'
+                % one_line(error))
+
     def say_once(self, text):
         if text not in self._said:
             self._said.add(text)
@@ -343,6 +352,8 @@ class Follower:
                 self._helped_at = now
                 self.send_selection()
         else:
+            if row['settings']:
+                self.say_once('started')
             self.watch(row, counts, now)
 
     def follow_other(self, execution):
@@ -373,8 +384,7 @@ class Follower:
         if self.local:
             if idle:
                 self.forget(free)
-                run_here(self.database, self.batch, self.execution,
-                    None if state == 'selecting' else free)
+                self.run(None if state == 'selecting' else free)
             return
         if not free:
             self._missing.clear()
@@ -414,7 +424,7 @@ class Follower:
 
     def send_selection(self):
         if self.local:
-            return run_here(self.database, self.batch, self.execution)
+            return self.run()
         send(self.database, self.batch, self.execution, self.queue)
 
     def free(self, state):

@@ -23,7 +23,7 @@ from .exceptions import (
 from .job import (
     close, configure_logs, describe, load_job, make_job, one_line, trimmed,
     version)
-from .transaction import load_pool, transact
+from .transaction import is_outage, load_pool, transact
 
 __all__ = ['plan']
 
@@ -48,6 +48,8 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
         chunks = transact(database, lambda transaction: select(
                 transaction, job, task_id))
     except Exception as error:
+        if is_outage(error):
+            raise
         refuse(database, batch, execution, error)
         return
     if chunks is None:

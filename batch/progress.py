@@ -22,7 +22,6 @@ class Progress:
         self._line_at = None
 
     def __enter__(self):
-        self.say('started')
         self._line_at = self.clock() + EVERY
         return self
 
@@ -49,9 +48,7 @@ class Progress:
                 import click
                 self._bar = click.progressbar(
                     length=selected, file=self.file, show_pos=True,
-                    item_show_func=lambda failed: failed)
-                self._bar.render_progress()
-            self._bar.label = self.name
+                    label=self.name, item_show_func=lambda failed: failed)
             self._bar.update(
                 treated - self._bar.pos,
                 '%s failed' % counts['failed'] if counts['failed'] else None)

@@ -35,6 +35,14 @@ def moment(timestamp):
         batch_logging.server_zone()).isoformat(' ', 'seconds')
 
 
+def in_order(failures):
+    "Return the failures by unit, where units have an order."
+    try:
+        return sorted(failures, key=lambda failure: failure[1])
+    except TypeError:
+        return failures
+
+
 @dataclass
 class Outcome:
     "An execution as the ledger has it."
@@ -67,7 +75,7 @@ class Outcome:
             counts=ledger.counts(cursor, execution),
             planned=ledger.planned_chunks(cursor, execution),
             numbers=ledger.numbers(cursor, execution),
-            failures=ledger.failures(cursor, execution), **row)
+            failures=in_order(ledger.failures(cursor, execution)), **row)
 
     @property
     def seconds(self):
@@ -104,8 +112,13 @@ class Outcome:
             group[2].extend(units or ())
         return sorted(groups.values(), key=lambda g: -g[0])
 
-    def text(self, name, log=None):
-        "Return the summary; its first line says it all."
+    def text(self, name, log=None, details=True):
+        """Return the summary; its first line says it all.
+
+        :param name: what it begins with
+        :param log: path of the log
+        :param details: whether to say where they are
+        """
         counts = self.counts
         lines = []
         if self.message and not counts['chunks']:
@@ -137,12 +150,14 @@ class Outcome:
         if not self.succeeded and not self.is_refused:
             if log:
                 lines.append('  log: %s' % log)
-            lines.append('  ' + '    '.join(
-                    '%s: coop %s %s' % (why, command, self.id)
-                    for why, command, wanted in [
-                        ('details', 'show', True),
-                        ('again', 'retry', counts['failed']),
-                        ('go on', 'resume', counts['left'])] if wanted))
+            hints = [
+                '%s: coop %s %s' % (why, command, self.id)
+                for why, command, wanted in [
+                    ('details', 'show', details),
+                    ('again', 'retry', counts['failed']),
+                    ('go on', 'resume', counts['left'])] if wanted]
+            if hints:
+                lines.append('  ' + '    '.join(hints))
         return '\n'.join(lines)
 
     def as_dict(self):

@@ -36,6 +36,14 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 celery_app = celery_tryton.celery_app
+#: what the database refuses at the end of all our retries is tried later, for
+#: about a quarter of an hour; after that, whoever follows sends it again
+LATER = {
+    'autoretry_for': (backend.DatabaseOperationalError,),
+    'retry_backoff': 1,
+    'retry_backoff_max': 60,
+    'max_retries': 20,
+    }
 #: ways to die that are orders: a stop of the service reaches all processes
 TOLD_TO_GO = {'signal 15', 'signal 1', 'signal 2', 'signal 3', 'exitcode 0'}
 
@@ -68,7 +76,7 @@ class TrytonTask(celery_tryton.TrytonTask):
 
 @celery_app.task(
     base=TrytonTask, bind=True, name='batch.generate_all',
-    own_transactions=True, acks_late=True, ignore_result=True)
+    own_transactions=True, acks_late=True, ignore_result=True, **LATER)
 def generate_all(
         self, batch_name, execution=None, parameters=None, *, database):
     """Select the units of a batch, plan its chunks and send the first.
@@ -86,7 +94,7 @@ def generate_all(
 @celery_app.task(
     base=TrytonTask, bind=True, name='batch.generate', own_transactions=True,
     batch_version=job.version('trytond-batch'), acks_late=True,
-    ignore_result=True)
+    ignore_result=True, **LATER)
 def generate(self, execution, chunk, *, database):
     """Treat a chunk, and its successors while the turn lasts.
 

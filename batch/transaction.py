@@ -17,7 +17,7 @@ from trytond.transaction import Transaction, TransactionError
 
 from .exceptions import DatabaseError
 
-__all__ = ['load_pool', 'transact']
+__all__ = ['is_outage', 'load_pool', 'transact']
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 DELAY = 0.05
 #: seconds at most between two tries
 MAX_DELAY = 10
+QUERY_CANCELED = '57014'
 
 
 def load_pool(database):
@@ -92,6 +93,20 @@ def transact(database, function, user=0, context=None, retry=None,
         else:
             run_tasks(database, transaction)
             return result
+
+
+def is_outage(error):
+    """Return whether the database itself is in trouble, not what was asked.
+
+    Lost connections, a shutdown, resources that ran out: by the class of the
+    SQLSTATE (PostgreSQL, appendix A), which a broken connection has not.
+    SQLite has none at all, and its operational errors are of that kind.
+    """
+    if not isinstance(error, backend.DatabaseOperationalError):
+        return False
+    state = getattr(error, 'sqlstate', None)
+    return state is None or state[:2] in {'08', '53', '57', '58'} \
+        and state != QUERY_CANCELED
 
 
 def run_tasks(database, transaction):

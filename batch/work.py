@@ -18,7 +18,7 @@ from .config import failures_allowed
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, describe, load_job, one_line, trimmed
 from .limit import time_limit
-from .transaction import load_pool, transact
+from .transaction import is_outage, load_pool, transact
 
 __all__ = ['TURN', 'lost', 'turn']
 
@@ -134,9 +134,10 @@ def attempt(job, chunk_id, careful=False, begun=False):
         raise
     except (Exception, SystemExit) as error:
         # sys.exit() in a hook; Celery's own way out is a subclass
-        if chunk is None or (
+        if chunk is None or is_outage(error) or (
                 isinstance(error, SystemExit)
                 and type(error) is not SystemExit):
+            # No unit is to blame: the chunk stays queued
             raise
         return fail(job, chunk, started_at, attempts, error, objects)
     if chunk is not None:
