@@ -89,16 +89,20 @@ def split(units, mode, size):
         yield chunk
 
 
-def parts(units, suspect=None):
-    """Return the parts that replace a failed chunk, in order.
+def parts(units, suspect=None, in_order=False):
+    """Return the parts that replace a failed chunk.
 
     With a suspect (an index): the units before it, it alone, those after it.
-    Without: two halves.
+    It comes first, so that the others are taken apart by what became of it,
+    whatever order the work is done in.  Without: two halves.
 
     :param units: a list of two units or more
+    :param in_order: whether the suspect stays in its place
     """
     if suspect is not None:
         cuts = [units[:suspect], [units[suspect]], units[suspect + 1:]]
+        if not in_order:
+            cuts[:2] = cuts[1::-1]
     else:
         middle = len(units) // 2
         cuts = [units[:middle], units[middle:]]

@@ -184,10 +184,12 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
             repeated = parent == [details['error_type'], details['error']]
             if trust:
                 suspect = find_suspect(chunk, objects, error)
-            parts = chunking.parts(chunk.units, suspect)
+            parts = chunking.parts(
+                chunk.units, suspect, job.settings['concurrency'] == 1)
             first = ledger.split(
                 cursor, chunk, parts, started_at, attempts, details,
-                suspect=None if suspect is None else min(suspect, 1))
+                suspect=None if suspect is None
+                else parts.index([chunk.units[suspect]]))
         else:
             first = ledger.fail(
                 cursor, chunk, started_at, attempts, details)
