@@ -325,10 +325,15 @@ def do_retry(options):
 
 def again(options, prepare):
     "Follow the execution that prepare opens; it returns (id, batch, chunks)."
+    import trytond.config as config
+
     from . import follow, tasks
+    from .config import BatchConfig
     from .job import configure_logs
     from .transaction import load_pool
     database = database_of(options)
+    # What is wrong there is said before anything is made
+    BatchConfig.load(config.get('batch', 'config_file'))
     follow.check_database(database)
     local = options.local or not tasks.has_broker()
     if local:
