@@ -17,7 +17,7 @@ from . import logging as batch_logging
 from . import parameters as parameters_
 from . import report
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
-from .config import BatchConfig
+from .config import BatchConfig, shown
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError)
 from .job import (
@@ -154,7 +154,7 @@ def log_start(job, settings, parameters, retry_of):
                 (k, text, origin)
                 for k, (_, text, origin) in parameters.items()))
         job.logger.info("settings: %s", listed(
-                (k, json.dumps(v), origin)
+                (k, shown(v), origin)
                 for k, (v, origin) in settings.items()))
 
 
