@@ -52,7 +52,10 @@ class Site:
             directory = self._temporary.path
         self.directory = os.path.abspath(directory)
         self.postgresql = postgresql
-        self.broker_url = redis.database() if redis else None
+        self.broker_url = None
+        if redis:
+            # Another broker than ours, such as a RabbitMQ that is there
+            self.broker_url = os.environ.get('BROKER') or redis.database()
         self.database = database or 'site_%s' % secrets.token_hex(4)
         self.trytond_conf = os.path.join(self.directory, 'trytond.conf')
         self.batch_conf = os.path.join(self.directory, 'batch.conf')
