@@ -9,8 +9,8 @@ import difflib
 __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'NoWorkerError', 'OutputError',
-    'OverlapError', 'ParameterError', 'TimeLimitError', 'UnknownBatchError',
-    'UsageError', 'WorkerLostError', 'nearest']
+    'OverlapError', 'ParameterError', 'StateError', 'TimeLimitError',
+    'UnknownBatchError', 'UsageError', 'WorkerLostError', 'nearest']
 
 
 def nearest(name, names):
@@ -96,6 +96,15 @@ class OverlapError(BatchError):
             '%s (overlap = fail); look: coop show %s, stop it: coop cancel '
             '%s, help it on: coop resume %s' % (
                 told, execution, execution, execution))
+
+
+class StateError(BatchError):
+    "Raised when a chunk is not queued any more: somebody else ended it."
+
+    def __init__(self, label, state):
+        super().__init__(
+            '%s is not queued any more and can not become %s'
+            % (label, state))
 
 
 class TimeLimitError(BatchError):

@@ -19,6 +19,8 @@ from sql import For, Literal, Null, Table
 from sql.aggregate import Count, Sum
 from sql.conditionals import Case, Coalesce
 
+from .exceptions import StateError
+
 __all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
 
 execution_ = Table('batch_execution')
@@ -456,7 +458,9 @@ def _end(cursor, chunk, state, started_at, attempts, **values):
         **values}
     cursor.execute(*chunk_.update(
             [getattr(chunk_, n) for n in values], list(values.values()),
-            where=chunk_.id == chunk.id))
+            where=(chunk_.id == chunk.id) & (chunk_.state == 'queued')))
+    if not cursor.rowcount:
+        raise StateError(chunk.label, state)
 
 
 def _queue(cursor, execution, number):
