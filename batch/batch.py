@@ -31,7 +31,17 @@ class classproperty:
         return self.getter(owner)
 
 
-class BatchRoot(ModelView):
+class BatchMeta(type(ModelView)):
+
+    def __dir__(cls):
+        # The tests of Tryton take each default_x of a model for the default
+        # of a field, and would fail for every module that has a batch
+        return [
+            name for name in super().__dir__()
+            if name != 'default_config_items']
+
+
+class BatchRoot(ModelView, metaclass=BatchMeta):
     """A job that cron starts: which records, and what to do with some of them.
 
     A subclass gives itself a ``__name__`` and a docstring, names its model in
