@@ -685,7 +685,7 @@ def test_there_is_nothing_to_resume_after_a_success(scene):
     execution = scene.batch('once', status=0)
     result = scene.coop('resume', str(execution.id))
     assert result.returncode == 2
-    assert 'nothing is left' in result.stderr
+    assert 'nothing of it is left' in result.stderr
     assert len(scene.column('name')) == 1
 
 

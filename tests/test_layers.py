@@ -1,0 +1,121 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Who may know whom, and what must stay light."""
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devel.site import script
+from trytond.modules.batch import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN = {path.stem: path for path in sorted((ROOT / 'batch').glob('*.py'))}
+CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
+#: stay free of Tryton and Celery, and are tested without them
+PURE = {'chunking', 'config', 'current', 'exceptions', 'logging', 'parameters'}
+PROMISE = 'Imports nothing of Tryton or Celery'
+
+
+def imports(name):
+    """Return what a room imports anywhere: own rooms and other packages.
+
+    Also what is imported inside of its functions.
+    """
+    own, foreign = set(), set()
+    for node in ast.walk(ast.parse(OWN[name].read_text())):
+        if isinstance(node, ast.Import):
+            modules = [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [
+                ('.' * node.level + (node.module or ''), alias.name)
+                for alias in node.names]
+        else:
+            continue
+        for module, member in modules:
+            module = module.removeprefix('trytond.modules.batch')
+            if module in {'.', ''}:
+                own.add(member)
+            elif module.startswith('.'):
+                own.add(module.strip('.').split('.')[0])
+            else:
+                foreign.add(module.split('.')[0])
+    return own & set(OWN), foreign
+
+
+def reach(name):
+    "Return what a room imports itself and through others."
+    own, foreign, todo = set(), set(), [name]
+    while todo:
+        rooms, packages = imports(todo.pop())
+        foreign |= packages
+        todo.extend(rooms - own)
+        own |= rooms
+    return own, foreign
+
+
+def test_the_imports_are_found():
+    assert imports('commands')[0] >= {'exceptions', 'follow', 'tasks'}
+    assert imports('tasks')[1] >= {'celery', 'celery_tryton', 'trytond'}
+    assert 'celery' in reach('commands')[1]
+
+
+@pytest.mark.parametrize('name', sorted(PURE | {
+            name for name, path in OWN.items()
+            if PROMISE in ' '.join(path.read_text().split())}))
+def test_a_pure_room_knows_neither_tryton_nor_celery(name):
+    _, foreign = reach(name)
+    assert not foreign & (CELERY | {'trytond', 'sql'})
+
+
+def test_the_contract_knows_neither_celery_nor_who_executes_it():
+    own, foreign = reach('batch')
+    assert not foreign & CELERY
+    assert not own & {
+        'cli', 'commands', 'execution', 'follow', 'ledger', 'tasks', 'work'}
+
+
+@pytest.mark.parametrize('name', [
+        'batch', 'execution', 'ledger', 'work', 'view_validate'])
+def test_what_runs_in_the_process_itself_knows_no_celery(name):
+    assert not reach(name)[1] & CELERY
+
+
+def test_nobody_imports_the_command_line_but_its_script():
+    assert [name for name in OWN if 'cli' in imports(name)[0]] == []
+    assert 'from trytond.modules.batch.cli import main' in (
+        ROOT / 'scripts' / 'coop').read_text()
+
+
+@pytest.mark.parametrize('args', [
+        ['-c', 'import trytond.modules.batch'],
+        [script('coop'), '--help'],
+        [script('coop'), 'batch', '--help']])
+def test_what_is_needed_often_loads_little(args):
+    result = subprocess.run(
+        [sys.executable, '-X', 'importtime', *args], capture_output=True,
+        text=True, check=True)
+    loaded = set(re.findall(
+            r'^import time: [\d |]+\| +(\S+)$', result.stderr, re.MULTILINE))
+    assert 'trytond.modules.batch' in loaded
+    heavy = {'trytond.backend', 'trytond.model', 'trytond.pool'} | CELERY
+    assert not loaded & heavy
+
+
+def test_the_papers_name_only_commands_that_exist():
+    action, = [a for a in cli.get_parser()._actions if a.dest == 'command']
+    targets = re.findall(
+        r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    for path in [ROOT / 'README.rst', *(ROOT / 'doc').glob('**/*.rst')]:
+        if not path.exists():
+            continue
+        text = path.read_text()
+        # In a literal block or between backquotes
+        for word, known in [('coop', action.choices), ('make', targets)]:
+            named = set(re.findall(
+                    r'(?:^ +(?:\$ )?|``)%s ([a-z][\w-]*)' % word, text,
+                    re.MULTILINE))
+            assert named <= set(known), path
