@@ -231,10 +231,10 @@ def do_list(options):
 
 
 def do_history(options):
-    from . import ledger
+    from . import tally
     from .report import as_json, duration, moment
     with reading(options) as cursor:
-        rows = ledger.history(cursor, options.name, options.limit)
+        rows = tally.history(cursor, options.name, options.limit)
     if options.json:
         print(as_json(rows))
         return 0
@@ -261,7 +261,7 @@ def taken(row, duration):
 
 
 def do_show(options):
-    from . import ledger
+    from . import ledger, tally
     from .config import shown
     from .report import Outcome, as_json, duration, moment
     names = ['parameters', 'settings', 'task_id', 'traceback', 'given']
@@ -271,7 +271,7 @@ def do_show(options):
             raise ExecutionError(options.execution,
                 'does not exist ("coop history" shows the last ones)')
         row = ledger.read(cursor, options.execution, *names)
-        files = ledger.files(cursor, options.execution)
+        files = tally.files(cursor, options.execution)
     parameters, settings = [
         json.loads(row[n]) if row[n] else {} for n in names[:2]]
     if options.json:

@@ -7,7 +7,7 @@ Nobody but a worker changes them: the client shows them, read-only.
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
-from . import ledger
+from . import ledger, tally
 
 __all__ = ['Execution', 'ExecutionChunk']
 
@@ -33,8 +33,12 @@ class Execution(ModelSQL, ModelView):
             ('failed', "Failed"),
             ('cancelled', "Cancelled"),
             ], "State", required=True, readonly=True, sort=False)
-    stopped = fields.Boolean("Stopped", readonly=True,
-        help="No further chunk is taken.")
+    stopping = fields.Selection([
+            (None, ""),
+            ('failed', "Failed"),
+            ('cancelled', "Cancelled"),
+            ], "Stopping", readonly=True, sort=False,
+        help="No further chunk is taken: the state in which it will end.")
     retry_of = fields.Many2One(
         'batch.execution', "Retry of", readonly=True, ondelete='RESTRICT',
         help="The execution whose failed units it treats again.")
@@ -76,7 +80,7 @@ class Execution(ModelSQL, ModelView):
 
     def get_files(self, name):
         cursor = Transaction().connection.cursor()
-        return '\n'.join(ledger.files(cursor, self.id))
+        return '\n'.join(tally.files(cursor, self.id))
 
 
 class ExecutionChunk(ModelSQL, ModelView):

@@ -18,7 +18,7 @@ from trytond.transaction import Transaction
 
 from . import ledger
 from . import logging as batch_logging
-from . import tasks, work
+from . import tally, tasks, work
 from .config import BatchConfig
 from .exceptions import (
     BrokerError, DatabaseError, ExecutionError, NoWorkerError)
@@ -152,11 +152,9 @@ def cancel(database, execution, message):
                 cursor, execution, state='cancelled',
                 ended_at=ledger.now(), message=message)
             return True
-        row = existing(cursor, execution, 'state')
-        if row['state'] != 'running':
+        if existing(cursor, execution, 'state')['state'] != 'running':
             return False
-        ledger.cancel(cursor, execution)
-        ledger.update_execution(cursor, execution, message=message)
+        ledger.stop(cursor, execution, 'cancelled', message)
         return True
 
     cancelled = transact(database, _cancel)
@@ -189,7 +187,7 @@ def resume(database, execution):
                 cursor, execution, state='running', ended_at=None)
         # The breaker begins anew; what it counted stays counted
         ledger.update_execution(
-            cursor, execution, stopped=False, message=None)
+            cursor, execution, stopping=None, message=None)
         ledger.resume(cursor, execution)
         ids = ledger.queued(cursor, execution)
         ledger.lost(cursor, ids)
@@ -215,7 +213,7 @@ def retry(database, execution):
             raise ExecutionError(execution, 'has no failed units%s' % (
                     '; what is left of it: coop resume %s' % execution
                     if row['state'] != 'succeeded' else ''))
-        if retries := ledger.retries(cursor, execution):
+        if retries := tally.retries(cursor, execution):
             raise ExecutionError(execution, 'was retried as #%s; what failed '
                 'there: coop retry %s' % (retries[-1], retries[-1]))
         given = {
@@ -337,7 +335,7 @@ class Follower:
                 cursor, self.batch, self.execution)
             counts = None
             if row['state'] == 'running' and now >= self._count_at:
-                counts = ledger.counts(cursor, self.execution)
+                counts = tally.counts(cursor, self.execution)
                 # Counting is never more than a twentieth of our time
                 self._count_at = now + max(
                     COUNT, 20 * (self.clock() - now))
@@ -439,7 +437,7 @@ class Follower:
                     cursor, self.execution, 'selecting')
                 return ([SELECTION], True) if taken else ([], False)
             free = ledger.queued(cursor, self.execution)
-            if ledger.read(cursor, self.execution, 'stopped')['stopped']:
+            if ledger.read(cursor, self.execution, 'stopping')['stopping']:
                 return [], ledger.is_idle(cursor, self.execution)
             return free, len(free) == ledger.count_queued(
                 cursor, self.execution)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import trytond.config as config
+from trytond.cache import Cache
 from trytond.exceptions import UserError
 from trytond.pool import Pool
 from trytond.transaction import Transaction
@@ -17,7 +18,7 @@ from . import current, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
-from . import report
+from . import report, tally
 from .batch import get_batch
 from .exceptions import (
     ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
@@ -81,7 +82,13 @@ def make_job(database, row, user, settings, parameters):
 
 @lru_cache(maxsize=64)
 def load_job(database, execution):
-    "Return the job of an admitted execution, read once per process."
+    """Return the job of an admitted execution, read once per process.
+
+    The caches of Tryton begin anew with it: those of a process may be minutes
+    old, and a batch must see what was changed right before it.
+    """
+    Cache.drop(database)
+
     def load(transaction):
         row = ledger.read(
             transaction.connection.cursor(), execution,
@@ -108,17 +115,16 @@ def close(database, execution):
         row = ledger.take_execution(cursor, execution, 'running', wait=True)
         if row is None:
             return None
-        counts = ledger.counts(cursor, execution)
-        state = 'succeeded'
-        if counts['cancelled']:
-            state = 'cancelled'
-        elif counts['failed'] or counts['left']:
-            state = 'failed'
+        if row['stopping'] == 'cancelled':
+            ledger.cancel(cursor, execution)
+        counts = tally.counts(cursor, execution)
+        state = row['stopping'] or (
+            'failed' if counts['failed'] else 'succeeded')
         ledger.update_execution(
             cursor, execution, state=state, ended_at=ledger.now(),
             done=counts['done'], failed=counts['failed'],
             left=counts['left'])
-        return row['batch'], ledger.files(cursor, execution), \
+        return row['batch'], tally.files(cursor, execution), \
             report.Outcome.read(cursor, execution)
 
     ended = transact(database, end)

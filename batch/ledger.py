@@ -16,10 +16,11 @@ import time
 from dataclasses import dataclass
 
 from sql import For, Literal, Null, Table
-from sql.aggregate import Count, Sum
+from sql.aggregate import Count
 from sql.conditionals import Case, Coalesce
 
 from .exceptions import StateError
+from .units import dump_units, load_units
 
 __all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
 
@@ -104,56 +105,6 @@ def _for_update(wait=False):
         return (For if wait else _SkipLocked)('UPDATE')
 
 
-# Units as JSON
-
-def dump_units(units):
-    """Return the JSON of units; ids, the usual, are plain numbers.
-
-    A group, a row and a dict are marked, so that each comes back as it was.
-    """
-    if units is None:
-        return None
-    return json.dumps(
-        [_mark(u) for u in units], default=_encode, separators=(',', ':'))
-
-
-def load_units(text):
-    if text is None:
-        return None
-    units = json.loads(text)
-    if all(type(u) is int for u in units):
-        return units
-    from trytond.protocols.jsonrpc import JSONDecoder
-    units = json.loads(text, object_hook=JSONDecoder())
-    return [_unmark(u) for u in units]
-
-
-def _mark(unit):
-    if isinstance(unit, list):
-        return {'group': [_mark(u) for u in unit]}
-    if isinstance(unit, tuple):
-        return {'row': list(unit)}
-    if isinstance(unit, dict):
-        return {'dict': unit}
-    return unit
-
-
-def _unmark(unit):
-    if not isinstance(unit, dict):
-        return unit
-    (mark, value), = unit.items()
-    if mark == 'group':
-        return [_unmark(u) for u in value]
-    if mark == 'row':
-        return tuple(value)
-    return value
-
-
-def _encode(value):
-    from trytond.protocols.jsonrpc import JSONEncoder
-    return JSONEncoder().default(value)
-
-
 # An execution
 
 def create(cursor, batch, parameters, retry_of=None):
@@ -190,7 +141,9 @@ def take_execution(cursor, execution, state, wait=False):
 
     None also where somebody else has the lock, unless wait is set.
     """
-    names = ['id', 'batch', 'given', 'started_at', 'retry_of', 'message']
+    names = [
+        'id', 'batch', 'given', 'started_at', 'retry_of', 'stopping',
+        'message']
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(
@@ -230,25 +183,20 @@ def others(cursor, batch, execution):
     return [id for id, in cursor.fetchall()]
 
 
-def retries(cursor, execution):
-    "Return the ids of the executions that retry this one."
-    cursor.execute(*execution_.select(
-            execution_.id, where=execution_.retry_of == execution,
-            order_by=execution_.id))
-    return [id for id, in cursor.fetchall()]
-
-
-def stop(cursor, execution, message):
-    """Let no further chunk be taken; return whether it was running.
+def stop(cursor, execution, state, message):
+    """Let no further chunk be taken; return whether it ran on until now.
 
     What runs goes on to the end of its chunk, and the last one of those
     closes the execution.
+
+    :param state: in which it will end, ``failed`` or ``cancelled``
     """
+    assert ('running', state) in EXECUTION, state
     cursor.execute(*execution_.update(
-            [execution_.stopped, execution_.message], [True, message],
+            [execution_.stopping, execution_.message], [state, message],
             where=(execution_.id == execution)
             & (execution_.state == 'running')
-            & (Coalesce(execution_.stopped, False) == Literal(False))))
+            & (execution_.stopping == Null)))
     return bool(cursor.rowcount)
 
 
@@ -333,7 +281,7 @@ def count_queued(cursor, execution):
 def take(cursor, execution, chunk, sleep=time.sleep):
     """Lock the chunk if it is queued and nobody has it; return it, or None.
 
-    None also where the execution was stopped.
+    None also where the execution is stopping.
 
     The lock is held until the transaction ends, and is what "running" means.
     A follower that asks for locks holds them for a moment: so a second look
@@ -343,7 +291,7 @@ def take(cursor, execution, chunk, sleep=time.sleep):
     where &= chunk_.execution.in_(execution_.select(
             execution_.id,
             where=(execution_.id == execution)
-            & (Coalesce(execution_.stopped, False) == Literal(False))))
+            & (execution_.stopping == Null)))
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*chunk_.update(
@@ -521,47 +469,15 @@ def _lied(cursor, execution, ancestor):
     return False
 
 
-def failed_units(cursor, execution):
-    cursor.execute(*chunk_.select(
-            Sum(chunk_.size),
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'failed')))
-    return int(cursor.fetchone()[0] or 0)
-
-
-def alike(cursor, execution, count):
-    """Return the fingerprint of the last count failures, else None.
-
-    None where they differ, or where something succeeded since the first.
-    """
-    cursor.execute(*chunk_.select(
-            chunk_.fingerprint, chunk_.ended_at,
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'failed'),
-            order_by=[chunk_.ended_at.desc, chunk_.id.desc], limit=count))
-    rows = cursor.fetchall()
-    fingerprints = {fingerprint for fingerprint, _ in rows}
-    if len(rows) < count or len(fingerprints) > 1:
-        return None
-    cursor.execute(*chunk_.select(
-            Literal(1),
-            where=(chunk_.execution == execution) & (chunk_.state == 'done')
-            & (chunk_.ended_at > rows[-1][1]), limit=1))
-    return None if cursor.fetchone() else fingerprints.pop()
-
-
 def cancel(cursor, execution):
-    """waiting or queued -> cancelled, but for chunks that somebody has.
+    """waiting or queued -> cancelled; returns how many chunks.
 
-    Returns how many.  Raises what the backend raises on a conflict, when
-    a worker queues a successor at this very moment: try again.
+    Only where nobody works on one.
     """
-    free = chunk_.select(
-        chunk_.id,
-        where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
-        for_=_for_update())
     cursor.execute(*chunk_.update(
-            [chunk_.state], ['cancelled'], where=chunk_.id.in_(free)))
+            [chunk_.state], ['cancelled'],
+            where=(chunk_.execution == execution)
+            & chunk_.state.in_(OPEN)))
     return cursor.rowcount
 
 
@@ -585,12 +501,10 @@ def resume(cursor, execution):
             _queue(cursor, execution, number)
 
 
-# What it came to
-
 def is_over(cursor, execution):
     """Return whether no chunk of the execution will be treated any more.
 
-    Either none is left, or it was stopped and nobody works on one.
+    Either none is left, or it is stopping and nobody works on one.
     """
     cursor.execute(*chunk_.select(
             Literal(1),
@@ -598,89 +512,10 @@ def is_over(cursor, execution):
             limit=1))
     if cursor.fetchone() is None:
         return True
-    row = read(cursor, execution, 'stopped')
-    return bool(row['stopped']) and is_idle(cursor, execution)
+    row = read(cursor, execution, 'stopping')
+    return bool(row['stopping']) and is_idle(cursor, execution)
 
 
 def is_idle(cursor, execution):
     "Return whether nobody works on a chunk of the execution."
     return len(queued(cursor, execution)) == count_queued(cursor, execution)
-
-
-def counts(cursor, execution):
-    "Return units by state of their chunk, with chunks and transactions."
-    cursor.execute(*chunk_.select(
-            chunk_.state, Sum(chunk_.size), Count(chunk_.id),
-            Sum(chunk_.attempts),
-            where=chunk_.execution == execution, group_by=chunk_.state))
-    units, chunks, transactions = {}, {}, 0
-    for state, size, count, attempts in cursor.fetchall():
-        units[state] = int(size or 0)
-        chunks[state] = count
-        transactions += int(attempts or 0)
-    return {
-        'done': units.get('done', 0),
-        'failed': units.get('failed', 0),
-        'left': sum(
-            units.get(s, 0) for s in ['waiting', 'queued', 'cancelled']),
-        'cancelled': units.get('cancelled', 0),
-        'chunks': sum(chunks.values()),
-        'split': chunks.get('split', 0),
-        'transactions': transactions,
-        }
-
-
-def planned_chunks(cursor, execution):
-    "Return how many chunks of the plan were treated, in whatever parts."
-    cursor.execute(*chunk_.select(
-            Count(chunk_.id),
-            where=(chunk_.execution == execution) & (chunk_.parent == Null)
-            & chunk_.state.in_(['done', 'split', 'failed'])))
-    return cursor.fetchone()[0]
-
-
-def failures(cursor, execution):
-    """Return the failed chunks: (number, units, type, error, traceback)."""
-    cursor.execute(*chunk_.select(
-            chunk_.number, chunk_.units, chunk_.error_type, chunk_.error,
-            chunk_.traceback,
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'failed'),
-            order_by=chunk_.id))
-    return [(number, load_units(units), type_, error, traceback)
-        for number, units, type_, error, traceback in cursor.fetchall()]
-
-
-def files(cursor, execution):
-    "Return the files that the execution committed."
-    cursor.execute(*chunk_.select(
-            chunk_.files,
-            where=(chunk_.execution == execution) & (chunk_.files != Null),
-            order_by=chunk_.id))
-    return [f for text, in cursor.fetchall() for f in json.loads(text)]
-
-
-def numbers(cursor, execution):
-    "Return the sums of what the chunks returned, by name."
-    cursor.execute(*chunk_.select(
-            chunk_.numbers,
-            where=(chunk_.execution == execution)
-            & (chunk_.numbers != Null)))
-    sums = {}
-    for text, in cursor.fetchall():
-        for name, value in json.loads(text).items():
-            sums[name] = sums.get(name, 0) + value
-    return sums
-
-
-def history(cursor, batch=None, limit=20):
-    "Return the last executions, the newest first, as dicts."
-    names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
-        'started_at', 'ended_at', 'retry_of', 'message']
-    where = Literal(True)
-    if batch:
-        where &= execution_.batch == batch
-    cursor.execute(*execution_.select(
-            *[getattr(execution_, n) for n in names], where=where,
-            order_by=execution_.id.desc, limit=limit))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]

@@ -15,7 +15,7 @@ from trytond.pool import Pool
 from . import chunking, current, ledger
 from . import logging as batch_logging
 from . import parameters as parameters_
-from . import report
+from . import report, tally
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .exceptions import (
@@ -116,7 +116,7 @@ def admit(transaction, execution):
 def told(cursor, execution):
     "Return who is in the way, since when, and how far it is."
     row = ledger.read(cursor, execution, 'batch', 'started_at', 'selected')
-    counts = ledger.counts(cursor, execution)
+    counts = tally.counts(cursor, execution)
     return '#%s of the batch is running since %s, %s' % (
         execution, report.moment(row['started_at']),
         'still selecting' if row['selected'] is None
@@ -194,7 +194,7 @@ def select(transaction, job, task_id):
 def retry(cursor, job, Batch, plan, execution):
     "Plan the units that failed in an earlier execution."
     units = []
-    for _, failed, *_ in ledger.failures(cursor, execution):
+    for _, failed, *_ in tally.failures(cursor, execution):
         if failed is None:
             plan.add(None, 1)
         else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from . import exceptions, ledger
 from . import logging as batch_logging
+from . import tally
 
 __all__ = ['Outcome', 'as_json', 'duration', 'moment']
 
@@ -72,10 +73,10 @@ class Outcome:
         row['selected'] = row['selected'] or 0
         row['duplicates'] = row['duplicates'] or 0
         return cls(
-            counts=ledger.counts(cursor, execution),
-            planned=ledger.planned_chunks(cursor, execution),
-            numbers=ledger.numbers(cursor, execution),
-            failures=in_order(ledger.failures(cursor, execution)), **row)
+            counts=tally.counts(cursor, execution),
+            planned=tally.planned_chunks(cursor, execution),
+            numbers=tally.numbers(cursor, execution),
+            failures=in_order(tally.failures(cursor, execution)), **row)
 
     @property
     def seconds(self):

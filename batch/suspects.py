@@ -53,22 +53,32 @@ def find(error, objects, units_of):
 
 
 def _frames(error):
-    "Yield the values of the variables of each frame, the outermost first."
-    trace = error.__traceback__
-    while trace is not None:
-        try:
-            yield list(trace.tb_frame.f_locals.values())
-        except Exception:
-            # A guess is never worth an error
-            yield []
-        trace = trace.tb_next
+    """Yield the values of the variables of each frame, the outermost first.
+
+    An error that was raised because of another one has that one's behind.
+    """
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        trace = error.__traceback__
+        while trace is not None:
+            try:
+                yield list(trace.tb_frame.f_locals.values())
+            except Exception:
+                # A guess is never worth an error
+                yield []
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
 
 
 def _keys(value):
     """Yield by what a record is recognized: its model and id, else itself.
 
     Numbers and texts are no evidence: a counter may equal an id by chance.
+    A list of one record, such as Tryton writes at once, is as good as it.
     """
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
     if isinstance(value, (str, bytes, int, float, list, tuple, dict, set)) \
             or value is None or isinstance(value, type):
         return

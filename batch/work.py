@@ -13,7 +13,7 @@ from . import chunking, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
-from . import report, suspects
+from . import report, suspects, tally
 from .config import failures_allowed
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, describe, load_job, one_line, trimmed
@@ -108,7 +108,9 @@ def attempt(job, chunk_id, careful=False, begun=False):
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
-            return None
+            # If the connection was lost after our commit, what we queued by
+            # it is still to be sent
+            return ledger.at_work(cursor, chunk_id) if attempts > 1 else None
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
         with job.run(chunk), time_limit(job.settings['time_limit']):
@@ -239,21 +241,21 @@ def end_of(chunk, parts):
 
 def stop_if_hopeless(cursor, job):
     "Stop the execution if a release is broken, or max_failures is passed."
-    row = ledger.read(cursor, job.execution, 'selected', 'stopped')
-    if row['stopped']:
+    row = ledger.read(cursor, job.execution, 'selected', 'stopping')
+    if row['stopping']:
         return
-    failed = ledger.failed_units(cursor, job.execution)
+    failed = tally.failed_units(cursor, job.execution)
     setting = job.settings['max_failures']
     allowed = failures_allowed(setting, row['selected'])
     if allowed is not None and failed > allowed:
         reason = 'max_failures = %s was passed' % setting
-    elif fingerprint := ledger.alike(cursor, job.execution, ALIKE):
+    elif fingerprint := tally.alike(cursor, job.execution, ALIKE):
         reason = 'the last %s failures are alike (%s) and nothing ' \
             'succeeded since the first of them: this looks like a broken ' \
             'release, not like bad data' % (ALIKE, fingerprint)
     else:
         return
-    if ledger.stop(cursor, job.execution, 'stopped: ' + reason):
+    if ledger.stop(cursor, job.execution, 'failed', 'stopped: ' + reason):
         job.logger.error("stopped: %s", reason)
 
 

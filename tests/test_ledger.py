@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from trytond.modules.batch.ledger import (
-    CHUNK, EXECUTION, OPEN, Chunk, dump_units, load_units)
+    CHUNK, EXECUTION, OPEN, Chunk)
+from trytond.modules.batch.units import dump_units, load_units
 
 
 @pytest.mark.parametrize('units', [

@@ -66,8 +66,10 @@ def test_an_execution_can_not_begin_again(cursor):
 def test_only_what_runs_is_stopped_and_only_once(cursor, state):
     execution = execution_of(cursor, [1])
     write(cursor, ledger.execution_, execution, state=state)
-    assert ledger.stop(cursor, execution, 'enough') == (state == 'running')
-    assert not ledger.stop(cursor, execution, 'enough again')
+    stopped = ledger.stop(cursor, execution, 'failed', 'enough')
+    assert stopped == (state == 'running')
+    assert not ledger.stop(
+        cursor, execution, 'cancelled', 'again')
     assert state_of(cursor, execution) == state
 
 
@@ -136,7 +138,7 @@ def test_only_a_queued_chunk_is_taken(cursor, state):
     lane = Lane(cursor, state)
     taken = take(cursor, lane.execution, lane.second.id)
     assert (taken == lane.second) == (state == 'queued')
-    ledger.stop(cursor, lane.execution, 'enough')
+    ledger.stop(cursor, lane.execution, 'failed', 'enough')
     assert take(cursor, lane.execution, lane.second.id) is None
 
 

@@ -1,0 +1,130 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What an execution came to: the ledger, read and summed up."""
+import json
+
+from sql import Literal, Null
+from sql.aggregate import Count, Sum
+
+from .ledger import chunk_, execution_
+from .units import load_units
+
+__all__ = [
+    'alike', 'counts', 'failed_units', 'failures', 'files', 'history',
+    'numbers', 'planned_chunks', 'retries']
+
+
+def counts(cursor, execution):
+    "Return units by state of their chunk, with chunks and transactions."
+    cursor.execute(*chunk_.select(
+            chunk_.state, Sum(chunk_.size), Count(chunk_.id),
+            Sum(chunk_.attempts),
+            where=chunk_.execution == execution, group_by=chunk_.state))
+    units, chunks, transactions = {}, {}, 0
+    for state, size, count, attempts in cursor.fetchall():
+        units[state] = int(size or 0)
+        chunks[state] = count
+        transactions += int(attempts or 0)
+    return {
+        'done': units.get('done', 0),
+        'failed': units.get('failed', 0),
+        'left': sum(
+            units.get(s, 0) for s in ['waiting', 'queued', 'cancelled']),
+        'cancelled': units.get('cancelled', 0),
+        'chunks': sum(chunks.values()),
+        'split': chunks.get('split', 0),
+        'transactions': transactions,
+        }
+
+
+def planned_chunks(cursor, execution):
+    "Return how many chunks of the plan were treated, in whatever parts."
+    cursor.execute(*chunk_.select(
+            Count(chunk_.id),
+            where=(chunk_.execution == execution) & (chunk_.parent == Null)
+            & chunk_.state.in_(['done', 'split', 'failed'])))
+    return cursor.fetchone()[0]
+
+
+def failures(cursor, execution):
+    """Return the failed chunks: (number, units, type, error, traceback)."""
+    cursor.execute(*chunk_.select(
+            chunk_.number, chunk_.units, chunk_.error_type, chunk_.error,
+            chunk_.traceback,
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'failed'),
+            order_by=chunk_.id))
+    return [(number, load_units(units), type_, error, traceback)
+        for number, units, type_, error, traceback in cursor.fetchall()]
+
+
+def files(cursor, execution):
+    "Return the files that the execution committed."
+    cursor.execute(*chunk_.select(
+            chunk_.files,
+            where=(chunk_.execution == execution) & (chunk_.files != Null),
+            order_by=chunk_.id))
+    return [f for text, in cursor.fetchall() for f in json.loads(text)]
+
+
+def numbers(cursor, execution):
+    "Return the sums of what the chunks returned, by name."
+    cursor.execute(*chunk_.select(
+            chunk_.numbers,
+            where=(chunk_.execution == execution)
+            & (chunk_.numbers != Null)))
+    sums = {}
+    for text, in cursor.fetchall():
+        for name, value in json.loads(text).items():
+            sums[name] = sums.get(name, 0) + value
+    return sums
+
+
+def history(cursor, batch=None, limit=20):
+    "Return the last executions, the newest first, as dicts."
+    names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
+        'started_at', 'ended_at', 'retry_of', 'message']
+    where = Literal(True)
+    if batch:
+        where &= execution_.batch == batch
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names], where=where,
+            order_by=execution_.id.desc, limit=limit))
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def failed_units(cursor, execution):
+    cursor.execute(*chunk_.select(
+            Sum(chunk_.size),
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'failed')))
+    return int(cursor.fetchone()[0] or 0)
+
+
+def alike(cursor, execution, count):
+    """Return the fingerprint of the last count failures, else None.
+
+    None where they differ, or where something succeeded since the first.
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.fingerprint, chunk_.ended_at,
+            where=(chunk_.execution == execution)
+            & (chunk_.state == 'failed'),
+            order_by=[chunk_.ended_at.desc, chunk_.id.desc], limit=count))
+    rows = cursor.fetchall()
+    fingerprints = {fingerprint for fingerprint, _ in rows}
+    if len(rows) < count or len(fingerprints) > 1:
+        return None
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=(chunk_.execution == execution) & (chunk_.state == 'done')
+            & (chunk_.ended_at > rows[-1][1]), limit=1))
+    return None if cursor.fetchone() else fingerprints.pop()
+
+
+def retries(cursor, execution):
+    "Return the ids of the executions that retry this one."
+    cursor.execute(*execution_.select(
+            execution_.id, where=execution_.retry_of == execution,
+            order_by=execution_.id))
+    return [id for id, in cursor.fetchall()]
