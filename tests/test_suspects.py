@@ -163,6 +163,30 @@ def test_a_record_of_another_model_is_nobody():
     assert found(execute) is None
 
 
+def test_a_list_of_one_record_names_it():
+    def write(records):
+        raise ValueError
+
+    assert found(lambda objects: write(objects[4:5])) == 4
+    assert found(lambda objects: write(objects[4:6])) is None
+
+
+def test_the_error_that_was_the_cause_names_the_suspect():
+    def execute(objects):
+        try:
+            [refuse(r) for r in objects[:]]
+        except ValueError as error:
+            raise RuntimeError from error
+
+    def careless(objects):
+        try:
+            [refuse(r) for r in objects[:]]
+        except ValueError:
+            raise RuntimeError
+    assert found(execute) == 4
+    assert found(careless) == 4
+
+
 def test_a_left_over_variable_is_suspected_though_it_lies():
     def execute(objects):
         for record in objects:
