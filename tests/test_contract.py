@@ -553,7 +553,7 @@ def test_parameters_and_settings_are_told_with_their_origins(scene):
             ('split_size', '12', own),
             ('concurrency', '9', default),
             ('retry', '5', '[database] of trytond.conf'),
-            ('disabled', 'false', 'default')]:
+            ('disabled', 'no', 'default')]:
         assert '%s=%s (%s)' % (name, value, origin) in log
         assert re.search(r'^ *%s +%s +%s *$' % (
                 name, value, re.escape(origin)), show, re.MULTILINE)
