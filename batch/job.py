@@ -84,6 +84,8 @@ def make_job(database, row, user, settings, parameters):
 def load_job(database, execution):
     """Return the job of an admitted execution, read once per process.
 
+    None if the execution is not there any more.
+
     The caches of Tryton begin anew with it: those of a process may be minutes
     old, and a batch must see what was changed right before it.
     """
@@ -93,6 +95,8 @@ def load_job(database, execution):
         row = ledger.read(
             transaction.connection.cursor(), execution,
             'id', 'batch', 'parameters', 'settings', 'user', 'started_at')
+        if row is None:
+            return None
         declared = get_batch(row['batch']).declared_parameters()
         return make_job(
             database, row, row['user'],

@@ -50,6 +50,9 @@ def turn(database, execution, chunk, *, send, again=False,
     configure_logs()
     load_pool(database)
     job = load_job(database, execution)
+    if job is None:
+        # A message that outlived its execution
+        return
     deadline = clock() + TURN
     while (chunk := treat(job, chunk, again)) is not None:
         again = False
