@@ -133,6 +133,16 @@ def test_a_message_that_comes_again_changes_nothing(scene):
     assert scene.treated() == treated
 
 
+def test_a_message_of_a_forgotten_execution_changes_nothing(scene):
+    scene.records(3)
+    scene.deliver([
+            ['generate', [], {'execution': 999_999, 'chunk': 999_999}],
+            ['generate_all', ['batch.scenario.ok'],
+                {'execution': 999_999}]])
+    assert scene.last_execution() is None
+    assert scene.treated() == {}
+
+
 @only_workers
 def test_a_message_that_comes_while_its_chunk_runs_changes_nothing(
         scene, tmp_path):
@@ -285,6 +295,8 @@ def test_a_concurrency_of_1_is_strictly_one_after_the_other(scene):
         c['number'] for c in sorted(chunks, key=lambda c: c['ended_at'])]
     for chunk, next_ in zip(chunks, chunks[1:]):
         assert chunk['ended_at'] <= next_['started_at']
+    assert [u for c in execution.in_state('done', 'failed')
+        for u in c['units']] == list(range(1, 61))
     ended = re.compile(
         r'#%s\.(\S+) (?:unit \d+|\d+ units) (?:done|failed)' % execution.id)
     assert [m[1] for l in execution.log() if (m := ended.search(l))] == [
