@@ -365,11 +365,17 @@ class Follower:
 
     def watch(self, row, counts, now):
         "Ask whether something is stuck, where nothing moved for a while."
-        if counts is not None:
+        seen = self._seen
+        if row['state'] == 'selecting':
+            seen = bool(row['settings'])
+        elif counts is not None:
             self.progress.update(counts, row['selected'])
             seen = counts['done'], counts['failed'], counts['chunks']
-            if seen != self._seen:
-                self._seen, self._moved_at = seen, now
+        if seen != self._seen:
+            if self._seen is not None:
+                # It is a worker that moved it
+                self._worker_seen, self._worker_at = True, now
+            self._seen, self._moved_at = seen, now
         if (now - self._helped_at > STUCK
                 and (now - self._moved_at > STUCK
                     or now - self._helped_at > CHECK)):

@@ -16,6 +16,12 @@ __all__ = ['time_limit']
 GRACE = 5
 
 
+class _Over(BaseException):
+    """Raised in the body: no "except Exception" for the sake of one record
+    may take it for the record's.
+    """
+
+
 @contextlib.contextmanager
 def time_limit(seconds):
     """Raise TimeLimitError in the body when it takes longer.
@@ -35,16 +41,20 @@ def time_limit(seconds):
             'worker with --pool=prefork')
 
     def over(signum, frame):
-        raise TimeLimitError('took longer than time_limit = %s s' % seconds)
+        raise _Over
 
     previous = signal.signal(signal.SIGALRM, over)
-    # Again and again: what swallows one exception gets the next
+    # Again and again: what swallows one gets the next
     signal.setitimer(signal.ITIMER_REAL, seconds, 1)
     file = sys.__stderr__
     try:
         faulthandler.dump_traceback_later(
             seconds + GRACE, exit=True, file=file)
         yield
+    except _Over as error:
+        raise TimeLimitError(
+            'took longer than time_limit = %s s' % seconds
+            ).with_traceback(error.__traceback__) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()

@@ -44,8 +44,6 @@ LATER = {
     'retry_backoff_max': 60,
     'max_retries': 20,
     }
-#: ways to die that are orders: a stop of the service reaches all processes
-TOLD_TO_GO = {'signal 15', 'signal 1', 'signal 2', 'signal 3', 'exitcode 0'}
 
 
 class TrytonTask(celery_tryton.TrytonTask):
@@ -111,8 +109,8 @@ def process_lost(exception=None, kwargs=None, **_):
     """Take up again the chunk of a process that died.
 
     Called in the parent of the processes, which lives: so the death was that
-    of one process, and what it was working on is to blame, unless it was told
-    to go.
+    of one process, and what it was working on is to blame, unless the parent
+    is stopping: who stops a service may tell all of its processes to go.
     """
     if not isinstance(exception, WorkerLostError):
         return
@@ -122,7 +120,7 @@ def process_lost(exception=None, kwargs=None, **_):
     try:
         chunk = work.lost(
             database, execution, kwargs['chunk'], cause,
-            blame=cause not in TOLD_TO_GO)
+            blame=not is_stopping())
         if chunk is not None:
             sender(database)(execution, chunk)
     except Exception:
@@ -133,6 +131,17 @@ def process_lost(exception=None, kwargs=None, **_):
         if backend.name != 'sqlite':
             # Processes are forked from here: they must not share connections
             backend.Database(database).close()
+
+
+def is_stopping():
+    "Return whether the worker was told to stop."
+    # A command has no use for all that it imports
+    from celery.worker import state
+
+    # The status to end with, which may be 0
+    return any(
+        status is not None and status is not False
+        for status in [state.should_stop, state.should_terminate])
 
 
 def sender(database, queue=None):

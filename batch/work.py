@@ -5,6 +5,7 @@
 Knows no Celery: ``send(execution, chunk)`` is handed in.  On workers it gives
 a message to the broker, in the process itself it appends to a list.
 """
+import signal
 import time
 
 from trytond.pool import Pool
@@ -138,10 +139,8 @@ def attempt(job, chunk_id, careful=False, begun=False):
     except _DeliveredBefore:
         raise
     except (Exception, SystemExit) as error:
-        # sys.exit() in a hook; Celery's own way out is a subclass
-        if chunk is None or is_outage(error) or (
-                isinstance(error, SystemExit)
-                and type(error) is not SystemExit):
+        # SystemExit: a hook may call sys.exit()
+        if chunk is None or is_outage(error) or is_order(error):
             # No unit is to blame: the chunk stays queued
             raise
         return fail(job, chunk, started_at, attempts, error, objects)
@@ -150,6 +149,18 @@ def attempt(job, chunk_id, careful=False, begun=False):
             job.logger.info("%s done in %s", units_of(chunk),
                 report.duration(time.monotonic() - started))
     return successor
+
+
+def is_order(error):
+    """Return whether the process was told to go, by a signal.
+
+    Celery's own ways out are subclasses of SystemExit; the processes of its
+    pool leave with a status of the signal less 256.
+    """
+    return isinstance(error, SystemExit) and (
+        type(error) is not SystemExit
+        or isinstance(error.code, int)
+        and error.code + 256 in signal.valid_signals())
 
 
 def convert(job, chunk):
