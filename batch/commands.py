@@ -57,15 +57,17 @@ def configure(options):
 
 
 def kept_alive(uri):
-    """Return the URI of the database with TCP keepalives, if it names none.
+    """Return the URI of the database with the timeouts of TCP, if it has none.
 
     Where a host vanishes, its peer would otherwise wait for hours.  libpq
-    takes them as parameters of the URI, in seconds.
+    takes them as parameters of the URI: seconds, the last one milliseconds
+    (it is for what was sent and never acknowledged, where no keepalive goes).
     """
-    if not uri.startswith('postgresql:') or 'keepalives' in uri:
+    if not uri.startswith('postgresql:') or 'keepalives' in uri \
+            or 'tcp_user_timeout' in uri:
         return uri
     return uri + ('&' if '?' in uri else '?') + 'keepalives_idle=30' \
-        '&keepalives_interval=10&keepalives_count=3'
+        '&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000'
 
 
 def database_of(options):
