@@ -51,7 +51,8 @@ class Ok(_Scenario):
 
     @classmethod
     def execute(
-            cls, objects, ids, treatment_date, text='nothing', number: int = 1):
+            cls, objects, ids, treatment_date, text='nothing',
+            number: int = 1):
         for record in objects:
             record.note = '%s %s %s' % (treatment_date, text, number)
             record.user = Transaction().user
