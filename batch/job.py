@@ -128,19 +128,33 @@ def close(database, execution):
             cursor, execution, state=state, ended_at=ledger.now(),
             done=counts['done'], failed=counts['failed'],
             left=counts['left'])
-        return row['batch'], tally.files(cursor, execution), \
+        root_dir = None
+        if tally.had_deaths(cursor, execution):
+            root_dir, _ = json.loads(row['settings'])['root_dir']
+        return row['batch'], tally.files(cursor, execution), root_dir, \
             report.Outcome.read(cursor, execution)
 
     ended = transact(database, end)
     if ended is None:
         return
-    batch, files, outcome = ended
+    batch, files, root_dir, outcome = ended
     logger = batch_logging.get_logger(batch)
     with current.running(current.Run(batch, execution)):
         for path in output.publish(files):
             logger.error("the file %s is committed but missing", path)
+        if root_dir:
+            discard_leftovers(database, root_dir)
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=batch_logging.path_of(batch)))
+
+
+def discard_leftovers(database, root_dir):
+    "Remove the hidden files of attempts that died before their commit."
+    # The ledger after the files: what is committed meanwhile is known to it
+    leftovers = list(output.leftovers(root_dir))
+    output.discard(path for path in leftovers if not transact(
+            database, lambda transaction: tally.is_committed_file(
+                transaction.connection.cursor(), path)))
 
 
 def describe(error):

@@ -142,8 +142,8 @@ def take_execution(cursor, execution, state, wait=False):
     None also where somebody else has the lock, unless wait is set.
     """
     names = [
-        'id', 'batch', 'given', 'started_at', 'retry_of', 'stopping',
-        'message']
+        'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
+        'stopping', 'message']
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(

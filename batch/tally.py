@@ -5,13 +5,14 @@ import json
 
 from sql import Literal, Null
 from sql.aggregate import Count, Sum
+from sql.functions import Position
 
 from .ledger import chunk_, execution_
 from .units import load_units
 
 __all__ = [
-    'alike', 'counts', 'failed_units', 'failures', 'files', 'history',
-    'numbers', 'planned_chunks', 'retries']
+    'alike', 'counts', 'failed_units', 'failures', 'files', 'had_deaths',
+    'history', 'is_committed_file', 'numbers', 'planned_chunks', 'retries']
 
 
 def counts(cursor, execution):
@@ -65,6 +66,25 @@ def files(cursor, execution):
             where=(chunk_.execution == execution) & (chunk_.files != Null),
             order_by=chunk_.id))
     return [f for text, in cursor.fetchall() for f in json.loads(text)]
+
+
+def is_committed_file(cursor, path):
+    "Return whether the file was written by a chunk that is done, of any time."
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=(chunk_.files != Null)
+            & (Position(json.dumps(str(path)), chunk_.files) > 0),
+            limit=1))
+    return cursor.fetchone() is not None
+
+
+def had_deaths(cursor, execution):
+    "Return whether a process may have died at a chunk of the execution."
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=(chunk_.execution == execution) & (chunk_.begun != Null),
+            limit=1))
+    return cursor.fetchone() is not None
 
 
 def numbers(cursor, execution):
