@@ -77,6 +77,10 @@ def get_parser():
         "(default where no broker is configured)")
     batch.add_argument('--detach', action='store_true',
         help="start it, print its number and do not wait")
+    batch.add_argument('--dry-run', action='store_true',
+        help="execute every chunk, roll it back, and say what would fail")
+    batch.add_argument('--plan', action='store_true',
+        help="only select and split, say what would be done")
     _output(batch)
     batch.set_defaults(parser=batch)
 

@@ -112,8 +112,32 @@ def do_batch(options):
         return help_batch(options)
     from . import parameters
     given = parameters.from_arguments(options.rest)
+    if options.plan:
+        return plan_batch(options, given)
     return again(options, lambda follow, database: (
-            follow.start(database, options.name, given), options.name, None))
+            follow.start(database, options.name, given, options.dry_run),
+            options.name, None))
+
+
+def plan_batch(options, given):
+    "Select and split in this process, and say what came out."
+    from .plan import preview
+    from .report import as_json
+    with pool_of(options) as transaction:
+        sizes, duplicates = preview(transaction, options.name, given)
+    if options.json:
+        print(as_json({
+                    'batch': options.name, 'selected': sum(sizes),
+                    'chunks': len(sizes), 'duplicates': duplicates}))
+        return 0
+    print('%s: %s selected, %s chunks%s%s; nothing was executed' % (
+            options.name,
+            *('{:,}'.format(n) for n in [sum(sizes), len(sizes)]),
+            ' of {:,} to {:,} units'.format(min(sizes), max(sizes))
+            if sizes else '',
+            ', {:,} duplicates dropped'.format(duplicates)
+            if duplicates else ''))
+    return 0
 
 
 def follow_to_end(options, database, batch, execution, queue, local,
@@ -248,7 +272,9 @@ def do_history(options):
     head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
         'failed', 'left']
     _table([head] + [
-            (row['id'], row['batch'], row['state'],
+            (row['id'],
+                row['batch'] + (' (dry run)' if row['dry_run'] else ''),
+                row['state'],
                 moment(row['started_at']), taken(row, duration),
                 *('{:,}'.format(row[n]) if row[n] is not None else '-'
                     for n in ['selected', 'done', 'failed', 'left']))

@@ -42,6 +42,8 @@ class Execution(ModelSQL, ModelView):
     retry_of = fields.Many2One(
         'batch.execution', "Retry of", readonly=True, ondelete='RESTRICT',
         help="The execution whose failed units it treats again.")
+    dry_run = fields.Boolean("Dry Run", readonly=True,
+        help="The work of each chunk was rolled back.")
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
     started_at = fields.Timestamp("Started at", readonly=True)

@@ -122,10 +122,10 @@ def ask_workers(timeout=1):
         for worker, served in queues.items()}
 
 
-def start(database, batch, given):
+def start(database, batch, given, dry_run=False):
     "Make an execution and return its id; nothing runs yet."
     return transact(database, lambda transaction: ledger.create(
-            transaction.connection.cursor(), batch, given))
+            transaction.connection.cursor(), batch, given, dry_run=dry_run))
 
 
 def send(database, batch, execution, queue):
@@ -205,7 +205,11 @@ def retry(database, execution):
         cursor = transaction.connection.cursor()
         ledger.lock_executions(cursor)
         row = existing(
-            cursor, execution, 'state', 'batch', 'failed', 'parameters')
+            cursor, execution, 'state', 'batch', 'failed', 'parameters',
+            'dry_run')
+        if row['dry_run']:
+            raise ExecutionError(
+                execution, 'was a dry run: there is nothing to do again')
         if row['state'] in {'selecting', 'running'}:
             raise ExecutionError(execution, 'is %s: wait for its end, or '
                 'cancel it' % row['state'])

@@ -45,6 +45,7 @@ class Job:
     user: int
     context: dict
     started_at: object
+    dry_run: bool
 
     @property
     def logger(self):
@@ -61,7 +62,8 @@ class Job:
 def make_job(database, row, user, settings, parameters):
     """Return the Job.
 
-    :param row: ``id``, ``batch`` and ``started_at`` of the execution
+    :param row: ``id``, ``batch``, ``started_at`` and ``dry_run`` of the
+        execution
     :param user: id; its preferences (company, language ...) are in the
         context, as they are for a client of that user
     :param settings: values by name
@@ -77,7 +79,7 @@ def make_job(database, row, user, settings, parameters):
     context.update(settings['context'])
     return Job(
         database, row['id'], row['batch'], parameters, settings, user,
-        context, row['started_at'])
+        context, row['started_at'], bool(row['dry_run']))
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +96,8 @@ def load_job(database, execution):
     def load(transaction):
         row = ledger.read(
             transaction.connection.cursor(), execution,
-            'id', 'batch', 'parameters', 'settings', 'user', 'started_at')
+            'id', 'batch', 'parameters', 'settings', 'user', 'started_at',
+            'dry_run')
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()

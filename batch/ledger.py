@@ -107,18 +107,19 @@ def _for_update(wait=False):
 
 # An execution
 
-def create(cursor, batch, parameters, retry_of=None):
+def create(cursor, batch, parameters, retry_of=None, dry_run=False):
     """Insert an execution in the state selecting and return its id.
 
     :param parameters: name -> text, as given by the command line
     :param retry_of: id of the execution whose failed units it selects
+    :param dry_run: whether the work of each chunk is rolled back
     """
     insert = execution_.insert(
         [execution_.batch, execution_.given, execution_.state,
-            execution_.retry_of, execution_.started_at,
+            execution_.retry_of, execution_.dry_run, execution_.started_at,
             execution_.create_date, execution_.create_uid],
-        [[batch, json.dumps(parameters), 'selecting', retry_of, now(),
-            now(), 0]])
+        [[batch, json.dumps(parameters), 'selecting', retry_of, dry_run,
+            now(), now(), 0]])
     if not _is_shared():
         cursor.execute(*insert)
         return cursor.lastrowid
@@ -143,7 +144,7 @@ def take_execution(cursor, execution, state, wait=False):
     """
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
-        'stopping', 'message']
+        'dry_run', 'stopping', 'message']
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(

@@ -74,17 +74,7 @@ def admit(transaction, execution):
     row = ledger.take_execution(cursor, execution, 'selecting')
     if row is None:
         return False
-    Batch = get_batch(row['batch'])
-    declared = Batch.declared_parameters()
-    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-    batch_config.check({
-            name: Other.declared_parameters()
-            for name, Other in get_batches().items()})
-    settings = Batch.resolve_settings(batch_config)
-    parameters = parameters_.resolve(
-        row['batch'], declared, json.loads(row['given']),
-        lambda name: batch_config.parameter(row['batch'], name), today)
-    user = find_user(*settings['user'])
+    job, settings, parameters = resolve(transaction, row)
     overlap, _ = settings['overlap']
     message = None
     if others := ledger.others(cursor, row['batch'], execution):
@@ -100,17 +90,58 @@ def admit(transaction, execution):
     if disabled:
         message = 'disabled by %s: nothing was run' % origin
     ledger.update_execution(
-        cursor, execution, user=user, message=message,
+        cursor, execution, user=job.user, message=message,
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
                 for name, (_, text, origin) in parameters.items()}))
-    job = make_job(
-        transaction.database.name, row, user,
-        {k: v for k, (v, _) in settings.items()},
-        {k: v for k, (v, _, _) in parameters.items()})
     log_start(job, settings, parameters, row['retry_of'])
     return True
+
+
+def resolve(transaction, row):
+    """Return the Job of an execution, its settings and its parameters.
+
+    :param row: of the execution, with what it was given
+    """
+    Batch = get_batch(row['batch'])
+    declared = Batch.declared_parameters()
+    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    batch_config.check({
+            name: Other.declared_parameters()
+            for name, Other in get_batches().items()})
+    settings = Batch.resolve_settings(batch_config)
+    parameters = parameters_.resolve(
+        row['batch'], declared, json.loads(row['given']),
+        lambda name: batch_config.parameter(row['batch'], name), today)
+    job = make_job(
+        transaction.database.name, row, find_user(*settings['user']),
+        {k: v for k, (v, _) in settings.items()},
+        {k: v for k, (v, _, _) in parameters.items()})
+    return job, settings, parameters
+
+
+def preview(transaction, batch, given):
+    """Select and split as an execution would, and write nothing.
+
+    Returns the sizes of the chunks and the number of duplicates.
+    """
+    job, _, _ = resolve(transaction, {
+            'id': 0, 'batch': batch, 'given': json.dumps(given),
+            'started_at': ledger.now(), 'dry_run': True})
+    Batch = get_batch(batch)
+    if issubclass(Batch, BatchRootNoSelect):
+        return [1], 0
+    with transaction.set_user(job.user), \
+            transaction.set_context(job.context), job.run():
+        units = select_units(job, Batch)
+        sizes = [len(chunk) for chunk in map(list, Batch.split(units))]
+    return [size for size in sizes if size], units.duplicates
+
+
+def select_units(job, Batch):
+    selected = parameters_.call(Batch.select_ids, job.parameters)
+    return chunking.Distinct(map(chunking.unit_of, selected or ()))
 
 
 def told(cursor, execution):
@@ -146,7 +177,8 @@ def log_start(job, settings, parameters, retry_of):
 
     with job.run():
         job.logger.info(
-            "starts%s in database %s with trytond %s, batch %s, celery %s",
+            "starts%s%s in database %s with trytond %s, batch %s, celery %s",
+            " a dry run" if job.dry_run else "",
             ", as a retry of #%s," % retry_of if retry_of else "",
             job.database, trytond.__version__, version('trytond-batch'),
             version('celery'))
@@ -180,8 +212,7 @@ def select(transaction, job, task_id):
         elif issubclass(Batch, BatchRootNoSelect):
             plan.add(None, 1)
         else:
-            selected = parameters_.call(Batch.select_ids, job.parameters)
-            units = chunking.Distinct(map(chunking.unit_of, selected or ()))
+            units = select_units(job, Batch)
             split(job, Batch, plan, units)
             duplicates = units.duplicates
     plan.flush()

@@ -57,6 +57,7 @@ class Outcome:
     message: str | None
     error_type: str | None
     traceback: str | None = field(repr=False)
+    dry_run: bool | None
     counts: dict
     planned: int
     numbers: dict
@@ -66,7 +67,8 @@ class Outcome:
     def read(cls, cursor, execution):
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
-            'selected', 'duplicates', 'message', 'error_type', 'traceback']
+            'selected', 'duplicates', 'message', 'error_type', 'dry_run',
+            'traceback']
         row = ledger.read(cursor, execution, *names)
         if row is None:
             return None
@@ -133,6 +135,8 @@ class Outcome:
                     *('{:,}'.format(counts[n])
                         for n in ['done', 'failed', 'left']),
                     duration(self.seconds)))
+        if self.dry_run:
+            lines.append('  a dry run: all of it was rolled back')
         if self.numbers:
             lines.append('  ' + ', '.join(
                     '%s: %s' % item for item in sorted(self.numbers.items())))
@@ -155,7 +159,8 @@ class Outcome:
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
                     ('details', 'show', details),
-                    ('again', 'retry', counts['failed']),
+                    ('again', 'retry',
+                        counts['failed'] and not self.dry_run),
                     ('go on', 'resume', counts['left'])] if wanted]
             if hints:
                 lines.append('  ' + '    '.join(hints))
@@ -167,6 +172,7 @@ class Outcome:
             'execution': self.id,
             'batch': self.batch,
             'state': self.state,
+            'dry_run': bool(self.dry_run),
             'selected': self.selected,
             'duplicates': self.duplicates,
             'done': self.counts['done'],

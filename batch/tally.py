@@ -103,7 +103,7 @@ def numbers(cursor, execution):
 def history(cursor, batch=None, limit=20):
     "Return the last executions, the newest first, as dicts."
     names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
-        'started_at', 'ended_at', 'retry_of', 'message']
+        'started_at', 'ended_at', 'dry_run', 'message']
     where = Literal(True)
     if batch:
         where &= execution_.batch == batch

@@ -7,6 +7,7 @@ a message to the broker, in the process itself it appends to a list.
 """
 import signal
 import time
+from functools import partial
 
 from trytond.pool import Pool
 
@@ -31,6 +32,14 @@ TURN = 0.2
 DEATHS = 2
 #: how many alike failures, and no success, stop an execution
 ALIKE = 20
+
+
+class _Rehearsed(Exception):
+    "Raised at the end of the work of a dry run, so that it is rolled back."
+
+    def __init__(self, chunk, numbers):
+        self.chunk = chunk
+        self.numbers = numbers
 
 
 class _DeliveredBefore(Exception):
@@ -121,10 +130,14 @@ def attempt(job, chunk_id, careful=False, begun=False):
             objects, ids = convert(job, chunk)
             numbers = parameters_.call(
                 Pool().get(job.batch).execute, job.parameters, objects, ids)
+        if not isinstance(numbers, dict):
+            numbers = None
+        if job.dry_run:
+            raise _Rehearsed(chunk, numbers)
         return ledger.done(
             cursor, chunk, started_at, attempts,
             [str(f) for f in transaction.join(output.Outputs()).files],
-            numbers if isinstance(numbers, dict) else None)
+            numbers)
 
     def on_retry(error, count):
         with job.run(chunk):
@@ -138,6 +151,11 @@ def attempt(job, chunk_id, careful=False, begun=False):
             retry=job.settings['retry'], on_retry=on_retry)
     except _DeliveredBefore:
         raise
+    except _Rehearsed as error:
+        successor = transact(job.database, partial(
+                record_rehearsal, job=job, chunk=error.chunk,
+                numbers=error.numbers, started_at=started_at,
+                attempts=attempts))
     except (Exception, SystemExit) as error:
         # SystemExit: a hook may call sys.exit()
         if chunk is None or is_outage(error) or is_order(error):
@@ -149,6 +167,14 @@ def attempt(job, chunk_id, careful=False, begun=False):
             job.logger.info("%s done in %s", units_of(chunk),
                 report.duration(time.monotonic() - started))
     return successor
+
+
+def record_rehearsal(transaction, job, chunk, numbers, started_at, attempts):
+    cursor = transaction.connection.cursor()
+    chunk = ledger.take(cursor, job.execution, chunk.id)
+    if chunk is not None:
+        return ledger.done(
+            cursor, chunk, started_at, attempts, numbers=numbers)
 
 
 def is_order(error):
