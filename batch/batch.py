@@ -15,12 +15,18 @@ from trytond.transaction import Transaction
 from . import chunking, current
 from . import logging as batch_logging
 from . import parameters as parameters_
-from .config import BatchConfig
+from .config import SETTINGS, BatchConfig
 from .exceptions import DefinitionError, UnknownBatchError
 from .output import Outputs, filepath
 
 __all__ = [
     'BatchRoot', 'BatchRootNoSelect', 'get_batch', 'get_batches', 'today']
+
+
+#: what means something else in batch.conf or on the command line
+RESERVED = frozenset(SETTINGS) | {
+    'config', 'database', 'detach', 'dry_run', 'help', 'json', 'local',
+    'logconf', 'plan', 'quiet', 'verbose'}
 
 
 class classproperty:
@@ -105,7 +111,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     def select_ids(cls, **parameters):
         """Return the units, as any iterable; called once per execution.
 
-        An item is an id, a row ``(id,)``, or a list of them that must stay
+        An item is an id, a row ``(id,)``, a row with more values, any value
+        of JSON (dates and Decimals too), or a list of those that must stay
         together in one chunk.  What comes twice is treated once.
         """
         Search = Pool().get(cls.get_batch_search_model())
@@ -135,11 +142,14 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     @classmethod
     def convert_to_instances(cls, ids, **parameters):
-        "Return the ``objects`` of a chunk; called before ``execute``."
+        """Return the ``objects`` of a chunk; called before ``execute``.
+
+        An id is its record, a row ``(id, ...)`` that of its first value.
+        """
         Model = Pool().get(cls.get_batch_main_model_name())
         if not issubclass(Model, ModelSQL):
             return []
-        return Model.browse(ids)
+        return Model.browse(map(record_id, ids))
 
     # What an author may call
 
@@ -200,6 +210,33 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         cls._default_config_items = cls._merged('default_config_items')
 
     @classmethod
+    def __post_setup__(cls):
+        super().__post_setup__()
+        cls._check()
+
+    @classmethod
+    def _check(cls):
+        "Raise DefinitionError if the class can not work as it is written."
+        for hook in cls._mandatory():
+            own, root = getattr(cls, hook), getattr(BatchRoot, hook)
+            if own.__func__ is root.__func__:
+                raise DefinitionError(
+                    cls.__name__, 'is missing; every batch needs its own',
+                    hook=hook)
+        cls.declared_parameters()
+        # What batch.conf says is no matter of the class
+        BatchConfig().resolve(
+            cls.__name__, defaults=cls._default_config_items,
+            fixed=cls._merged('fixed_config_items'))
+
+    @classmethod
+    def _mandatory(cls):
+        if (cls.convert_to_instances.__func__
+                is not BatchRoot.convert_to_instances.__func__):
+            return ['execute']
+        return ['execute', 'get_batch_main_model_name']
+
+    @classmethod
     def _merged(cls, name):
         items = {}
         for base in reversed(cls.__mro__):
@@ -209,7 +246,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     @classmethod
     def declared_parameters(cls):
         "Return the parameters that the hooks declare, by name."
-        return parameters_.declared(cls)
+        return parameters_.declared(cls, reserved=RESERVED)
 
     @classmethod
     def resolve_settings(cls, batch_config=None):
@@ -238,6 +275,11 @@ class BatchRootNoSelect(BatchRoot):
     @classmethod
     def select_ids(cls, **parameters):
         return []
+
+
+def record_id(id):
+    "Return the id of the record that an item of ids stands for."
+    return id[0] if isinstance(id, tuple) else id
 
 
 def get_batches():

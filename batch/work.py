@@ -9,13 +9,16 @@ import signal
 import time
 from functools import partial
 
+from trytond.model import ModelSQL
 from trytond.pool import Pool
+from trytond.transaction import inactive_records
 
 from . import chunking, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
 from . import report, suspects, tally
+from .batch import record_id
 from .config import failures_allowed
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, describe, load_job, one_line, trimmed
@@ -106,11 +109,12 @@ def begin(transaction, job, chunk):
     return True
 
 
-def attempt(job, chunk_id, careful=False, begun=False):
+def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
     """Do the work of a chunk and its ``done`` in one commit, or fail it.
 
     :param careful: raise _DeliveredBefore whatever the ledger says
     :param begun: whether the ledger says that we begin with it
+    :param gone: ids of records that are not there any more
     """
     started_at, started = ledger.now(), time.monotonic()
     chunk, objects, attempts = None, None, 0
@@ -127,9 +131,12 @@ def attempt(job, chunk_id, careful=False, begun=False):
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
         with job.run(chunk), time_limit(job.settings['time_limit']):
-            objects, ids = convert(job, chunk)
-            numbers = parameters_.call(
-                Pool().get(job.batch).execute, job.parameters, objects, ids)
+            objects, ids = convert(job, chunk, gone)
+            numbers = None
+            if ids or not gone:
+                numbers = parameters_.call(
+                    Pool().get(job.batch).execute, job.parameters, objects,
+                    ids)
         if not isinstance(numbers, dict):
             numbers = None
         if job.dry_run:
@@ -161,6 +168,8 @@ def attempt(job, chunk_id, careful=False, begun=False):
         if chunk is None or is_outage(error) or is_order(error):
             # No unit is to blame: the chunk stays queued
             raise
+        if not gone and (gone := find_gone(job, chunk)):
+            return attempt(job, chunk_id, begun=True, gone=gone)
         return fail(job, chunk, started_at, attempts, error, objects)
     if chunk is not None:
         with job.run(chunk):
@@ -189,12 +198,39 @@ def is_order(error):
         and error.code + 256 in signal.valid_signals())
 
 
-def convert(job, chunk):
+def find_gone(job, chunk):
+    "Return the ids of the chunk's records that were deleted meanwhile."
+    def search(transaction):
+        Batch = Pool().get(job.batch)
+        name = Batch.get_batch_main_model_name()
+        ids = {record_id(id) for id, _ in flattened(chunk)}
+        if not name or not all(type(id) is int for id in ids):
+            return frozenset()
+        Model = Pool().get(name)
+        if not issubclass(Model, ModelSQL):
+            return frozenset()
+        with inactive_records():
+            return frozenset(ids.difference(map(int, Model.search(
+                            [('id', 'in', list(ids))]))))
+
+    if chunk.units is None:
+        return frozenset()
+    gone = transact(job.database, search)
+    if gone:
+        with job.run(chunk):
+            job.logger.warning("left out, as deleted since the selection: %s",
+                batch_logging.get_print_infos(sorted(gone), 'record'))
+    return gone
+
+
+def convert(job, chunk, gone=frozenset()):
     "Return what ``execute`` is given: objects and ids."
     if chunk.units is None:
         return [], []
     Batch = Pool().get(job.batch)
-    ids = [id for id, _ in flattened(chunk)]
+    ids = [
+        id for id, _ in flattened(chunk)
+        if not gone or record_id(id) not in gone]
     objects = parameters_.call(
         Batch.convert_to_instances, job.parameters, ids)
     if isinstance(objects, list):
