@@ -9,16 +9,21 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from scene import PATIENCE, Execution, Scene
+from scene import PATIENCE, Execution, Scene, one_line
 
 from devel.process import wait_for
 from devel.servers import PostgreSQL, Redis
 
+#: one more than run chunks of a watched batch, to take what comes beside it
+PROCESSES = 3
+#: settings of a batch of which two chunks run at once
+TWO = {'split_size': 5, 'concurrency': 2}
 TRIPLE = 'trytond.modules.batch_scenarios.triple'
 
 
@@ -39,9 +44,12 @@ class Stage(Scene):
         return [
             p for p in self.processes if hasattr(p, 'log_file') and p.running]
 
+    def worker(self, processes=PROCESSES, *args, **options):
+        return super().worker(processes, *args, **options)
+
     def healthy(self):
         "Return a worker, a new one if there is none."
-        return self.workers[0] if self.workers else self.worker(2)
+        return self.workers[0] if self.workers else self.worker()
 
     def watched(self, *args, **options):
         "Start a batch that shows what runs; return the command's process."
@@ -94,6 +102,12 @@ def crashed(servers):
 def scene(crashed, servers):
     for server in servers.values():
         server.start()
+    if crashed.execute("SELECT id FROM batch_execution "
+            "WHERE state IN ('selecting', 'running')"):
+        # The last test failed: what it left must not hold its rows
+        for worker in crashed.workers:
+            worker.stop(timeout=0, stop_signal=signal.SIGKILL)
+        servers['redis'].flush()
     for process in list(crashed.processes):
         if process not in crashed.workers:
             process.stop(timeout=0)
@@ -291,7 +305,7 @@ def test_a_worker_that_is_killed_whole_costs_only_time(scene):
     scene.wait_began(3)
     worker, = scene.workers
     worker.stop(timeout=0, stop_signal=signal.SIGKILL)
-    scene.worker(2)
+    scene.worker()
     finished(command, 0)
     exactly(scene, Execution(scene), 40)
     assert scene.deaths() == 0
@@ -305,7 +319,7 @@ def test_a_worker_that_is_told_to_stop_ends_its_chunks(scene):
     worker, = scene.workers
     worker.terminate()
     assert worker.wait(PATIENCE) == 0
-    scene.worker(2)
+    scene.worker()
     finished(command, 0)
     execution = Execution(scene)
     exactly(scene, execution, 40)
@@ -324,7 +338,7 @@ def test_a_service_that_is_stopped_and_started_blames_nobody(scene):
         # As a service manager does it: all processes at once
         os.killpg(worker.pid, signal.SIGTERM)
         worker.wait(PATIENCE)
-        scene.worker(2)
+        scene.worker()
     finished(command, 0)
     exactly(scene, Execution(scene), 8)
     assert scene.deaths() == 0
@@ -378,7 +392,7 @@ def test_messages_that_come_three_times_and_late_change_nothing(servers):
     bad = [3, 50, 51, 120]
     with lying(servers, config=TRIPLE) as scene:
         scene.reset()
-        scene.worker(2)
+        scene.worker()
         scene.records(120, bad=bad)
         scene.configure({'default': {'split_size': 5, 'concurrency': 8}})
         execution = scene.batch(
@@ -400,10 +414,371 @@ def test_a_visibility_timeout_below_the_time_of_a_chunk_changes_nothing(
     with lying(servers,
             broker_transport_options='{"visibility_timeout": 1}') as scene:
         scene.reset()
-        scene.worker(2)
+        scene.worker()
         scene.records(8)
         scene.configure({'default': {'split_size': 2}})
         finished(scene.watched('--seconds', '2'), 0)
         exactly(scene, Execution(scene), 8)
         assert scene.deaths() == 0
         assert len(scene.began()) == 4
+
+
+# The command
+
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_told_to_stop_cancels_and_reports(scene, signum):
+    scene.records(40)
+    scene.configure({'default': TWO})
+    command = scene.watched('--wait')
+    scene.wait_began(2)
+    command.send_signal(signum)
+    execution = scene.last_execution()
+    wait_for(lambda: stopping(scene, execution), PATIENCE, "cancel")
+    assert command.running
+    scene.go()
+    said = finished(command, 1)
+    assert 'stopping: what runs ends its chunk' in said
+    assert '40 selected, 10 done, 0 failed, 30 left' in said
+    assert 'go on: coop resume %s' % execution in said
+    assert scene.state(execution) == 'cancelled'
+    assert len(scene.treated()) == 10
+
+    scene.coop('resume', str(execution), check=True)
+    exactly(scene, Execution(scene), 40)
+
+
+def stopping(scene, execution):
+    (value,), = scene.execute(
+        'SELECT stopping FROM batch_execution WHERE id = %s' % execution)
+    return value
+
+
+def test_a_second_signal_leaves_at_once_and_says_how_to_go_on(scene):
+    scene.records(4)
+    command = scene.watched('--wait')
+    scene.wait_began()
+    execution = scene.last_execution()
+    command.send_signal(signal.SIGINT)
+    wait_for(lambda: stopping(scene, execution), PATIENCE, "cancel")
+    command.send_signal(signal.SIGINT)
+    assert 'go on with: coop resume %s' % execution in finished(command, 1)
+    assert scene.treated() == {}
+    scene.go()
+    scene.wait_end()
+    assert scene.treated() == once([1, 2, 3, 4])
+
+
+def test_without_its_command_an_execution_ends_by_itself(scene):
+    scene.records(40)
+    scene.configure({'default': TWO})
+    command = scene.watched('--seconds', '0.05')
+    scene.wait_began(2)
+    command.kill()
+    exactly(scene, scene.wait_end(), 40)
+    assert '[SUCCESS]' in scene.log('watched')[-1]
+
+
+def abandoned(scene, servers, *args):
+    "Return the id of an execution whose command, worker and messages died."
+    command = scene.watched('--wait', *args)
+    scene.wait_began(2)
+    execution = scene.last_execution()
+    command.kill()
+    for worker in scene.workers:
+        worker.stop(timeout=0, stop_signal=signal.SIGKILL)
+    servers['redis'].flush()
+    assert scene.state(execution) == 'running'
+    scene.worker()
+    return execution
+
+
+def test_an_execution_of_which_all_died_is_resumed(scene, servers):
+    scene.records(40)
+    scene.configure({'default': TWO})
+    execution = abandoned(scene, servers)
+    assert scene.treated() == {}
+    scene.go()
+    result = scene.coop('resume', str(execution), check=True)
+    assert '40 selected, 40 done' in result.stdout
+    exactly(scene, Execution(scene), 40)
+    assert scene.deaths() == 0
+
+
+def test_cancel_stops_within_a_chunk(scene):
+    scene.records(40)
+    scene.configure({'default': TWO})
+    command = scene.watched('--wait')
+    scene.wait_began(2)
+    execution = scene.last_execution()
+    said = scene.coop('cancel', str(execution), check=True).stdout
+    assert 'execution #%s is cancelled' % execution in said
+    scene.go()
+    assert 'coop resume %s' % execution in finished(command, 1)
+    assert len(scene.began()) == 2
+    assert len(scene.treated()) == 10
+    assert scene.state(execution) == 'cancelled'
+
+
+def test_retry_runs_just_the_units_that_failed_and_only_once(scene):
+    bad = [3, 4, 33]
+    scene.records(40, bad=bad)
+    failed = scene.batch('failing', '--way', 'loop', status=1)
+    before = scene.treated()
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    said = scene.coop('retry', str(failed.id), check=True).stdout
+    assert '3 selected, 3 done' in said
+    retry = Execution(scene)
+    assert retry.id != failed.id
+    assert sorted(u for c in retry.planned for u in c['units']) == bad
+    assert scene.treated() == {**before, **once(bad)}
+    one_line(scene.coop('retry', str(failed.id)), 2,
+        'execution #%s was retried as #%s' % (failed.id, retry.id))
+    assert scene.last_execution() == retry.id
+
+
+def test_what_the_state_forbids_is_refused_in_one_line(scene):
+    scene.records(4)
+    done = str(scene.batch('ok', status=0).id)
+    one_line(scene.coop('resume', done), 2, 'is succeeded', 'nothing')
+    one_line(scene.coop('retry', done), 2, 'has no failed units')
+    one_line(scene.coop('cancel', done), 2, 'can not be cancelled')
+    command = scene.watched('--wait')
+    scene.wait_began()
+    running = str(scene.last_execution())
+    one_line(scene.coop('retry', running), 2, 'is running', 'cancel')
+    scene.go()
+    finished(command, 0)
+
+
+# Overlap
+
+def test_another_execution_is_in_the_way(scene):
+    scene.records(40)
+    scene.configure({'default': TWO})
+    command = scene.watched('--wait')
+    scene.wait_began(2)
+    first = scene.last_execution()
+    said = finished(scene.watched('--wait'), 1)
+    assert '#%s of the batch is running since ' % first in said
+    assert '0 of 40 units done' in said
+    assert 'coop show %s' % first in said
+    assert 'coop cancel %s' % first in said
+    assert 'coop resume %s' % first in said
+
+    scene.configure({'default': {**TWO, 'overlap': 'skip'}})
+    said = finished(scene.watched('--wait'), 0)
+    assert 'skipped (overlap = skip): #%s of the batch is running' % first \
+        in said
+
+    scene.configure({'default': {**TWO, 'overlap': 'wait'}})
+    waiting = scene.watched('--wait')
+    second = first + 3
+    wait_for(lambda: scene.execute(
+            'SELECT message FROM batch_execution WHERE id = %s' % second)
+        == [('waits for #%s' % first,)], PATIENCE, "wait")
+    scene.go()
+    finished(command, 0)
+    assert 'waits for #%s' % first in finished(waiting, 0)
+    assert scene.treated() == {id: 2 for id in range(1, 41)}
+    times = dict(scene.execute('SELECT id, ended_at FROM batch_execution'))
+    (began,), = scene.execute(
+        'SELECT MIN(started_at) FROM batch_execution_chunk '
+        'WHERE execution = %s' % second)
+    assert began > times[first]
+
+
+def test_executions_that_may_overlap_run_beside_each_other(scene):
+    scene.records(4)
+    scene.configure({'default': {'overlap': 'allow'}})
+    commands = [scene.watched('--wait') for _ in range(2)]
+    scene.wait_began(2)
+    scene.go()
+    for command in commands:
+        finished(command, 0)
+    assert scene.treated() == {id: 2 for id in range(1, 5)}
+
+
+@pytest.mark.parametrize('overlap', ['fail', 'skip'])
+def test_of_commands_started_at_once_one_runs(scene, overlap):
+    scene.records(4)
+    scene.configure({'default': {'overlap': overlap}})
+    commands = [scene.watched('--wait') for _ in range(4)]
+    wait_for(lambda: sum(c.running for c in commands) == 1, PATIENCE,
+        "refuse all but one")
+    scene.wait_began()
+    scene.go()
+    statuses = []
+    for command in commands:
+        command.communicate(timeout=PATIENCE)
+        statuses.append(command.returncode)
+    assert sorted(statuses) == {
+        'fail': [0, 1, 1, 1], 'skip': [0, 0, 0, 0]}[overlap]
+    assert scene.treated() == once([1, 2, 3, 4])
+
+
+def test_of_commands_started_at_once_all_run_in_turn(scene):
+    scene.records(4)
+    scene.configure({'default': {'overlap': 'wait'}})
+    commands = [scene.watched('--seconds', '0.1') for _ in range(3)]
+    for command in commands:
+        finished(command, 0)
+    assert scene.treated() == {id: 3 for id in range(1, 5)}
+    spans = sorted(scene.execute("""
+        SELECT MIN(c.started_at), MAX(e.ended_at) FROM batch_execution AS e
+        JOIN batch_execution_chunk AS c ON c.execution = e.id
+        GROUP BY e.id"""))
+    for (_, ended), (began, _) in zip(spans, spans[1:]):
+        assert began > ended
+
+
+def test_a_predecessor_that_died_is_named_and_helped_on(scene, servers):
+    scene.records(40)
+    scene.configure({'default': TWO})
+    first = abandoned(scene, servers)
+    said = finished(scene.watched('--wait'), 1)
+    assert '#%s of the batch is running since ' % first in said
+    assert 'help it on: coop resume %s' % first in said
+    scene.go()
+    # Who waits for it does the same
+    scene.configure({'default': {**TWO, 'overlap': 'wait'}})
+    finished(scene.watched(), 0)
+    assert scene.state(first) == 'succeeded'
+    assert scene.treated() == {id: 2 for id in range(1, 41)}
+
+
+# The breaker
+
+def test_a_broken_release_is_stopped_and_can_be_resumed(scene):
+    scene.records(200, bad=range(1, 201))
+    scene.configure({'default': {'split_size': 20}})
+    execution = scene.batch('failing', '--way', 'loop', status=1)
+    assert execution.row['state'] == 'failed'
+    assert 20 <= len(execution.failed_units) < 25
+    assert 'the last 20 failures are alike (ValueError crashes.py:' \
+        in execution.stderr
+    assert 'this looks like a broken release' in execution.stderr
+    assert 'go on: coop resume %s' % execution.id in execution.stderr
+    failed = execution.failed_units
+
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    scene.coop('resume', str(execution.id))
+    execution = Execution(scene)
+    exactly(scene, execution, 200, failed)
+    assert len(execution.chunks) == len({c['number'] for c in
+            execution.chunks})
+
+
+def test_a_broken_release_costs_few_transactions(scene):
+    scene.execute("""
+        INSERT INTO batch_scenario_record (id, name, bad, treated)
+        SELECT i, 'record', true, 0 FROM generate_series(1, 100000) AS i""")
+    execution = scene.batch('failing', '--way', 'loop', status=1)
+    assert 'this looks like a broken release' in execution.stderr
+    assert transactions(execution) < 100
+    assert scene.treated() == {}
+
+
+def test_many_alike_are_no_broken_release_while_others_succeed(scene):
+    bad = range(5, 201, 5)
+    scene.records(200, bad=bad)
+    execution = scene.batch('failing', '--way', 'loop', status=1)
+    exactly(scene, execution, 200, list(bad))
+
+
+@pytest.mark.parametrize('setting, allowed', [('3', 3), ('5%', 10)])
+def test_more_failures_than_allowed_stop_the_execution(
+        scene, setting, allowed):
+    scene.records(200, bad=range(2, 201, 2))
+    scene.configure({'default': {
+                'split_size': 10, 'concurrency': 2,
+                'max_failures': setting}})
+    execution = scene.batch('failing', '--way', 'loop', status=1)
+    assert execution.row['state'] == 'failed'
+    # The other lane may be at one as well
+    assert allowed < len(execution.failed_units) <= allowed + 2
+    assert 'max_failures = %s was passed' % setting in execution.stderr
+    assert execution.row['left'] > 0
+
+
+# Nothing is silent
+
+STRANGER = """\
+import sys
+from celery import Celery
+app = Celery(broker=sys.argv[1])
+if len(sys.argv) > 2:
+    app.task(lambda: None, name='batch.generate', batch_version=sys.argv[2])
+app.worker_main([
+    'worker', '--concurrency', '1', '--loglevel', 'INFO', '--pool', 'solo'])
+"""
+
+
+@pytest.mark.parametrize('version, told', [
+        ((), 'does not know the tasks of batch: start it as coop worker'),
+        (('1.0',), 'has another version of batch: restart it')])
+def test_a_worker_that_is_of_no_use_is_named(servers, version, told):
+    with Stage(**servers) as scene:
+        scene.reset()
+        scene.records(3)
+        worker = scene._popen([
+                sys.executable, '-c', STRANGER, scene.broker_url, *version])
+        scene.processes.append(worker)
+        one_line(scene.coop('batch', 'batch.scenario.ok'), 1,
+            'no worker answers for the queue', told)
+        wrong = scene.coop('check')
+        assert wrong.returncode == 1
+        assert told in wrong.stdout
+        assert scene.treated() == {}
+
+
+@pytest.mark.parametrize('way', ['dev_full', 'no_directory'])
+def test_a_log_that_can_not_be_written_costs_no_record(servers, way):
+    sections = {'batch': {'log_dir': '/dev/null/log'}}
+    with Stage(**servers,
+            sections=sections if way == 'no_directory' else {}) as scene:
+        scene.reset()
+        if way == 'dev_full':
+            os.symlink('/dev/full',
+                Path(scene.log_dir, 'batch.scenario.failing.log'))
+        scene.worker(1)
+        scene.records(20, bad=[7])
+        execution = scene.batch('failing', '--way', 'loop', status=1)
+        exactly(scene, execution, 20, [7])
+        log = scene.worker_log()
+        assert 'batch.scenario.failing.log" can not be written: ' in log
+        assert {'dev_full': 'No space left on device',
+            'no_directory': 'Not a directory'}[way] in log
+        # It has all the lines
+        assert '[FAILURE] batch.scenario.failing: 20 selected' in log
+        if way == 'no_directory':
+            result = scene.coop('check')
+            assert result.returncode == 1
+            assert 'log_dir: /dev/null/log' in result.stdout
+
+
+def test_an_output_for_which_there_is_no_room_fails_its_record(scene):
+    scene.records(20, bad=[7])
+    scene.configure({'default': {'split_size': 5}})
+    execution = scene.batch('too_large', status=1)
+    exactly(scene, execution, 20, [7])
+    assert 'OutputError: output "' in execution.stderr
+    assert 'can not be written: File too large' in execution.stderr
+    assert {p.stat().st_size for p in scene.files()} == {1000}
+    assert len(scene.files()) == len(execution.in_state('done'))
+
+
+def test_a_root_dir_that_can_not_be_written_is_named(scene):
+    scene.records(2)
+    # Nobody may, not even root
+    scene.configure({'default': {'root_dir': '/sys'}})
+    execution = scene.batch('files', status=1)
+    assert execution.failed_units == [1, 2]
+    assert 'OutputError: output "/sys/' in execution.stderr
+    assert "let the workers' user write there" in execution.stderr
+
+
+def test_a_selection_that_kills_its_worker_ends(scene):
+    execution = scene.batch('lethal_selection', status=1)
+    assert execution.row['state'] == 'failed'
+    assert 'worker lost (signal 9)' in execution.stderr
+    assert scene.batch('ok', status=0)

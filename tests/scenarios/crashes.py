@@ -300,3 +300,32 @@ class Committed(_Crash):
         cls.write_batch_output(
             ''.join('%s\n' % id for id in ids), 'records.txt')
         Pool().get('batch.scenario.record').treat(objects)
+
+
+class TooLarge(_Crash):
+    "Write a file per chunk, for which the system has no room at a bad record"
+    __name__ = 'batch.scenario.too_large'
+
+    @classmethod
+    def execute(cls, objects, ids):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if any(r.bad for r in objects):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            cls.write_batch_output(1000 * 'x', 'records.txt')
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class LethalSelection(_Crash):
+    "Kill the process while selecting"
+    __name__ = 'batch.scenario.lethal_selection'
+
+    @classmethod
+    def select_ids(cls):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @classmethod
+    def execute(cls, objects, ids):
+        raise AssertionError('nothing was selected')
