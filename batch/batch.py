@@ -219,7 +219,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         "Raise DefinitionError if the class can not work as it is written."
         for hook in cls._mandatory():
             own, root = getattr(cls, hook), getattr(BatchRoot, hook)
-            if own.__func__ is root.__func__:
+            if getattr(own, '__func__', own) is root.__func__:
                 raise DefinitionError(
                     cls.__name__, 'is missing; every batch needs its own',
                     hook=hook)

@@ -290,6 +290,7 @@ def taken(row, duration):
 
 def do_show(options):
     from . import ledger, tally
+    from . import units as units_
     from .config import shown
     from .report import Outcome, as_json, duration, moment
     names = ['parameters', 'settings', 'task_id', 'traceback', 'given']
@@ -335,7 +336,8 @@ def do_show(options):
         print('\n  #%s.%s  %s: %s: %s' % (
                 outcome.id, number,
                 'the batch' if units is None
-                else 'unit %s' % ', '.join(map(str, units)), type_, error))
+                else 'unit %s' % ', '.join(map(units_.shown, units)), type_,
+                error))
         for line in (traceback or '').splitlines():
             print('    ' + line)
     return 0

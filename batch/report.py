@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from . import exceptions, ledger
 from . import logging as batch_logging
 from . import tally
+from .units import shown
 
 __all__ = ['Outcome', 'as_json', 'duration', 'moment']
 
@@ -139,9 +140,10 @@ class Outcome:
             lines.append('  a dry run: all of it was rolled back')
         if self.numbers:
             lines.append('  ' + ', '.join(
-                    '%s: %s' % item for item in sorted(self.numbers.items())))
+                    '%s: %.12g' % item
+                    for item in sorted(self.numbers.items())))
         for count, text, units in self.groups():
-            named = ', '.join(map(str, units[:NAMED]))
+            named = ', '.join(map(shown, units[:NAMED]))
             if len(units) > NAMED:
                 named += ' ... (+%s)' % (len(units) - NAMED)
             if len(text) > 200:

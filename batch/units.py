@@ -6,7 +6,7 @@ Dates, Decimals and the like are encoded as in trytond's own protocol.
 """
 import json
 
-__all__ = ['dump_units', 'load_units']
+__all__ = ['dump_units', 'load_units', 'shown']
 
 
 def dump_units(units):
@@ -29,6 +29,15 @@ def load_units(text):
     from trytond.protocols.jsonrpc import JSONDecoder
     units = json.loads(text, object_hook=JSONDecoder())
     return [_unmark(u) for u in units]
+
+
+def shown(unit):
+    "Return the text of a unit for people: 5, (5, 2026-01-31), [5, 6]."
+    if isinstance(unit, tuple):
+        return '(%s)' % ', '.join(map(str, unit))
+    if isinstance(unit, list):
+        return '[%s]' % ', '.join(map(shown, unit))
+    return str(unit)
 
 
 def _mark(unit):

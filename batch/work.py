@@ -17,7 +17,7 @@ from . import chunking, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
-from . import report, suspects, tally
+from . import report, suspects, tally, units
 from .batch import record_id
 from .config import failures_allowed
 from .exceptions import WorkerLostError
@@ -293,16 +293,16 @@ def is_divisible(job, chunk):
 
 
 def find_suspect(chunk, objects, error):
-    units = [index for _, index in flattened(chunk)]
-    if isinstance(objects, suspects.Watched) and len(objects) == len(units):
-        return suspects.find(error, objects, units)
+    indexes = [index for _, index in flattened(chunk)]
+    if isinstance(objects, suspects.Watched) and len(objects) == len(indexes):
+        return suspects.find(error, objects, indexes)
 
 
 def units_of(chunk):
     if chunk.units is None:
         return 'the batch'
     if len(chunk.units) == 1:
-        return 'unit %s' % chunk.units[0]
+        return 'unit %s' % units.shown(chunk.units[0])
     return '{:,} units'.format(len(chunk.units))
 
 

@@ -1,0 +1,58 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Batches whose units are more than an id."""
+import datetime as dt
+from decimal import Decimal
+
+from trytond.exceptions import UserError
+from trytond.modules.batch import BatchRoot
+from trytond.pool import Pool
+
+
+class _Author(BatchRoot):
+    __slots__ = ()
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        return 'batch.scenario.record'
+
+
+class Rows(_Author):
+    "Treat rows of an id, a date and an amount"
+    __name__ = 'batch.scenario.rows'
+
+    @classmethod
+    def select_ids(cls):
+        Record = Pool().get('batch.scenario.record')
+        for record in Record.search([], order=[('id', 'ASC')]):
+            row = (record.id, dt.date(2026, 1, record.id), Decimal('1.10'))
+            yield row
+            yield row
+
+    @classmethod
+    def execute(cls, objects, ids):
+        total = Decimal(0)
+        for record, (id, date, amount) in zip(objects, ids, strict=True):
+            assert record.id == id
+            if record.bad:
+                raise UserError('A record is bad.')
+            record.note = '%s %s' % (date, amount)
+            total += amount
+        Pool().get('batch.scenario.record').treat(objects)
+        return {'total': float(total)}
+
+
+class Gone(_Author):
+    "Select records of which some are not there any more"
+    __name__ = 'batch.scenario.gone'
+
+    @classmethod
+    def select_ids(cls):
+        return range(1, 11)
+
+    @classmethod
+    def execute(cls, objects, ids):
+        for record in objects:
+            if record.bad:
+                raise UserError('A record is bad.')
+        Pool().get('batch.scenario.record').treat(objects)
