@@ -46,6 +46,8 @@ class Execution(ModelSQL, ModelView):
         help="The work of each chunk was rolled back.")
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
+    deaths = fields.Integer("Deaths", readonly=True,
+        help="How many processes died while they selected.")
     started_at = fields.Timestamp("Started at", readonly=True)
     ended_at = fields.Timestamp("Ended at", readonly=True)
     selected = fields.Integer("Selected", readonly=True,

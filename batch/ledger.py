@@ -159,6 +159,19 @@ def take_execution(cursor, execution, state, wait=False):
     return None if row is None else dict(zip(names, row))
 
 
+def selection_died(cursor, execution):
+    """Write that the process that selected died; return how many did so.
+
+    None where it is not there to be selected.
+    """
+    if take_execution(cursor, execution, 'selecting') is None:
+        return None
+    cursor.execute(*execution_.update(
+            [execution_.deaths], [Coalesce(execution_.deaths, 0) + 1],
+            where=execution_.id == execution))
+    return read(cursor, execution, 'deaths')['deaths']
+
+
 def lock_executions(cursor):
     """Let nobody else make, admit or end an execution until the commit.
 

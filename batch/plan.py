@@ -19,13 +19,18 @@ from . import report, tally
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .exceptions import (
-    BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError)
+    BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
+    WorkerLostError)
 from .job import (
     close, configure_logs, describe, load_job, make_job, one_line, trimmed,
     version)
-from .transaction import is_outage, load_pool, transact
+from .transaction import is_order, is_outage, load_pool, transact
 
-__all__ = ['plan']
+__all__ = ['lost', 'plan']
+
+#: how many processes may die while selecting, before it is the selection's
+#: fault
+DEATHS = 3
 
 
 def plan(database, batch, execution=None, given=None, task_id=None, *, send):
@@ -47,8 +52,9 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
         job = load_job(database, execution)
         chunks = transact(database, lambda transaction: select(
                 transaction, job, task_id))
-    except Exception as error:
-        if is_outage(error):
+    except (Exception, SystemExit) as error:
+        # SystemExit: a hook may call sys.exit()
+        if is_outage(error) or is_order(error):
             raise
         refuse(database, batch, execution, error)
         return
@@ -253,6 +259,27 @@ def split(job, Batch, plan, units):
         "selected %s%s", digest,
         "; {:,} duplicates dropped".format(units.duplicates)
         if units.duplicates else "")
+
+
+def lost(database, batch, execution, cause):
+    """Write that the process of a selection died; return whether to go on.
+
+    :param cause: how it died, such as ``signal 9``
+    """
+    configure_logs()
+    deaths = transact(database, lambda transaction: ledger.selection_died(
+            transaction.connection.cursor(), execution))
+    if deaths is None:
+        return False
+    error = WorkerLostError(
+        'worker lost (%s) while selecting, %s of %s times; the log of the '
+        'worker may tell more' % (cause, deaths, DEATHS))
+    if deaths >= DEATHS:
+        refuse(database, batch, execution, error)
+        return False
+    with current.running(current.Run(batch, execution)):
+        batch_logging.get_logger(batch).error("%s", error)
+    return True
 
 
 def refuse(database, batch, execution, error):

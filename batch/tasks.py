@@ -5,6 +5,7 @@
 A message names rows of the ledger and nothing else, so that one delivered
 twice, late or out of order finds its row ended, or locked, and does nothing.
 """
+import contextlib
 import importlib
 import json
 import logging
@@ -114,15 +115,42 @@ def process_lost(exception=None, kwargs=None, **_):
     """
     if not isinstance(exception, WorkerLostError):
         return
-    cause = re.search(r'signal \d+|exitcode \d+', str(exception))
-    cause = cause.group() if cause else str(exception)
     database, execution = kwargs['_database'], kwargs['execution']
-    try:
+    with helping(database, execution):
         chunk = work.lost(
-            database, execution, kwargs['chunk'], cause,
+            database, execution, kwargs['chunk'], cause_of(exception),
             blame=not is_stopping())
         if chunk is not None:
             sender(database)(execution, chunk)
+
+
+@signals.task_failure.connect(sender=generate_all)
+def selection_lost(exception=None, args=None, kwargs=None, **_):
+    "Select again after the loss of a process, a few times."
+    if (not isinstance(exception, WorkerLostError) or is_stopping()
+            or kwargs.get('execution') is None):
+        return
+    with helping(kwargs['_database'], kwargs['execution']):
+        if plan.lost(
+                kwargs['_database'], args[0], kwargs['execution'],
+                cause_of(exception)):
+            generate_all.apply_async(
+                args=args, kwargs=kwargs,
+                queue=(generate_all.request.delivery_info or {}).get(
+                    'routing_key'))
+
+
+def cause_of(error):
+    "Return how a process died, such as ``signal 9``."
+    cause = re.search(r'signal \d+|exitcode \d+', str(error))
+    return cause.group() if cause else str(error)
+
+
+@contextlib.contextmanager
+def helping(database, execution):
+    "For what the parent of the processes does: it must go on itself."
+    try:
+        yield
     except Exception:
         # Whoever follows the execution will find it
         logger.exception(

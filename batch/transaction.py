@@ -8,6 +8,7 @@ the transaction are run after its commit where no trytond-worker is there.
 """
 import logging
 import random
+import signal
 import time
 
 import trytond.config as config
@@ -17,7 +18,7 @@ from trytond.transaction import Transaction, TransactionError
 
 from .exceptions import DatabaseError
 
-__all__ = ['is_outage', 'load_pool', 'transact']
+__all__ = ['is_order', 'is_outage', 'load_pool', 'transact']
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,18 @@ def is_outage(error):
     state = getattr(error, 'sqlstate', None)
     return state is None or state[:2] in {'08', '53', '57', '58'} \
         and state != QUERY_CANCELED
+
+
+def is_order(error):
+    """Return whether the process was told to go, by a signal.
+
+    Celery's own ways out are subclasses of SystemExit; the processes of its
+    pool leave with a status of the signal less 256.
+    """
+    return isinstance(error, SystemExit) and (
+        type(error) is not SystemExit
+        or isinstance(error.code, int)
+        and error.code + 256 in signal.valid_signals())
 
 
 def run_tasks(database, transaction):

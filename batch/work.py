@@ -5,7 +5,6 @@
 Knows no Celery: ``send(execution, chunk)`` is handed in.  On workers it gives
 a message to the broker, in the process itself it appends to a list.
 """
-import signal
 import time
 from functools import partial
 
@@ -23,7 +22,7 @@ from .config import failures_allowed
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, describe, load_job, one_line, trimmed
 from .limit import time_limit
-from .transaction import is_outage, load_pool, transact
+from .transaction import is_order, is_outage, load_pool, transact
 
 __all__ = ['TURN', 'lost', 'turn']
 
@@ -184,18 +183,6 @@ def record_rehearsal(transaction, job, chunk, numbers, started_at, attempts):
     if chunk is not None:
         return ledger.done(
             cursor, chunk, started_at, attempts, numbers=numbers)
-
-
-def is_order(error):
-    """Return whether the process was told to go, by a signal.
-
-    Celery's own ways out are subclasses of SystemExit; the processes of its
-    pool leave with a status of the signal less 256.
-    """
-    return isinstance(error, SystemExit) and (
-        type(error) is not SystemExit
-        or isinstance(error.code, int)
-        and error.code + 256 in signal.valid_signals())
 
 
 def find_gone(job, chunk):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from scene import PATIENCE, Execution, Scene, one_line
 
-from devel.process import wait_for
+from devel.process import Process, wait_for
 from devel.servers import PostgreSQL, Redis
 
 #: one more than run chunks of a watched batch, to take what comes beside it
@@ -706,8 +706,10 @@ STRANGER = """\
 import sys
 from celery import Celery
 app = Celery(broker=sys.argv[1])
-if len(sys.argv) > 2:
-    app.task(lambda: None, name='batch.generate', batch_version=sys.argv[2])
+for version in sys.argv[2:]:
+    @app.task(name='batch.generate', batch_version=version)
+    def generate(**kwargs):
+        raise AssertionError
 app.worker_main([
     'worker', '--concurrency', '1', '--loglevel', 'INFO', '--pool', 'solo'])
 """
@@ -720,9 +722,13 @@ def test_a_worker_that_is_of_no_use_is_named(servers, version, told):
     with Stage(**servers) as scene:
         scene.reset()
         scene.records(3)
-        worker = scene._popen([
-                sys.executable, '-c', STRANGER, scene.broker_url, *version])
+        log = Path(scene.log_dir, 'stranger.log')
+        worker = Process([
+                sys.executable, '-c', STRANGER, scene.broker_url, *version],
+            log=str(log), env=scene.env)
         scene.processes.append(worker)
+        worker.wait_until(lambda: ' ready.' in log.read_text(), PATIENCE,
+            "start the worker of somebody else")
         one_line(scene.coop('batch', 'batch.scenario.ok'), 1,
             'no worker answers for the queue', told)
         wrong = scene.coop('check')
