@@ -7,8 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from trytond.modules.batch.ledger import (
-    CHUNK, EXECUTION, OPEN, Chunk)
+from trytond.modules.batch.ledger import CHUNK, EXECUTION, OPEN, Chunk
 from trytond.modules.batch.units import dump_units, load_units
 
 
