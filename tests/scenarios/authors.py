@@ -2,11 +2,15 @@
 # this repository contains the full copyright notices and license terms.
 """Batches whose units are more than an id."""
 import datetime as dt
+import os
+import signal
 from decimal import Decimal
+from pathlib import Path
 
 from trytond.exceptions import UserError
 from trytond.modules.batch import BatchRoot
 from trytond.pool import Pool
+from trytond.transaction import Transaction
 
 
 class _Author(BatchRoot):
@@ -55,4 +59,34 @@ class Gone(_Author):
         for record in objects:
             if record.bad:
                 raise UserError('A record is bad.')
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class Voter:
+    "Kills the process, once, right before the commit of the database"
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def tpc_begin(self, transaction):
+        pass
+
+    commit = tpc_finish = tpc_abort = tpc_begin
+
+    def tpc_vote(self, transaction):
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Voted(_Author):
+    "Write a file, and die when it is ready but not committed"
+    __name__ = 'batch.scenario.voted'
+
+    @classmethod
+    def execute(cls, objects, ids, mark: Path):
+        cls.write_batch_output('%s\n' % ids, 'records.txt')
+        if any(r.bad for r in objects):
+            # Behind the files: they are voted for already
+            Transaction().join(Voter(mark))
         Pool().get('batch.scenario.record').treat(objects)
