@@ -134,7 +134,7 @@ def plan_batch(options, given):
             options.name,
             *('{:,}'.format(n) for n in [sum(sizes), len(sizes)]),
             ' of {:,} to {:,} units'.format(min(sizes), max(sizes))
-            if sizes else '',
+            if len(set(sizes)) > 1 else '',
             ', {:,} duplicates dropped'.format(duplicates)
             if duplicates else ''))
     return 0

@@ -171,7 +171,8 @@ def resume(database, execution):
     def _resume(transaction):
         cursor = transaction.connection.cursor()
         ledger.lock_executions(cursor)
-        row = existing(cursor, execution, 'state', 'batch', 'left')
+        row = existing(
+            cursor, execution, 'state', 'batch', 'left', 'settings')
         if row['state'] == 'selecting':
             return row['batch'], None
         if row['state'] != 'running':
@@ -179,7 +180,9 @@ def resume(database, execution):
                 raise ExecutionError(execution, 'is %s and nothing of it is '
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution if row['state'] == 'failed' else ''))
-            if others := ledger.others(cursor, row['batch'], execution):
+            overlap, _ = json.loads(row['settings'])['overlap']
+            others = ledger.others(cursor, row['batch'], execution)
+            if others and overlap != 'allow':
                 raise ExecutionError(execution, 'can not go on beside #%s, '
                     'which is running (coop show %s)' % (
                         others[0], others[0]))

@@ -28,7 +28,11 @@ __all__ = [
     'Job', 'close', 'configure_logs', 'describe', 'load_job', 'make_job',
     'one_line', 'trimmed', 'version']
 
-HERE = os.path.dirname(__file__)
+#: files whose frames come before those of the batch in each traceback
+OURS = {
+    os.path.join(os.path.dirname(__file__), name + '.py')
+    for name in ['batch', 'limit', 'parameters', 'plan', 'transaction', 'work']
+    }
 #: errors that say it all: a traceback would only show us
 PLAIN = (
     ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
@@ -187,8 +191,7 @@ def one_line(error):
 def trimmed(error):
     "Return error, its traceback from the frames of the batch on."
     trace = error.__traceback__
-    while trace is not None and os.path.dirname(
-            trace.tb_frame.f_code.co_filename) == HERE:
+    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
         trace = trace.tb_next
     # One that we raised ourselves keeps what it has
     return error if trace is None else error.with_traceback(trace)

@@ -340,9 +340,15 @@ def fail(cursor, chunk, started_at, attempts, error):
 
 
 def begin(cursor, chunk):
-    "Write that this process begins with a chunk delivered before."
+    """Write that this process begins with a chunk delivered before.
+
+    Who wrote that before us, and has not the lock, has died.
+    """
+    dead = chunk.begun not in {None, '', worker_name()}
     cursor.execute(*chunk_.update(
-            [chunk_.begun], [worker_name()], where=chunk_.id == chunk.id))
+            [chunk_.begun, chunk_.deaths],
+            [worker_name(), chunk.deaths + dead],
+            where=chunk_.id == chunk.id))
 
 
 def died(cursor, chunk, blame, error=None):

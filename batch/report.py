@@ -148,7 +148,7 @@ class Outcome:
                 named += ' ... (+%s)' % (len(units) - NAMED)
             if len(text) > 200:
                 text = text[:200] + '...'
-            lines.append('  %s x %s    %s' % (count, text, named))
+            lines.append(('  %s x %s    %s' % (count, text, named)).rstrip())
         if self.message and counts['chunks']:
             lines.append('  ' + self.message)
         extra = counts['transactions'] - self.planned

@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 from trytond.model import ModelSQL
+from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.transaction import inactive_records
 
@@ -17,7 +18,7 @@ from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
 from . import report, suspects, tally, units
-from .batch import record_id
+from .batch import BatchRoot, record_id
 from .config import failures_allowed
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, describe, load_job, one_line, trimmed
@@ -167,7 +168,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
         if chunk is None or is_outage(error) or is_order(error):
             # No unit is to blame: the chunk stays queued
             raise
-        if not gone and (gone := find_gone(job, chunk)):
+        if not gone and (gone := find_gone(job, chunk, error)):
             return attempt(job, chunk_id, begun=True, gone=gone)
         return fail(job, chunk, started_at, attempts, error, objects)
     if chunk is not None:
@@ -185,23 +186,27 @@ def record_rehearsal(transaction, job, chunk, numbers, started_at, attempts):
             cursor, chunk, started_at, attempts, numbers=numbers)
 
 
-def find_gone(job, chunk):
-    "Return the ids of the chunk's records that were deleted meanwhile."
+def find_gone(job, chunk, error):
+    """Return the ids of the chunk's records that were deleted meanwhile.
+
+    Only where the error may come from that, and only where ids are known to
+    be those of the main model: nothing else may be left out.
+    """
+    Batch = Pool(job.database).get(job.batch)
+    if (chunk.units is None or not isinstance(error, AccessError)
+            or Batch.convert_to_instances.__func__
+            is not BatchRoot.convert_to_instances.__func__):
+        return frozenset()
+
     def search(transaction):
-        Batch = Pool().get(job.batch)
-        name = Batch.get_batch_main_model_name()
+        Model = Pool().get(Batch.get_batch_main_model_name())
         ids = {record_id(id) for id, _ in flattened(chunk)}
-        if not name or not all(type(id) is int for id in ids):
-            return frozenset()
-        Model = Pool().get(name)
         if not issubclass(Model, ModelSQL):
             return frozenset()
         with inactive_records():
             return frozenset(ids.difference(map(int, Model.search(
                             [('id', 'in', list(ids))]))))
 
-    if chunk.units is None:
-        return frozenset()
     gone = transact(job.database, search)
     if gone:
         with job.run(chunk):

@@ -48,7 +48,7 @@ def run(databases, arguments):
 
     if not any(a.split('=')[0] in {'-f', '--logfile'} for a in arguments):
         if os.access(LOG_DIR, os.W_OK):
-            arguments = [*arguments, '--logfile=%s/%%n%%I.log' % LOG_DIR]
+            arguments = [*arguments, '--logfile=%s/%%n.log' % LOG_DIR]
         else:
             print('coop: %s can not be written: the log of the worker goes '
                 'to stderr (--logfile FILE puts it elsewhere)' % LOG_DIR,

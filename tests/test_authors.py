@@ -29,6 +29,14 @@ def test_records_that_were_deleted_are_said_and_left_out(scene):
     assert '10 selected, 9 done, 1 failed' in execution.stderr
 
 
+@pytest.mark.parametrize('name', ['months', 'months_of_records'])
+def test_a_number_that_is_no_id_is_never_taken_for_a_deleted_record(
+        scene, name):
+    execution = scene.batch(name, status=1)
+    assert '12 selected, 11 done, 1 failed' in execution.stderr
+    assert 'February is not there.' in execution.stderr
+
+
 def test_a_dry_run_changes_nothing_and_says_what_would_fail(scene):
     scene.records(20, bad=[3, 11])
     scene.configure({'default': {'split_size': 4}})

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from trytond.exceptions import UserError
+from trytond.model.exceptions import AccessError
 from trytond.modules.batch import BatchRoot
 from trytond.pool import Pool
 from trytond.transaction import Transaction
@@ -90,3 +91,30 @@ class Voted(_Author):
             # Behind the files: they are voted for already
             Transaction().join(Voter(mark))
         Pool().get('batch.scenario.record').treat(objects)
+
+
+class Months(BatchRoot):
+    "Treat months, which are numbers but no ids"
+    __name__ = 'batch.scenario.months'
+
+    @classmethod
+    def select_ids(cls):
+        return range(1, 13)
+
+    @classmethod
+    def convert_to_instances(cls, ids):
+        return []
+
+    @classmethod
+    def execute(cls, objects, ids):
+        if 2 in ids:
+            raise AccessError('February is not there.')
+
+
+class MonthsOfRecords(Months):
+    "Treat months, though it names a model"
+    __name__ = 'batch.scenario.months_of_records'
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        return 'batch.scenario.record'
