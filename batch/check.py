@@ -7,9 +7,8 @@ import tempfile
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from . import follow
 from . import logging as batch_logging
-from . import tasks
+from . import services, tasks
 from .batch import get_batches
 from .config import BatchConfig
 from .exceptions import BatchError, BrokerError, NoWorkerError
@@ -43,12 +42,12 @@ def check_configuration(database):
 
 
 def check_database(database):
-    follow.check_database(database)
+    services.check_database(database)
     return '"%s" answers and has the module' % database
 
 
 def check_batches(database):
-    follow.check_database(database)
+    services.check_database(database)
     load_pool(database)
     with Transaction().start(database, 0, readonly=True):
         batches = get_batches()
@@ -64,7 +63,7 @@ def check_batches(database):
 def check_broker(database):
     if not tasks.has_broker():
         return 'none in [celery] of trytond.conf: batches run in-process'
-    follow.check_broker()
+    services.check_broker()
     return batch_logging.mask_secrets(tasks.celery_app.conf.broker_url)
 
 
@@ -72,10 +71,10 @@ def check_workers(database):
     if not tasks.has_broker():
         return 'none needed'
     try:
-        follow.check_broker()
+        services.check_broker()
     except BrokerError:
         raise NoWorkerError('can not be asked without the broker')
-    workers = follow.ask_workers(timeout=2)
+    workers = services.ask_workers(timeout=2)
     if not workers:
         raise NoWorkerError(
             'none answers; start one: coop worker -d %s' % database)

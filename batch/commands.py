@@ -84,9 +84,9 @@ def reading(options):
     "Give a cursor on the ledger; no pool is loaded."
     from trytond.transaction import Transaction
 
-    from . import follow
+    from . import services
     database = database_of(options)
-    follow.check_database(database)
+    services.check_database(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
         yield transaction.connection.cursor()
 
@@ -96,10 +96,10 @@ def pool_of(options):
     "Give a transaction with the pool of the database."
     from trytond.transaction import Transaction
 
-    from . import follow
+    from . import services
     from .transaction import load_pool
     database = database_of(options)
-    follow.check_database(database)
+    services.check_database(database)
     load_pool(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
         yield transaction
@@ -114,8 +114,8 @@ def do_batch(options):
     given = parameters.from_arguments(options.rest)
     if options.plan:
         return plan_batch(options, given)
-    return again(options, lambda follow, database: (
-            follow.start(database, options.name, given, options.dry_run),
+    return again(options, lambda control, database: (
+            control.start(database, options.name, given, options.dry_run),
             options.name, None))
 
 
@@ -142,9 +142,9 @@ def plan_batch(options, given):
 
 def follow_to_end(options, database, batch, execution, queue, local,
         chunks=None):
-    from . import follow, tasks
+    from . import control, follow, tasks
     if getattr(options, 'detach', False) and not local:
-        follow.send(database, batch, execution, queue)
+        control.send(database, batch, execution, queue)
         print(execution)
         return 0
     progress = Progress(batch, execution, quiet=options.quiet)
@@ -166,7 +166,7 @@ def follow_to_end(options, database, batch, execution, queue, local,
             if local:
                 follower.run(chunks)
             elif chunks is None:
-                follow.send(database, batch, execution, queue)
+                control.send(database, batch, execution, queue)
             else:
                 for chunk in chunks:
                     tasks.sender(database, queue)(execution, chunk)
@@ -174,7 +174,7 @@ def follow_to_end(options, database, batch, execution, queue, local,
             progress.update(outcome.counts, outcome.selected)
         except Exception as error:
             # Nobody follows it any more: a worker must not begin with it
-            follow.cancel(database, execution, str(error))
+            control.cancel(database, execution, str(error))
             raise
     return conclude(options, batch, outcome)
 
@@ -344,47 +344,47 @@ def do_show(options):
 
 
 def do_resume(options):
-    return again(options, lambda follow, database: (
-            options.execution, *follow.resume(database, options.execution)))
+    return again(options, lambda control, database: (
+            options.execution, *control.resume(database, options.execution)))
 
 
 def do_retry(options):
-    return again(options, lambda follow, database: (
-            *follow.retry(database, options.execution), None))
+    return again(options, lambda control, database: (
+            *control.retry(database, options.execution), None))
 
 
 def again(options, prepare):
     "Follow the execution that prepare opens; it returns (id, batch, chunks)."
     import trytond.config as config
 
-    from . import follow, tasks
+    from . import control, services, tasks
     from .config import BatchConfig
     from .job import configure_logs
     from .transaction import load_pool
     database = database_of(options)
     # What is wrong there is said before anything is made
     BatchConfig.load(config.get('batch', 'config_file'))
-    follow.check_database(database)
+    services.check_database(database)
     local = options.local or not tasks.has_broker()
     if local:
         load_pool(database)
     else:
-        follow.check_broker()
+        services.check_broker()
     configure_logs()
-    execution, batch, chunks = prepare(follow, database)
+    execution, batch, chunks = prepare(control, database)
     return follow_to_end(
         options, database, batch, execution,
-        follow.queue_of(database, batch, execution), local=local,
+        control.queue_of(database, batch, execution), local=local,
         chunks=chunks)
 
 
 def do_cancel(options):
-    from . import follow
+    from . import control, services
     from .job import configure_logs
     database = database_of(options)
-    follow.check_database(database)
+    services.check_database(database)
     configure_logs()
-    if not follow.cancel(
+    if not control.cancel(
             database, options.execution, 'cancelled by coop cancel'):
         raise ExecutionError(options.execution,
             'can not be cancelled: it is over, or its selection runs')

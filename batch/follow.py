@@ -1,35 +1,31 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Start an execution, follow it to its end, and help it where it is stuck.
+"""Follow an execution to its end, and help it where it is stuck.
 
 The ledger is read, never a queue or a result.  What can get lost is a message:
 a chunk that is queued, that nobody works on, and that no queue holds, is sent
 again.  That is always safe, since whoever gets it asks the ledger first.
 """
-import json
 import time
 from collections import deque
 
 from kombu.exceptions import OperationalError as MessagingError
 
-import trytond.config as config
 from trytond import backend
 from trytond.transaction import Transaction
 
 from . import ledger
 from . import logging as batch_logging
 from . import tally, tasks, work
-from .config import BatchConfig
-from .exceptions import (
-    BrokerError, DatabaseError, ExecutionError, NoWorkerError)
+from .control import cancel, queue_of, send
+from .exceptions import BrokerError, NoWorkerError
 from .job import close
 from .plan import plan
 from .report import Outcome
+from .services import ask_workers, said
 from .transaction import transact
 
-__all__ = [
-    'Follower', 'ask_workers', 'cancel', 'check_broker', 'check_database',
-    'resume', 'retry', 'run_here', 'start']
+__all__ = ['Follower', 'run_here']
 
 #: seconds between two looks at the state of the execution
 POLL = 0.2
@@ -47,208 +43,6 @@ NO_WORKER, NO_WORKER_LEFT = 5, 60
 
 #: what is lost, where it is not a chunk
 SELECTION = 'selection'
-
-
-def check_database(database):
-    "Raise DatabaseError unless the database answers and has the module."
-    try:
-        if backend.name == 'postgresql':
-            # The pool of trytond waits 30 s for a server that is not there
-            import psycopg
-            params = backend.Database._connection_params(database)
-            psycopg.connect(params['conninfo'], connect_timeout=5).close()
-        with Transaction().start(database, 0, readonly=True) as transaction:
-            cursor = transaction.connection.cursor()
-            try:
-                cursor.execute(*ledger.execution_.select(
-                        ledger.execution_.id, limit=1))
-            except Exception:
-                raise DatabaseError(
-                    'the module "batch" is not activated in the database '
-                    '"%s": trytond-admin -d %s -u batch '
-                    '--activate-dependencies' % (database, database)
-                    ) from None
-    except backend.DatabaseOperationalError as error:
-        raise DatabaseError(
-            'the database "%s" can not be reached (%s); check [database] uri '
-            'of trytond.conf and that the server runs'
-            % (database, one_line(error))) from error
-
-
-def check_broker():
-    "Raise BrokerError unless the broker answers."
-    app = tasks.celery_app
-    url = batch_logging.mask_secrets(str(app.conf.broker_url))
-    try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(
-                max_retries=1, interval_start=0.2, timeout=5)
-    except Exception as error:
-        raise BrokerError(
-            'the broker %s can not be reached (%s); check broker_url in '
-            '[celery] of trytond.conf and that the server runs'
-            % (url, one_line(error))) from error
-
-
-def one_line(error):
-    return batch_logging.mask_secrets(' '.join(str(error).split()))
-
-
-def ask_workers(timeout=1):
-    """Ask the workers what they serve.
-
-    Returns for each that answers its queues, and what is wrong with it or
-    None.
-    """
-    inspect = tasks.celery_app.control.inspect(timeout=timeout)
-    try:
-        queues = inspect.active_queues() or {}
-        known = inspect.registered('batch_version') or {} if queues else {}
-    except (OSError, MessagingError):
-        return {}
-    name = tasks.generate.name
-    ours = '%s [batch_version=%s]' % (name, tasks.generate.batch_version)
-
-    def wrong(worker):
-        names = known.get(worker) or []
-        if ours in names:
-            return None
-        if any(n.startswith(name) for n in names):
-            return 'has another version of batch: restart it'
-        return 'does not know the tasks of batch: start it as coop worker'
-
-    return {
-        worker: ([queue['name'] for queue in served or []], wrong(worker))
-        for worker, served in queues.items()}
-
-
-def start(database, batch, given, dry_run=False):
-    "Make an execution and return its id; nothing runs yet."
-    return transact(database, lambda transaction: ledger.create(
-            transaction.connection.cursor(), batch, given, dry_run=dry_run))
-
-
-def send(database, batch, execution, queue):
-    "Give the broker the task that selects; raises BrokerError."
-    try:
-        tasks.generate_all.apply_async(
-            args=[batch],
-            kwargs={'execution': execution, '_database': database},
-            queue=queue, retry=False)
-    except MessagingError as error:
-        raise BrokerError('the broker takes no message: %s'
-            % one_line(error)) from error
-
-
-def cancel(database, execution, message):
-    """Cancel what is not worked on; return whether the state allowed it.
-
-    What runs goes on to the end of its chunk.
-    """
-    def _cancel(transaction):
-        cursor = transaction.connection.cursor()
-        if ledger.take_execution(cursor, execution, 'selecting'):
-            ledger.update_execution(
-                cursor, execution, state='cancelled',
-                ended_at=ledger.now(), message=message)
-            return True
-        if existing(cursor, execution, 'state')['state'] != 'running':
-            return False
-        ledger.stop(cursor, execution, 'cancelled', message)
-        return True
-
-    cancelled = transact(database, _cancel)
-    close(database, execution)
-    return cancelled
-
-
-def resume(database, execution):
-    """Open the execution again for what is left of it.
-
-    Returns (batch, ids of the chunks to send, None to select first).  Raises
-    ExecutionError if there is nothing to go on with.
-    """
-    def _resume(transaction):
-        cursor = transaction.connection.cursor()
-        ledger.lock_executions(cursor)
-        row = existing(
-            cursor, execution, 'state', 'batch', 'left', 'settings')
-        if row['state'] == 'selecting':
-            return row['batch'], None
-        if row['state'] != 'running':
-            if not row['left']:
-                raise ExecutionError(execution, 'is %s and nothing of it is '
-                    'left%s' % (row['state'], ' (failed units: coop retry %s)'
-                        % execution if row['state'] == 'failed' else ''))
-            overlap, _ = json.loads(row['settings'])['overlap']
-            others = ledger.others(cursor, row['batch'], execution)
-            if others and overlap != 'allow':
-                raise ExecutionError(execution, 'can not go on beside #%s, '
-                    'which is running (coop show %s)' % (
-                        others[0], others[0]))
-            ledger.update_execution(
-                cursor, execution, state='running', ended_at=None)
-        # The breaker begins anew; what it counted stays counted
-        ledger.update_execution(
-            cursor, execution, stopping=None, message=None)
-        ledger.resume(cursor, execution)
-        ids = ledger.queued(cursor, execution)
-        ledger.lost(cursor, ids)
-        return row['batch'], ids
-
-    return transact(database, _resume)
-
-
-def retry(database, execution):
-    """Make an execution of the units that failed; return (id, batch).
-
-    Raises ExecutionError if there are none, or they were retried already.
-    """
-    def _retry(transaction):
-        cursor = transaction.connection.cursor()
-        ledger.lock_executions(cursor)
-        row = existing(
-            cursor, execution, 'state', 'batch', 'failed', 'parameters',
-            'dry_run')
-        if row['dry_run']:
-            raise ExecutionError(
-                execution, 'was a dry run: there is nothing to do again')
-        if row['state'] in {'selecting', 'running'}:
-            raise ExecutionError(execution, 'is %s: wait for its end, or '
-                'cancel it' % row['state'])
-        if not row['failed']:
-            raise ExecutionError(execution, 'has no failed units%s' % (
-                    '; what is left of it: coop resume %s' % execution
-                    if row['state'] != 'succeeded' else ''))
-        if retries := tally.retries(cursor, execution):
-            raise ExecutionError(execution, 'was retried as #%s; what failed '
-                'there: coop retry %s' % (retries[-1], retries[-1]))
-        given = {
-            name: text
-            for name, (text, _) in json.loads(row['parameters']).items()}
-        return ledger.create(
-            cursor, row['batch'], given, retry_of=execution), row['batch']
-
-    return transact(database, _retry)
-
-
-def existing(cursor, execution, *names):
-    row = ledger.read(cursor, execution, *names)
-    if row is None:
-        raise ExecutionError(execution, 'does not exist '
-            '("coop history" shows the last ones)')
-    return row
-
-
-def queue_of(database, batch, execution):
-    "Return the queue of an execution; before it is admitted, of batch.conf."
-    with Transaction().start(database, 0, readonly=True) as transaction:
-        settings = ledger.read(
-            transaction.connection.cursor(), execution, 'settings')['settings']
-    if settings:
-        return json.loads(settings)['queue'][0]
-    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-    return batch_config.resolve(batch)['queue'][0]
 
 
 def run_here(database, batch, execution, chunks=None, tick=None):
@@ -308,7 +102,7 @@ class Follower:
                     return outcome
             except backend.DatabaseOperationalError as error:
                 self.say_once('the database does not answer, waiting: %s'
-                    % one_line(error))
+                    % said(error))
             self.sleep(POLL)
 
     def run(self, chunks=None):
@@ -318,7 +112,7 @@ class Follower:
                 tick=self.look)
         except backend.DatabaseOperationalError as error:
             self.say_once('the database does not answer, waiting: %s'
-                % one_line(error))
+                % said(error))
 
     def say_once(self, text):
         if text not in self._said:
@@ -418,7 +212,7 @@ class Follower:
                 self.send(chunk)
         except (OSError, MessagingError, BrokerError) as error:
             return self.say_once('the broker does not answer, waiting: %s'
-                % one_line(error))
+                % said(error))
         if lost:
             self.progress.say('sent again what was lost: %s'
                 % batch_logging.get_print_infos(lost, 'message', 0))

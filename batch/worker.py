@@ -8,7 +8,7 @@ from celery import signals
 
 from trytond import backend
 
-from . import follow, tasks
+from . import services, tasks
 from .exceptions import BrokerError, UsageError
 from .job import configure_logs
 from .transaction import load_pool
@@ -33,7 +33,7 @@ def run(databases, arguments):
             'no broker is configured: a worker needs broker_url in [celery] '
             'of trytond.conf (without one, batches run in the command itself)')
     for database in databases:
-        follow.check_database(database)
+        services.check_database(database)
     tasks.celery_app.conf.TRYTON_DATABASE = databases[0]
 
     @signals.worker_init.connect(weak=False)

@@ -75,7 +75,8 @@ def test_the_contract_knows_neither_celery_nor_who_executes_it():
     own, foreign = reach('batch')
     assert not foreign & CELERY
     assert not own & {
-        'cli', 'commands', 'execution', 'follow', 'ledger', 'tasks', 'work'}
+        'cli', 'commands', 'control', 'execution', 'follow', 'job', 'ledger',
+        'plan', 'services', 'tasks', 'work'}
 
 
 @pytest.mark.parametrize('name', [

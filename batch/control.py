@@ -1,0 +1,150 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Start an execution, cancel it, go on with it, retry what failed in it.
+
+Each asks the state first, and says it when it refuses.
+"""
+import json
+
+from kombu.exceptions import OperationalError as MessagingError
+
+import trytond.config as config
+from trytond.transaction import Transaction
+
+from . import ledger, tally, tasks
+from .config import BatchConfig
+from .exceptions import BrokerError, ExecutionError
+from .job import close
+from .services import said
+from .transaction import transact
+
+__all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
+
+
+def start(database, batch, given, dry_run=False):
+    "Make an execution and return its id; nothing runs yet."
+    return transact(database, lambda transaction: ledger.create(
+            transaction.connection.cursor(), batch, given, dry_run=dry_run))
+
+
+def send(database, batch, execution, queue):
+    "Give the broker the task that selects; raises BrokerError."
+    try:
+        tasks.generate_all.apply_async(
+            args=[batch],
+            kwargs={'execution': execution, '_database': database},
+            queue=queue, retry=False)
+    except MessagingError as error:
+        raise BrokerError('the broker takes no message: %s'
+            % said(error)) from error
+
+
+def cancel(database, execution, message):
+    """Cancel what is not worked on; return whether the state allowed it.
+
+    What runs goes on to the end of its chunk.
+    """
+    def _cancel(transaction):
+        cursor = transaction.connection.cursor()
+        if ledger.take_execution(cursor, execution, 'selecting'):
+            ledger.update_execution(
+                cursor, execution, state='cancelled',
+                ended_at=ledger.now(), message=message)
+            return True
+        if existing(cursor, execution, 'state')['state'] != 'running':
+            return False
+        ledger.stop(cursor, execution, 'cancelled', message)
+        return True
+
+    cancelled = transact(database, _cancel)
+    close(database, execution)
+    return cancelled
+
+
+def resume(database, execution):
+    """Open the execution again for what is left of it.
+
+    Returns (batch, ids of the chunks to send, None to select first).  Raises
+    ExecutionError if there is nothing to go on with.
+    """
+    def _resume(transaction):
+        cursor = transaction.connection.cursor()
+        ledger.lock_executions(cursor)
+        row = existing(
+            cursor, execution, 'state', 'batch', 'left', 'settings')
+        if row['state'] == 'selecting':
+            return row['batch'], None
+        if row['state'] != 'running':
+            if not row['left']:
+                raise ExecutionError(execution, 'is %s and nothing of it is '
+                    'left%s' % (row['state'], ' (failed units: coop retry %s)'
+                        % execution if row['state'] == 'failed' else ''))
+            overlap, _ = json.loads(row['settings'])['overlap']
+            others = ledger.others(cursor, row['batch'], execution)
+            if others and overlap != 'allow':
+                raise ExecutionError(execution, 'can not go on beside #%s, '
+                    'which is running (coop show %s)' % (
+                        others[0], others[0]))
+            ledger.update_execution(
+                cursor, execution, state='running', ended_at=None)
+        # The breaker begins anew; what it counted stays counted
+        ledger.update_execution(
+            cursor, execution, stopping=None, message=None)
+        ledger.resume(cursor, execution)
+        ids = ledger.queued(cursor, execution)
+        ledger.lost(cursor, ids)
+        return row['batch'], ids
+
+    return transact(database, _resume)
+
+
+def retry(database, execution):
+    """Make an execution of the units that failed; return (id, batch).
+
+    Raises ExecutionError if there are none, or they were retried already.
+    """
+    def _retry(transaction):
+        cursor = transaction.connection.cursor()
+        ledger.lock_executions(cursor)
+        row = existing(
+            cursor, execution, 'state', 'batch', 'failed', 'parameters',
+            'dry_run')
+        if row['dry_run']:
+            raise ExecutionError(
+                execution, 'was a dry run: there is nothing to do again')
+        if row['state'] in {'selecting', 'running'}:
+            raise ExecutionError(execution, 'is %s: wait for its end, or '
+                'cancel it' % row['state'])
+        if not row['failed']:
+            raise ExecutionError(execution, 'has no failed units%s' % (
+                    '; what is left of it: coop resume %s' % execution
+                    if row['state'] != 'succeeded' else ''))
+        if retries := tally.retries(cursor, execution):
+            raise ExecutionError(execution, 'was retried as #%s; what failed '
+                'there: coop retry %s' % (retries[-1], retries[-1]))
+        given = {
+            name: text
+            for name, (text, _) in json.loads(row['parameters']).items()}
+        return ledger.create(
+            cursor, row['batch'], given, retry_of=execution), row['batch']
+
+    return transact(database, _retry)
+
+
+def existing(cursor, execution, *names):
+    row = ledger.read(cursor, execution, *names)
+    if row is None:
+        raise ExecutionError(execution, 'does not exist '
+            '("coop history" shows the last ones)')
+    return row
+
+
+def queue_of(database, batch, execution):
+    "Return the queue of an execution; before it is admitted, of batch.conf."
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        settings = ledger.read(
+            transaction.connection.cursor(), execution, 'settings')['settings']
+    if settings:
+        return json.loads(settings)['queue'][0]
+    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    return batch_config.resolve(batch)['queue'][0]
