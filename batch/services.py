@@ -6,7 +6,6 @@ from kombu.exceptions import OperationalError as MessagingError
 from trytond import backend
 from trytond.transaction import Transaction
 
-from . import ledger
 from . import logging as batch_logging
 from . import tasks
 from .exceptions import BrokerError, DatabaseError
@@ -22,17 +21,12 @@ def check_database(database):
             import psycopg
             params = backend.Database._connection_params(database)
             psycopg.connect(params['conninfo'], connect_timeout=5).close()
-        with Transaction().start(database, 0, readonly=True) as transaction:
-            cursor = transaction.connection.cursor()
-            try:
-                cursor.execute(*ledger.execution_.select(
-                        ledger.execution_.id, limit=1))
-            except Exception:
+        with Transaction().start(database, 0, readonly=True):
+            if not backend.TableHandler.table_exist('batch_execution'):
                 raise DatabaseError(
                     'the module "batch" is not activated in the database '
                     '"%s": trytond-admin -d %s -u batch '
-                    '--activate-dependencies' % (database, database)
-                    ) from None
+                    '--activate-dependencies' % (database, database))
     except backend.DatabaseOperationalError as error:
         raise DatabaseError(
             'the database "%s" can not be reached (%s); check [database] uri '
