@@ -22,12 +22,10 @@ import time
 from devel.process import StartError, wait_for
 from devel.servers import PostgreSQL, Redis, Site
 
-BATCH = 'batch.scenario.ok'
+BATCH = 'batch.scenario.slow'
 TRIPLE = 'trytond.modules.batch_scenarios.triple'
 #: workers, and the processes of each
 WORKERS, PROCESSES = 2, 2
-#: units in a chunk
-SIZE = 20
 #: seconds between two deaths of a process
 DEATHS = 0.1, 0.5
 #: one death of so many takes the whole worker along
@@ -47,22 +45,27 @@ def main(arguments=None):
         help="units of a run (default: %(default)s)")
     parser.add_argument('--runs', type=int, default=1, metavar='N',
         help="runs in chaos (default: %(default)s)")
+    parser.add_argument('--size', type=int, default=20, metavar='N',
+        help="units in a chunk (default: %(default)s)")
+    parser.add_argument('--seconds', default='0', metavar='S',
+        help="time that a unit takes on top of its work (default: none)")
     parser.add_argument('--seed', type=int, metavar='N',
         help="of the random numbers that choose who dies")
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None \
         else random.randrange(1 << 30)
     print('%s records in chunks of %s, %s workers of %s processes, seed %s' % (
-            format(options.records, ','), SIZE, WORKERS, PROCESSES, seed))
+            format(options.records, ','), options.size, WORKERS, PROCESSES,
+            seed))
     missed = False
     # What is lost when the machine dies is no loss here
     with PostgreSQL(settings={'fsync': 'off'}) as postgresql, \
             Redis() as redis:
-        calm = run(postgresql, redis, options.records)
+        calm = run(postgresql, redis, options)
         show('in peace', calm)
         for number in range(1, options.runs + 1):
             monkey = Monkey(random.Random(seed + number))
-            result = run(postgresql, redis, options.records, monkey)
+            result = run(postgresql, redis, options, monkey)
             show('chaos %s' % number, result, calm)
             print('%s processes and %s workers killed, %s flushes, '
                 '%s restarts' % (
@@ -85,24 +88,26 @@ def show(title, result, calm=None):
         print('    ' + line)
 
 
-def run(postgresql, redis, records, monkey=None):
+def run(postgresql, redis, options, monkey=None):
     "Run the batch on a new database; return what was counted."
     celery = {'config': TRIPLE} if monkey else {}
     with Site(postgresql=postgresql, redis=redis,
             sections={'celery': celery}) as site:
         site.redis = redis
-        site.configure({BATCH: {'split_size': SIZE}})
+        site.configure({BATCH: {'split_size': options.size}})
         site.init('batch_scenarios', template='chaos')
         site.execute("""
             INSERT INTO batch_scenario_record (id, name, treated)
             SELECT i, 'record', 0 FROM generate_series(1, %s) AS i""",
-            [records])
+            [options.records])
         workers = [site.worker(PROCESSES) for _ in range(WORKERS)]
         started = time.monotonic()
-        command = site.start_coop('batch', BATCH, '--json', '--quiet')
+        command = site.start_coop(
+            'batch', BATCH, '--seconds', options.seconds, '--json', '--quiet')
         with contextlib.ExitStack() as stack:
             if monkey:
-                stack.enter_context(monkey.at(site, workers, records))
+                stack.enter_context(monkey.at(
+                        site, workers, options.records))
             try:
                 stdout, stderr = command.communicate(timeout=LIMIT)
             except Exception as error:
