@@ -22,7 +22,7 @@ from .exceptions import BrokerError, NoWorkerError
 from .job import close
 from .plan import plan
 from .report import Outcome
-from .services import ask_workers, said
+from .services import ask_idle_holders, ask_workers, said
 from .transaction import transact
 
 __all__ = ['Follower', 'run_here']
@@ -90,6 +90,7 @@ class Follower:
         self._moved_at = self._helped_at = self._worker_at = clock()
         self._count_at = 0
         self._missing = set()
+        self._holders = set()
         self._worker_seen = False
         self._said = set()
         self._other = None
@@ -269,10 +270,19 @@ class Follower:
     def check_workers(self):
         "Raise NoWorkerError if none answers for the queue, for too long."
         workers = ask_workers()
-        if any(self.queue in queues and not wrong
-                for queues, wrong in workers.values()):
+        fit = {
+            worker for worker, (queues, wrong) in workers.items()
+            if self.queue in queues and not wrong}
+        holders = ask_idle_holders() if fit else set()
+        # Each of them may have been about to begin at the first look
+        stuck, self._holders = self._holders & holders, holders
+        if fit - stuck:
             self._worker_seen, self._worker_at = True, self.clock()
             return
+        for worker in stuck:
+            queues, _ = workers[worker]
+            workers[worker] = (
+                queues, 'holds messages and works on none: restart it')
         text = 'no worker answers for the queue "%s"; start one: ' \
             'coop worker -d %s' % (self.queue, self.database)
         if self.queue != tasks.celery_app.conf.task_default_queue:

@@ -10,7 +10,9 @@ from . import logging as batch_logging
 from . import tasks
 from .exceptions import BrokerError, DatabaseError
 
-__all__ = ['ask_workers', 'check_broker', 'check_database', 'said']
+__all__ = [
+    'ask_idle_holders', 'ask_workers', 'check_broker', 'check_database',
+    'said']
 
 
 def check_database(database):
@@ -80,3 +82,21 @@ def ask_workers(timeout=1):
     return {
         worker: ([queue['name'] for queue in served or []], wrong(worker))
         for worker, served in queues.items()}
+
+
+def ask_idle_holders(timeout=1):
+    """Return the workers that hold messages and work on none of them.
+
+    Celery may lose a job together with a process of its pool; the message of
+    it is never acknowledged, and enough of those keep the worker from taking
+    any other.
+    """
+    inspect = tasks.celery_app.control.inspect(timeout=timeout)
+    try:
+        reserved = inspect.reserved() or {}
+        active = inspect.active() or {}
+    except (OSError, MessagingError):
+        return set()
+    return {
+        worker for worker, requests in reserved.items()
+        if requests and not active.get(worker)}
