@@ -53,8 +53,9 @@ class Stage(Scene):
 
     def watched(self, *args, **options):
         "Start a batch that shows what runs; return the command's process."
-        return self.start_batch(
+        self.command = self.start_batch(
             'watched', '--directory', str(self.marks), *args, **options)
+        return self.command
 
     def go(self):
         "Let the chunks that wait end."
@@ -67,8 +68,13 @@ class Stage(Scene):
             for path in self.marks.glob('began-*'))
 
     def wait_began(self, count=1):
-        wait_for(lambda: len(self.began()) >= count, PATIENCE,
-            "begin %s chunks" % count)
+        def began():
+            # Killed or not yet ended
+            assert self.command.poll() in {None, 0, -signal.SIGKILL}, (
+                self.command.communicate())
+            return len(self.began()) >= count
+
+        wait_for(began, PATIENCE, "begin %s chunks" % count)
         return self.began()
 
     def wait_end(self, execution=None):
@@ -115,6 +121,11 @@ def scene(crashed, servers):
                 if pipe:
                     pipe.close()
             crashed.processes.remove(process)
+    for worker in crashed.workers:
+        # Celery may lose a job with a process of its pool: what one test
+        # killed is not what the next one is about
+        if 'exited with' in Path(worker.log_file).read_text():
+            worker.stop(timeout=10)
     crashed.healthy()
     crashed.reset()
     return crashed
