@@ -21,6 +21,7 @@ from trytond import backend
 
 from . import job, plan, work
 from .exceptions import ConfigError, nearest
+from .pool import JobLostError
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -117,9 +118,12 @@ def process_lost(exception=None, kwargs=None, **_):
         return
     database, execution = kwargs['_database'], kwargs['execution']
     with helping(database, execution):
-        chunk = work.lost(
-            database, execution, kwargs['chunk'], cause_of(exception),
-            blame=not is_stopping())
+        if isinstance(exception, JobLostError):
+            chunk = kwargs['chunk']
+        else:
+            chunk = work.lost(
+                database, execution, kwargs['chunk'], cause_of(exception),
+                blame=not is_stopping())
         if chunk is not None:
             sender(database)(execution, chunk)
 
@@ -131,7 +135,7 @@ def selection_lost(exception=None, args=None, kwargs=None, **_):
             or kwargs.get('execution') is None):
         return
     with helping(kwargs['_database'], kwargs['execution']):
-        if plan.lost(
+        if isinstance(exception, JobLostError) or plan.lost(
                 kwargs['_database'], args[0], kwargs['execution'],
                 cause_of(exception)):
             generate_all.apply_async(

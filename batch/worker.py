@@ -8,7 +8,7 @@ from celery import signals
 
 from trytond import backend
 
-from . import services, tasks
+from . import pool, services, tasks
 from .exceptions import BrokerError, UsageError
 from .job import configure_logs
 from .transaction import load_pool
@@ -45,6 +45,10 @@ def run(databases, arguments):
             if backend.name != 'sqlite':
                 # A connection is of the process that opened it
                 backend.Database(database).close()
+
+    @signals.worker_ready.connect(weak=False)
+    def watch(sender, **_):
+        pool.watch(sender)
 
     if not any(a.split('=')[0] in {'-f', '--logfile'} for a in arguments):
         if os.access(LOG_DIR, os.W_OK):

@@ -309,6 +309,24 @@ def test_a_process_that_is_killed_costs_only_time(scene):
     exactly(scene, Execution(scene), 40)
 
 
+def test_a_process_that_takes_a_job_and_never_begins_is_passed_over(scene):
+    worker, = scene.workers
+    children = Path('/proc/%s/task/%s/children' % (worker.pid, worker.pid))
+    hangs, *_ = map(int, children.read_text().split())
+    scene.records(40)
+    scene.configure({'default': {'split_size': 5}})
+    os.kill(hangs, signal.SIGSTOP)
+    try:
+        finished(scene.watched(), 0)
+        exactly(scene, Execution(scene), 40)
+        assert scene.deaths() == 0
+        # Its place is free again
+        wait_for(lambda: 'given back' in scene.worker_log(), PATIENCE,
+            "give back the job")
+    finally:
+        os.kill(hangs, signal.SIGKILL)
+
+
 def test_a_worker_that_is_killed_whole_costs_only_time(scene):
     scene.records(40)
     scene.configure({'default': {'split_size': 5}})
