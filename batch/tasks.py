@@ -21,8 +21,8 @@ from trytond import backend
 
 from . import job, plan, work
 from .exceptions import ConfigError, nearest
-from .pool import JobLostError
 from .transaction import load_pool, transact
+from .watch import JobLostError
 
 with warnings.catch_warnings():
     # celery-tryton 0.4 asks for trytond.config.config

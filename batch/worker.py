@@ -8,7 +8,7 @@ from celery import signals
 
 from trytond import backend
 
-from . import pool, services, tasks
+from . import services, tasks, watch
 from .exceptions import BrokerError, UsageError
 from .job import configure_logs
 from .transaction import load_pool
@@ -47,8 +47,8 @@ def run(databases, arguments):
                 backend.Database(database).close()
 
     @signals.worker_ready.connect(weak=False)
-    def watch(sender, **_):
-        pool.watch(sender)
+    def ready(sender, **_):
+        watch.watch(sender)
 
     if not any(a.split('=')[0] in {'-f', '--logfile'} for a in arguments):
         if os.access(LOG_DIR, os.W_OK):

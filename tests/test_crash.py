@@ -634,6 +634,7 @@ def test_of_commands_started_at_once_one_runs(scene, overlap):
     commands = [scene.watched('--wait') for _ in range(4)]
     wait_for(lambda: sum(c.running for c in commands) == 1, PATIENCE,
         "refuse all but one")
+    scene.command, = [c for c in commands if c.running]
     scene.wait_began()
     scene.go()
     statuses = []
