@@ -108,6 +108,12 @@ def get_parser():
     cancel = add('cancel', "stop an execution; what runs ends its chunk")
     _execution(cancel)
 
+    prune = add('prune', "forget old executions, but none with open failures")
+    prune.add_argument('name', metavar='NAME', nargs='?',
+        help="only those of this batch")
+    prune.add_argument('--days', type=_days, default=90, metavar='N',
+        help="how long they are kept after their end (default: %(default)s)")
+
     add('check', "check configuration, database, broker, workers, "
         "directories")
 
@@ -119,6 +125,16 @@ def get_parser():
         '--logfile says otherwise.')
     worker.set_defaults(passes_on=True)
     return parser
+
+
+def _days(text):
+    days = int(text)
+    if days < 0:
+        raise ValueError(text)
+    return days
+
+
+_days.__name__ = 'number of days'
 
 
 def _execution(parser):

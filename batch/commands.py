@@ -393,6 +393,26 @@ def do_cancel(options):
     return 0
 
 
+def do_prune(options):
+    import datetime as dt
+
+    from . import ledger
+    from . import logging as batch_logging
+    from . import services
+    from .prune import prune
+    database = database_of(options)
+    services.check_database(database)
+    before = ledger.now() - dt.timedelta(options.days)
+    count, open_ = prune(database, before, options.name)
+    print('{:,} execution{} forgotten that ended before {:%Y-%m-%d}'.format(
+            count, '' if count == 1 else 's', before))
+    if open_:
+        print('kept for their open failures: %s; coop show N, then coop retry '
+            'N or coop resume N' % batch_logging.get_print_infos(
+                open_, 'execution'))
+    return 0
+
+
 def do_check(options):
     from . import check
     return check.run(database_of(options))

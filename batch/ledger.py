@@ -539,3 +539,15 @@ def is_over(cursor, execution):
 def is_idle(cursor, execution):
     "Return whether nobody works on a chunk of the execution."
     return len(queued(cursor, execution)) == count_queued(cursor, execution)
+
+
+def forget(cursor, execution):
+    "Delete an execution that is over, with its chunks; return how many."
+    over = (execution_.id == execution) \
+        & execution_.state.in_(['succeeded', 'failed', 'cancelled'])
+    # SQLite cascades nothing
+    cursor.execute(*chunk_.delete(
+            where=chunk_.execution.in_(
+                execution_.select(execution_.id, where=over))))
+    cursor.execute(*execution_.delete(where=over))
+    return cursor.rowcount

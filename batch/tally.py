@@ -143,8 +143,14 @@ def alike(cursor, execution, count):
 
 
 def retries(cursor, execution):
-    "Return the ids of the executions that retry this one."
+    """Return the ids of the executions that retry this one.
+
+    One that was refused, disabled or skipped retried nothing.
+    """
     cursor.execute(*execution_.select(
-            execution_.id, where=execution_.retry_of == execution,
+            execution_.id,
+            where=(execution_.retry_of == execution)
+            & ((execution_.selected > 0)
+                | execution_.state.in_(['selecting', 'running'])),
             order_by=execution_.id))
     return [id for id, in cursor.fetchall()]

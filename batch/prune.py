@@ -1,0 +1,76 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Forget old executions, but none whose failures nobody has dealt with."""
+from sql import Null
+
+from . import ledger
+from .ledger import execution_
+from .transaction import transact
+
+__all__ = ['forgettable', 'prune']
+
+
+def prune(database, before, batch=None):
+    """Delete the executions that ended before a moment, with their chunks.
+
+    Those with open failures stay, and so do those that they retry.  Each is
+    deleted in a transaction of its own.  Returns (how many were deleted, the
+    ids of those with open failures, the oldest first).
+
+    :param before: datetime
+    :param batch: only those of this batch
+    """
+    ids, open_ = transact(database, lambda transaction: forgettable(
+            read(transaction.connection.cursor(), batch), before))
+    return sum(
+        transact(database, lambda transaction: ledger.forget(
+                transaction.connection.cursor(), id)) for id in ids), open_
+
+
+def read(cursor, batch):
+    names = [
+        'id', 'state', 'retry_of', 'dry_run', 'selected', 'failed', 'left',
+        'ended_at']
+    where = execution_.id != Null
+    if batch:
+        where &= execution_.batch == batch
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names], where=where,
+            order_by=execution_.id.desc))
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def forgettable(executions, before):
+    """Return (ids to delete, ids with open failures) of those before a moment.
+
+    Failures are open until they are retried; those of the retry then count
+    in their place.  What a stopped execution left is open until it is
+    resumed.
+
+    :param executions: dicts, the newest first: a retry before what it retries
+    """
+    deleted, open_, kept = [], [], set()
+    # As tally.retries: one that was refused retried nothing
+    retried = {
+        e['retry_of'] for e in executions
+        if e['selected'] or e['ended_at'] is None}
+    for execution in executions:
+        id = execution['id']
+        if execution['ended_at'] is None or execution['ended_at'] >= before:
+            kept.add(execution['retry_of'])
+        elif is_open(execution, retried):
+            open_.append(id)
+            kept.add(execution['retry_of'])
+        elif id in kept:
+            kept.add(execution['retry_of'])
+        else:
+            deleted.append(id)
+    return deleted, sorted(open_)
+
+
+def is_open(execution, retried):
+    if execution['dry_run']:
+        return False
+    return bool(
+        execution['failed'] and execution['id'] not in retried
+        or execution['left'] and execution['state'] == 'failed')

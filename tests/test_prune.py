@@ -1,0 +1,109 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Old executions are forgotten, but none with open failures."""
+import datetime as dt
+
+import pytest
+from scene import one_line
+
+from trytond.modules.batch.prune import forgettable
+
+BEFORE = dt.datetime(2026, 1, 1)
+OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
+
+
+def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
+        selected=10, ended_at=OLD, dry_run=False):
+    return locals()
+
+
+@pytest.mark.parametrize('executions, deleted, open_', [
+        ([], [], []),
+        ([ended(1)], [1], []),
+        ([ended(1, ended_at=YOUNG)], [], []),
+        ([ended(1, 'running', ended_at=None)], [], []),
+        ([ended(1, 'failed', failed=1)], [], [1]),
+        ([ended(1, 'cancelled', failed=1)], [], [1]),
+        # It stopped by itself: nobody decided to leave the rest
+        ([ended(1, 'failed', left=5)], [], [1]),
+        ([ended(1, 'cancelled', left=5)], [1], []),
+        # The selection failed, or the start was refused
+        ([ended(1, 'failed', None, None, selected=None)], [1], []),
+        ([ended(1, 'failed', failed=1, dry_run=True)], [1], []),
+        # Retried with success
+        ([ended(2, retry_of=1), ended(1, 'failed', failed=1)], [2, 1], []),
+        # What failed in the retry is open in its place
+        ([ended(2, 'failed', failed=1, retry_of=1),
+            ended(1, 'failed', failed=2)], [], [2]),
+        ([ended(3, retry_of=2), ended(2, 'failed', failed=1, retry_of=1),
+            ended(1, 'failed', failed=2)], [3, 2, 1], []),
+        # A chain stays whole
+        ([ended(3, retry_of=2, ended_at=YOUNG),
+            ended(2, 'failed', failed=1, retry_of=1),
+            ended(1, 'failed', failed=2)], [], []),
+        ([ended(2, 'running', retry_of=1, ended_at=None),
+            ended(1, 'failed', failed=2)], [], []),
+        # A retry that was refused has retried nothing
+        ([ended(2, 'failed', None, None, retry_of=1, selected=None),
+            ended(1, 'failed', failed=1)], [2], [1]),
+        # Retried, but for what was left
+        ([ended(2, retry_of=1), ended(1, 'failed', failed=1, left=5)],
+            [2], [1]),
+        ])
+def test_what_is_old_and_dealt_with_is_forgotten(executions, deleted, open_):
+    assert forgettable(executions, BEFORE) == (deleted, open_)
+
+
+def ids(scene):
+    return [id for id, in scene.execute(
+            'SELECT id FROM batch_execution ORDER BY id')]
+
+
+def grow_old(scene, *executions):
+    for id in executions:
+        scene.execute("UPDATE batch_execution SET ended_at = "
+            "'2020-01-01 00:00:00' WHERE id = %s" % id)
+
+
+def test_prune_forgets_executions_and_their_chunks(scene):
+    scene.records(10, bad=[3])
+    old = scene.batch('ok').id
+    failed = scene.batch('bad', status=1).id
+    young = scene.batch('ok').id
+    grow_old(scene, old, failed)
+    result = scene.coop('prune', '--days', '30')
+    assert result.returncode == 0
+    said, kept = result.stdout.splitlines()
+    assert said.startswith('1 execution forgotten that ended before 20')
+    assert kept == ('kept for their open failures: 1 execution: %s; '
+        'coop show N, then coop retry N or coop resume N' % failed)
+    assert ids(scene) == [failed, young]
+    assert {id for id, in scene.execute(
+            'SELECT execution FROM batch_execution_chunk')} == {failed, young}
+
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    assert scene.coop('retry', str(failed)).returncode == 0
+    # A chain stays whole
+    scene.coop('prune')
+    assert failed in ids(scene)
+    grow_old(scene, *ids(scene))
+    assert scene.coop('prune', 'batch.scenario.slow').stdout.startswith('0 ')
+    assert scene.coop('prune').stdout.startswith('3 executions forgotten')
+    assert ids(scene) == []
+
+
+def test_a_retry_that_was_disabled_can_be_done_again(scene):
+    scene.records(4, bad=[3])
+    failed = str(scene.batch('bad', status=1).id)
+    scene.configure({'default': {'disabled': 'yes'}})
+    assert 'nothing was run' in scene.coop('retry', failed).stdout
+    scene.configure()
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    assert scene.coop('retry', failed).returncode == 0
+    one_line(scene.coop('retry', failed), 2, 'was retried as')
+
+
+@pytest.mark.parametrize('days', ['-1', '1.5', 'x'])
+def test_a_number_of_days_that_is_none_is_refused(scene, days):
+    one_line(scene.coop('prune', '--days=' + days), 2,
+        "argument --days: invalid number of days value: '%s'" % days)
