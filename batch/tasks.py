@@ -22,7 +22,6 @@ from trytond import backend
 from . import job, plan, work
 from .exceptions import ConfigError, nearest
 from .transaction import load_pool, transact
-from .watch import JobLostError
 
 with warnings.catch_warnings():
     # celery-tryton 0.4 asks for trytond.config.config
@@ -118,12 +117,9 @@ def process_lost(exception=None, kwargs=None, **_):
         return
     database, execution = kwargs['_database'], kwargs['execution']
     with helping(database, execution):
-        if isinstance(exception, JobLostError):
-            chunk = kwargs['chunk']
-        else:
-            chunk = work.lost(
-                database, execution, kwargs['chunk'], cause_of(exception),
-                blame=not is_stopping())
+        chunk = work.lost(
+            database, execution, kwargs['chunk'], cause_of(exception),
+            blame=not is_stopping())
         if chunk is not None:
             sender(database)(execution, chunk)
 
@@ -135,7 +131,7 @@ def selection_lost(exception=None, args=None, kwargs=None, **_):
             or kwargs.get('execution') is None):
         return
     with helping(kwargs['_database'], kwargs['execution']):
-        if isinstance(exception, JobLostError) or plan.lost(
+        if plan.lost(
                 kwargs['_database'], args[0], kwargs['execution'],
                 cause_of(exception)):
             generate_all.apply_async(

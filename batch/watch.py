@@ -1,62 +1,58 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The jobs that no process of a worker's pool ever begins with.
+"""Processes of a worker's pool that hang before they begin with a job.
 
-One that was given to a process which hangs, or died before it read it, is
-never acknowledged, and keeps its place among those that a worker takes at
-once.  A worker with as many of them as it has processes says that it is well,
-and runs nothing any more.
+What was given to one is never acknowledged, and keeps its place among the few
+messages that a worker takes at once.  A worker with as many of those as it has
+processes says that it is well, and runs nothing any more.  Celery takes up
+again what a process had that died: so those are killed.
 """
 import logging
+import os
+import signal
 
-from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
+__all__ = ['Watch', 'watch']
 
-__all__ = ['JobLostError', 'Watch', 'watch']
-
-#: seconds between two looks at the jobs that wait for a process
-LOOK = 5
+#: seconds between two looks
+LOOK = 1
+#: looks through which a job waits and a process takes none, before its end:
+#: more than one, as the parent may have been busy itself
+LOOKS = 5
 
 logger = logging.getLogger(__name__)
 
 
-class JobLostError(WorkerLostError):
-    "Raised for a job that no process ever began with."
-
-
 class Watch:
-    """Finds the jobs that no process takes though some have nothing to do.
+    """Ends the processes that take none of the jobs that wait.
 
     :param pool: that of billiard
     """
 
     def __init__(self, pool):
         self.pool = pool
-        self._waiting = set()
+        self._jobs = {}
+        self._pids = {}
 
     def look(self):
-        "Let the jobs fail that have waited since the last look."
-        jobs = {
-            id: job for id, job in self.pool._cache.items() if not job.ready()}
-        waiting = {id for id, job in jobs.items() if not job.accepted()}
-        if len(jobs) - len(waiting) >= len(self.pool._pool):
-            # They are all busy: whoever waits does so for a reason
-            waiting.clear()
-        for id in waiting & self._waiting:
-            logger.warning(
-                "no process of the pool begins with the job %s: given back",
-                jobs[id].correlation_id)
-            give_back(jobs[id])
-            waiting.discard(id)
-        self._waiting = waiting
+        jobs = [j for j in self.pool._cache.values() if not j.ready()]
+        busy = {pid for job in jobs for pid in job.worker_pids()}
+        self._jobs = counted(
+            self._jobs, [job._job for job in jobs if not job.accepted()])
+        self._pids = counted(
+            self._pids, [p.pid for p in self.pool._pool if p.pid not in busy])
+        if max(self._jobs.values(), default=0) < LOOKS:
+            return
+        for pid, count in self._pids.items():
+            if count >= LOOKS:
+                logger.warning(
+                    "the process %s takes none of the jobs that wait: killed",
+                    pid)
+                os.kill(pid, signal.SIGKILL)
 
 
-def give_back(job):
-    try:
-        raise JobLostError('no process began with it')
-    except JobLostError:
-        job._set(None, (False, ExceptionInfo()))
-    job.discard()
+def counted(counts, keys):
+    "Return how often in succession each of keys was there."
+    return {key: counts.get(key, 0) + 1 for key in keys}
 
 
 def watch(consumer):
