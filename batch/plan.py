@@ -7,6 +7,7 @@ other one beside it), one selects and writes the chunks, under one snapshot.
 """
 import json
 import logging
+import os
 
 import trytond
 import trytond.config as config
@@ -117,6 +118,7 @@ def resolve(transaction, row):
             name: Other.declared_parameters()
             for name, Other in get_batches().items()})
     settings = Batch.resolve_settings(batch_config)
+    check_directory(*settings['root_dir'])
     parameters = parameters_.resolve(
         row['batch'], declared, json.loads(row['given']),
         lambda name: batch_config.parameter(row['batch'], name), today)
@@ -159,6 +161,14 @@ def told(cursor, execution):
         'still selecting' if row['selected'] is None
         else '{:,} of {:,} units done'.format(
             counts['done'], row['selected']))
+
+
+def check_directory(root_dir, origin):
+    "Raise ConfigError now, where every chunk that writes would fail."
+    if root_dir and not os.path.isdir(root_dir):
+        raise ConfigError(
+            origin, 'is "%s", expected a directory; make it, or mount it, on '
+            'each machine that has workers' % root_dir, key='root_dir')
 
 
 def find_user(login, origin):

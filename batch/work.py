@@ -344,13 +344,13 @@ def lost(database, execution, chunk_id, cause, blame):
         chunk = ledger.take(cursor, execution, id)
         if chunk is not None:
             ledger.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
-        return chunk, ledger.read(cursor, execution, 'batch')['batch']
+        return chunk, ledger.read(cursor, execution, 'batch')
 
-    chunk, batch = transact(database, record)
+    chunk, row = transact(database, record)
     if chunk is None:
         close(database, execution)
         return None
-    batch_logging.get_logger(batch).error(
+    batch_logging.get_logger(row['batch']).error(
         "%s worker lost (%s) at %s%s", chunk.label, cause, units_of(chunk),
         "" if blame else "; nothing of it is to blame")
     return chunk.id

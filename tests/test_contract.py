@@ -429,6 +429,16 @@ def test_the_user_and_the_context_of_the_settings_reach_the_work(scene):
         admin, 7, 'fr')
 
 
+def test_a_root_dir_that_is_no_directory_is_refused_before_any_work(scene):
+    scene.records(3)
+    scene.configure({'default': {'root_dir': '/nowhere'}})
+    execution = scene.batch('ok', status=1)
+    assert ('batch.conf root_dir: is "/nowhere", expected a directory; make '
+        'it, or mount it, on each machine that has workers; nothing was '
+        'executed' in execution.stderr)
+    assert scene.treated() == {} and execution.chunks == []
+
+
 # What is no failure
 
 def test_a_transaction_that_tryton_restarts_is_no_failure(scene):
