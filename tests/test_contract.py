@@ -8,6 +8,7 @@ processes with PostgreSQL and Redis.
 import datetime as dt
 import json
 import re
+import select
 import signal
 from collections import Counter
 
@@ -23,6 +24,18 @@ only_in_process = pytest.mark.parametrize(
 
 def once(ids):
     return {id: 1 for id in ids}
+
+
+def begin(scene, directory):
+    """Start a batch whose chunks end once there is "go" in the directory.
+
+    Returns the command, after its first chunk began.
+    """
+    command = scene.start_batch(
+        'watched', '--directory', str(directory), '--wait')
+    wait_for(lambda: any(directory.glob('began-*')), PATIENCE,
+        "begin with a chunk")
+    return command
 
 
 # Exactly once
@@ -147,16 +160,14 @@ def test_a_message_of_a_forgotten_execution_changes_nothing(scene):
 def test_a_message_that_comes_while_its_chunk_runs_changes_nothing(
         scene, tmp_path):
     scene.records(1)
-    started = tmp_path / 'started'
-    command = scene.start_batch(
-        'slow', '--seconds', '2', '--started', str(started))
-    wait_for(started.exists, PATIENCE, "start the chunk")
+    command = begin(scene, tmp_path)
     execution = Execution(scene)
     chunk, = execution.chunks
     scene.deliver(3 * [
             ['generate', [],
                 {'execution': execution.id, 'chunk': chunk['id']}]])
     assert scene.state(execution.id) == 'running'
+    (tmp_path / 'go').touch()
     command.communicate(timeout=PATIENCE)
     assert command.returncode == 0
     assert scene.treated() == {1: 1}
@@ -664,19 +675,22 @@ def test_the_smoke_batch_crashes_where_it_is_told_to(scene):
 def test_a_killed_command_can_be_resumed(scene, tmp_path):
     scene.records(40)
     scene.configure({'default': {'split_size': 4, 'concurrency': 2}})
-    started = tmp_path / 'started'
-    command = scene.start_batch(
-        'slow', '--seconds', '0.05', '--started', str(started))
-    wait_for(started.exists, PATIENCE, "start the first chunk")
+    command = begin(scene, tmp_path)
     command.send_signal(signal.SIGKILL)
     command.wait()
     execution = Execution(scene)
     assert scene.state(execution.id) == 'running'
-    result = scene.coop('resume', str(execution.id))
-    assert result.returncode == 0, result.stderr
+    resume = scene.start_coop('resume', str(execution.id))
+    # In the command itself it is the first chunk again that tells
+    began = set(tmp_path.glob('began-*'))
+    wait_for(lambda: select.select([resume.stderr], [], [], 0)[0]
+        or set(tmp_path.glob('began-*')) - began, PATIENCE, "follow")
+    (tmp_path / 'go').touch()
+    stdout, stderr = resume.communicate(timeout=PATIENCE)
+    assert resume.returncode == 0, stderr
     assert scene.treated() == once(range(1, 41))
     assert Execution(scene).row['state'] == 'succeeded'
-    assert '40 selected, 40 done, 0 failed, 0 left' in result.stdout
+    assert '40 selected, 40 done, 0 failed, 0 left' in stdout
 
 
 def test_an_interrupted_command_cancels_and_can_be_resumed(scene, tmp_path):
@@ -684,7 +698,7 @@ def test_an_interrupted_command_cancels_and_can_be_resumed(scene, tmp_path):
     scene.configure({'default': {'split_size': 4, 'concurrency': 2}})
     started = tmp_path / 'started'
     command = scene.start_batch(
-        'slow', '--seconds', '0.05', '--started', str(started))
+        'slow', '--seconds', '0.1', '--started', str(started))
     wait_for(started.exists, PATIENCE, "start the first chunk")
     command.send_signal(signal.SIGTERM)
     _, stderr = command.communicate(timeout=PATIENCE)
@@ -716,7 +730,7 @@ def test_a_detached_batch_runs_on_and_can_be_cancelled(scene, tmp_path):
     scene.records(200)
     scene.configure({'default': {'split_size': 1, 'concurrency': 2}})
     started = tmp_path / 'started'
-    execution = scene.batch('slow', '--seconds', '0.05', '--started',
+    execution = scene.batch('slow', '--seconds', '0.1', '--started',
         str(started), '--detach', status=0)
     assert execution.stdout == '%s\n' % execution.id
     wait_for(started.exists, PATIENCE, "start the first chunk")
