@@ -21,8 +21,8 @@ from .config import BOOLEANS, SETTINGS
 from .exceptions import DefinitionError, ParameterError, UsageError, nearest
 
 __all__ = [
-    'HOOKS', 'Parameter', 'TODAY', 'call', 'declared', 'describe', 'dump',
-    'from_arguments', 'parse', 'resolve']
+    'HOOKS', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
+    'describe', 'dump', 'from_arguments', 'parse', 'resolve']
 
 #: the hooks whose named arguments are parameters
 HOOKS = 'execute', 'select_ids', 'get_batch_domain'
@@ -394,7 +394,12 @@ def _by_name(batch, declared, given):
 
 
 def call(hook, parameters, *args):
-    """Return what a hook returns for args and the parameters that it names.
+    "Return what a hook returns for args and the parameters that it names."
+    return hook(*args, **arguments(hook, parameters))
+
+
+def arguments(hook, parameters):
+    """Return those of the parameters that a hook is given.
 
     hook is a bound classmethod.  One that takes ``**``, and so hands on what
     it does not name, is also given what the definitions behind it name; if
@@ -402,9 +407,9 @@ def call(hook, parameters, *args):
     """
     definitions = list(_definitions(hook.__self__, hook.__name__))
     names = {p.name for d in definitions for p in d.parameters}
-    return hook(*args, **{name: value for name, value in parameters.items()
-            if (name in names or definitions[-1].is_open)
-            and name not in definitions[0].positional})
+    return {name: value for name, value in parameters.items()
+        if (name in names or definitions[-1].is_open)
+        and name not in definitions[0].positional}
 
 
 def describe(declared, config_lookup):

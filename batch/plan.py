@@ -316,4 +316,5 @@ def refuse(database, batch, execution, error):
         if not isinstance(error, BatchError):
             logger.exception("the selection failed", exc_info=trimmed(error))
         if transact(database, fail):
-            logger.failure("%s: %s; nothing was executed", batch, message)
+            logger.failure("%s: %s; nothing was executed", batch, message,
+                extra={'error': error})

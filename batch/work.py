@@ -271,11 +271,12 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
         if repeated:
             # The traceback stands with the parent's line
             job.logger.warning("%s failed again%s: %s",
-                units_of(chunk), end_of(chunk, parts), one_line(error))
+                units_of(chunk), end_of(chunk, parts), one_line(error),
+                extra={'error': error})
         else:
             job.logger.exception("%s failed%s: %s",
                 units_of(chunk), end_of(chunk, parts), one_line(error),
-                exc_info=trimmed(error))
+                exc_info=trimmed(error), extra={'error': error})
         return first
 
 
@@ -377,5 +378,6 @@ def give_up(job, chunk):
     with job.run(chunk):
         first, parts = transact(job.database, record)
         job.logger.error("%s failed%s: %s",
-            units_of(chunk), end_of(chunk, parts), error)
+            units_of(chunk), end_of(chunk, parts), error,
+            extra={'error': error})
         return first

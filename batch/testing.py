@@ -1,0 +1,521 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The test kit: run a batch in a test, and check the batches of a module.
+
+The code is that of production, with a list for a broker.  ``doc/testing.rst``
+says how it is used.
+"""
+import configparser
+import contextlib
+import datetime as dt
+import inspect
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import typing
+import warnings
+import weakref
+from collections import deque, namedtuple
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import trytond.config as config
+from trytond.cache import Cache
+from trytond.pool import isregisteredby
+from trytond.transaction import Transaction
+
+from . import current, ledger
+from . import parameters as parameters_
+from . import plan, report, tally, work
+from .batch import get_batch, get_batches, record_id, today
+from .commands import doc_of
+from .config import DEFAULT, BatchConfig, shown
+from .exceptions import ParameterError
+from .job import load_job
+from .transaction import load_pool, transact
+from .units import load_units
+
+with warnings.catch_warnings():
+    # trytond 8.2 asks itself for trytond.config.config
+    warnings.filterwarnings(
+        'ignore', r"trytond\.config\.config is deprecated",
+        DeprecationWarning)
+    from trytond.tests.test_tryton import DB_NAME, with_transaction
+
+__all__ = ['BatchTestMixin', 'FailOnError', 'Outcome', 'run_batch']
+
+#: how a process died at a unit of kill_on
+CAUSE = 'signal 9'
+
+
+class FailOnError(Exception):
+    "Raised at the end of ``execute`` where its chunk has a unit of fail_on."
+
+
+class _Killed(BaseException):
+    "Stands for the death of the process: nobody handles it but the kit."
+
+
+Chunk = namedtuple('Chunk', 'number state units attempts error')
+
+
+@dataclass
+class Outcome:
+    "What a run came to.  Units are as ``select_ids`` gave them."
+    #: id of the execution
+    execution: int
+    #: ``succeeded`` or ``failed``
+    state: str
+    #: why it ended so, where the units do not say it
+    message: str | None
+    #: how many units
+    selected: int
+    #: units
+    done: list
+    #: unit -> exception; a group is a tuple here, a dict that of its items
+    failed: dict
+    #: units that were neither done nor failed
+    left: list
+    #: each with number, state, units, attempts and error
+    chunks: list = field(repr=False)
+    #: paths of the outputs
+    files: list
+    #: lines, tracebacks included
+    log: list = field(repr=False)
+    #: what ``execute`` returned, summed up
+    numbers: dict
+
+    @property
+    def succeeded(self):
+        return self.state == 'succeeded'
+
+
+def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
+        deliveries=1, **parameters):
+    """Run a batch to its end, as ``coop batch`` does; return its Outcome.
+
+    Inside of a transaction all of it belongs to that transaction, and is gone
+    with it; else it is committed to the database of the tests.
+
+    :param settings: by name, as in the section of the batch in batch.conf;
+        without root_dir the outputs are in a directory that is removed with
+        the Outcome
+    :param fail_on: units at which ``execute`` raises FailOnError
+    :param kill_on: units at which its process dies
+    :param deliveries: how often each message is delivered
+    :param parameters: values or texts, checked as on the command line
+    :raises: the BatchError for which the start is refused; ValueError if
+        fail_on or kill_on names a unit that was not selected
+    """
+    if deliveries < 1:
+        raise ValueError("deliveries is %s, expected 1 or more" % deliveries)
+    transaction = Transaction()
+    inside = transaction.connection is not None
+    database = transaction.database.name if inside else DB_NAME
+    with environment(name, settings) as directory, listening() as log, \
+            savepoints(transaction) if inside else contextlib.nullcontext():
+        load_pool(database)
+        Batch = transact(database, lambda transaction: get_batch(name))
+        given = {
+            parameter: text_of(Batch, parameter, value)
+            for parameter, value in parameters.items()}
+        with mock.patch.object(
+                Batch, 'execute', faulty(Batch, fail_on, kill_on)):
+            execution = deliver(database, name, given, deliveries)
+        outcome = transact(database, lambda transaction: read(
+                transaction.connection.cursor(), execution, log))
+    weakref.finalize(outcome, shutil.rmtree, directory, ignore_errors=True)
+    every = [unit for chunk in outcome.chunks for unit in chunk.units]
+    for wanted in [*fail_on, *kill_on]:
+        if not holds(every, wanted):
+            raise ValueError(
+                "unit %r is to fail, but was not selected" % (wanted,))
+    return outcome
+
+
+def deliver(database, name, given, deliveries):
+    "Treat the messages of an execution to the last one; return its id."
+    execution = transact(database, lambda transaction: ledger.create(
+            transaction.connection.cursor(), name, given))
+    # An id may be one that was rolled back
+    load_job.cache_clear()
+    messages = deque()
+
+    def send(_, chunk):
+        messages.extend((chunk, again > 0) for again in range(deliveries))
+
+    for _ in range(deliveries):
+        plan.plan(database, name, execution, send=send)
+    while messages:
+        chunk, again = messages.popleft()
+        try:
+            work.turn(database, execution, chunk, send=send, again=again)
+        except _Killed:
+            chunk = work.lost(database, execution, chunk, CAUSE, blame=True)
+            if chunk is not None:
+                send(execution, chunk)
+    load_job.cache_clear()
+    return execution
+
+
+def faulty(Batch, fail_on, kill_on):
+    """Return an ``execute`` that does its work, and then fails or dies.
+
+    So a test sees what an attempt leaves behind that is rolled back.
+    """
+    @classmethod
+    def execute(cls, objects, ids, **parameters):
+        numbers = super(Batch, cls).execute(objects, ids, **parameters)
+        for wanted in kill_on:
+            if holds(ids, wanted):
+                raise _Killed
+        for wanted in fail_on:
+            if holds(ids, wanted):
+                raise FailOnError("told to fail on %r" % (wanted,))
+        return numbers
+    return execute
+
+
+def holds(units, wanted):
+    """Return whether units, groups flattened or not, have the one wanted.
+
+    A row may be named by its id, and a group by one of its ids.
+    """
+    if wanted is None:
+        # That of BatchRootNoSelect
+        return units in ([], [None])
+    for unit in units:
+        if isinstance(unit, list):
+            if wanted in (unit, hashable(unit)) or holds(unit, wanted):
+                return True
+        elif wanted == unit or wanted == record_id(unit):
+            return True
+    return isinstance(wanted, (list, tuple)) and bool(wanted) and all(
+        not isinstance(unit, tuple) for unit in units) and any(
+        holds(units, part) for part in wanted)
+
+
+def read(cursor, execution, log):
+    "Return the Outcome; raises what the start was refused for."
+    told = report.Outcome.read(cursor, execution)
+    if told.is_refused:
+        raise log.errors[None]
+    table = ledger.chunk_
+    cursor.execute(*table.select(
+            table.number, table.state, table.units, table.attempts,
+            table.error_type, table.error,
+            where=table.execution == execution))
+    chunks = sorted((
+            Chunk(number, state, [None] if units is None
+                else load_units(units), attempts,
+                ': '.join(filter(None, error)) or None)
+            for number, state, units, attempts, *error in cursor),
+        key=lambda chunk: [int(n) for n in chunk.number.split('.')])
+    ends = {
+        hashable(unit): chunk for chunk in chunks if chunk.state != 'split'
+        for unit in chunk.units}
+    done, failed, left = [], {}, []
+    for chunk in chunks:
+        # In the order of the plan, whatever became of it
+        for unit in chunk.units if '.' not in chunk.number else ():
+            key = hashable(unit)
+            if ends[key].state == 'done':
+                done.append(unit)
+            elif ends[key].state == 'failed':
+                failed[key] = log.errors[ends[key].number]
+            else:
+                left.append(unit)
+    return Outcome(
+        execution, told.state, told.message, told.selected, done, failed,
+        left, chunks, [Path(f) for f in tally.files(cursor, execution)],
+        log.lines, told.numbers)
+
+
+def hashable(unit):
+    if isinstance(unit, dict):
+        unit = list(unit.items())
+    if isinstance(unit, (list, tuple)):
+        return tuple(map(hashable, unit))
+    return unit
+
+
+def text_of(Batch, name, value):
+    "Return the value of a parameter as the command line would have it."
+    if isinstance(value, str):
+        return value
+    try:
+        return parameters_.dump(Batch.declared_parameters()[name], value)
+    except (AttributeError, KeyError, TypeError):
+        # Refused as any other text
+        return str(value)
+
+
+# Where it runs
+
+@contextlib.contextmanager
+def savepoints(transaction):
+    """Let each transaction that is started be a savepoint of this one.
+
+    For that, it is out of sight, and the connection that each gets from the
+    database is a Savepoint of its.
+    """
+    local, connection = transaction._local, transaction.connection
+    outer, tasks = local.transactions, local.tasks
+    database, thread = transaction.database, threading.get_ident()
+    Database = type(database)
+    get, put = Database.get_connection, Database.put_connection
+
+    def get_connection(self, autocommit=False, **options):
+        if self.name == database.name and threading.get_ident() == thread:
+            return Savepoint(connection, autocommit)
+        return get(self, autocommit=autocommit, **options)
+
+    def put_connection(self, connection):
+        if not isinstance(connection, Savepoint):
+            put(self, connection)
+
+    # What others committed, and what this one wrote, is told apart by none
+    Cache.drop(database.name)
+    local.transactions, local.tasks = _Stack(outer), []
+    try:
+        with mock.patch.multiple(
+                Database, get_connection=get_connection,
+                put_connection=put_connection):
+            yield
+    finally:
+        local.transactions, local.tasks = outer, tasks
+        Cache.drop(database.name)
+        for cache in transaction.cache.values():
+            cache.clear()
+        transaction.counter += 1
+
+
+class _Stack(list):
+    "Transactions: those that are there at first do not count."
+
+    def __init__(self, transactions):
+        super().__init__(transactions)
+        self.bottom = len(self)
+
+    def __bool__(self):
+        return len(self) > self.bottom
+
+
+class Savepoint:
+    """A connection whose transactions are savepoints on another connection.
+
+    :param autocommit: it has none of its own then, nothing is rolled back
+    """
+
+    def __init__(self, connection, autocommit=False):
+        self._connection = connection
+        self._autocommit = autocommit
+        self._is_open = False
+        self._open()
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def _open(self):
+        if self._is_open or self._autocommit:
+            return
+        cursor = self._connection.cursor()
+        # The outermost savepoint of SQLite would commit, at its end
+        if not getattr(self._connection, 'in_transaction', True):
+            cursor.execute('BEGIN IMMEDIATE')
+        cursor.execute('SAVEPOINT batch_testing')
+        self._is_open = True
+
+    def _end(self, *statements):
+        if self._is_open:
+            cursor = self._connection.cursor()
+            for statement in statements:
+                cursor.execute(statement + ' SAVEPOINT batch_testing')
+            self._is_open = False
+
+    def cursor(self, *args, **kwargs):
+        self._open()
+        return self._connection.cursor(*args, **kwargs)
+
+    def commit(self):
+        self._end('RELEASE')
+
+    def rollback(self):
+        self._end('ROLLBACK TO', 'RELEASE')
+
+
+@contextlib.contextmanager
+def environment(batch, settings):
+    """Configure one batch, whatever the configuration of this machine is.
+
+    Gives a directory that is not removed if all goes well.
+    """
+    directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
+    out = directory / 'out'
+    out.mkdir()
+    conf = configparser.RawConfigParser(default_section=None)
+    conf.optionxform = str
+    conf.read_dict({
+            DEFAULT: {'root_dir': out},
+            batch: {
+                name: os.fspath(value) if isinstance(value, os.PathLike)
+                else shown(value) for name, value in (settings or {}).items()},
+            })
+    with open(directory / 'batch.conf', 'w', encoding='utf-8') as file:
+        conf.write(file)
+    sections = {
+        'batch': {
+            'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
+        # To look whether caches are old takes a connection of its own
+        'cache': {**section('cache'), 'clean_timeout': str(24 * 60 * 60)},
+        }
+    before = {name: section(name) for name in sections}
+    try:
+        for name, items in sections.items():
+            configure(name, items)
+        yield directory
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    finally:
+        for name, items in before.items():
+            configure(name, items)
+
+
+def section(name):
+    "Return the options of a section of trytond.conf, None without it."
+    if config.has_section(name):
+        return {key: config.get(name, key) for key in config.options(name)}
+
+
+def configure(name, items):
+    config.remove_section(name)
+    if items is not None:
+        config.add_section(name)
+        for key, value in items.items():
+            config.set(name, key, value)
+
+
+class _Log(logging.Handler):
+    "Keeps the lines, and the errors that they are about by chunk."
+
+    def __init__(self):
+        super().__init__()
+        self.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
+        self.lines = []
+        self.errors = {}
+
+    def emit(self, record):
+        self.lines.extend(self.format(record).splitlines())
+        if hasattr(record, 'error'):
+            self.errors[current.get().chunk] = record.error
+
+
+@contextlib.contextmanager
+def listening():
+    "Give the _Log of what all batches log, however logging is configured."
+    logger, log = logging.getLogger('batch'), _Log()
+    level, disabled = logger.level, logging.root.manager.disable
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    logging.disable(logging.NOTSET)
+    logger.addHandler(log)
+    try:
+        yield log
+    finally:
+        logger.removeHandler(log)
+        logging.disable(disabled)
+        logger.setLevel(level)
+
+
+# The batches of a module
+
+class BatchTestMixin:
+    """Checks each batch that the module registers.
+
+    It stands before ModuleTestCase, and needs ``module`` as that does.
+    """
+    #: name of a batch -> {parameter: value}, where not any value will do
+    batch_parameters = {}
+
+    def each_batch(self):
+        "Yield the name and the class of each, in a test of its own."
+        for name, Batch in get_batches().items():
+            if isregisteredby(Batch, self.module):
+                with self.subTest(batch=name):
+                    yield name, Batch
+
+    @with_transaction()
+    def test_batch_docstring(self):
+        "A batch says what it does"
+        for name, Batch in self.each_batch():
+            self.assertTrue(doc_of(Batch), msg='%s has no docstring' % name)
+
+    @with_transaction()
+    def test_batch_settings(self):
+        "Its defaults of settings are valid"
+        for name, Batch in self.each_batch():
+            Batch.resolve_settings(BatchConfig())
+
+    @with_transaction()
+    def test_batch_parameters(self):
+        "Its parameters are declared, and it asks for what it needs"
+        for name, Batch in self.each_batch():
+            given = self.given(name, Batch)
+            for parameter in Batch.declared_parameters().values():
+                if parameter.required:
+                    with self.assertRaises(ParameterError) as caught:
+                        resolved(Batch, {
+                                k: v for k, v in given.items()
+                                if k != parameter.name})
+                    self.assertEqual(
+                        caught.exception.parameter, parameter.name)
+
+    @with_transaction()
+    def test_batch_selection(self):
+        "It selects and splits, also where there is nothing to select"
+        for name, Batch in self.each_batch():
+            with environment(name, None) as directory:
+                plan.preview(Transaction(), name, self.given(name, Batch))
+            shutil.rmtree(directory)
+
+    @with_transaction()
+    def test_batch_hooks(self):
+        "Its hooks need nothing but parameters"
+        for name, Batch in self.each_batch():
+            parameters = resolved(Batch, self.given(name, Batch))
+            for hook, *args in [
+                    (Batch.convert_to_instances, []), (Batch.execute, [], [])]:
+                inspect.signature(hook).bind(
+                    *args, **parameters_.arguments(hook, parameters))
+
+    def given(self, name, Batch):
+        "Return the texts of what is required, and of batch_parameters."
+        values = {
+            parameter.name: example(parameter.type)
+            for parameter in Batch.declared_parameters().values()
+            if parameter.required}
+        values.update(self.batch_parameters.get(name, {}))
+        return {k: text_of(Batch, k, v) for k, v in values.items()}
+
+
+def resolved(Batch, given):
+    return {
+        name: value for name, (value, _, _) in parameters_.resolve(
+            Batch.__name__, Batch.declared_parameters(), given,
+            lambda name: None, today).items()}
+
+
+def example(type_):
+    "Return a plausible value of the type of a parameter."
+    if typing.get_origin(type_) is list:
+        return [example(*typing.get_args(type_))]
+    if typing.get_origin(type_) is typing.Literal:
+        return typing.get_args(type_)[0]
+    if members := getattr(type_, '__members__', None):
+        return next(iter(members.values()))
+    examples = {str: 'example', bool: False, dt.date: today(),
+        dt.datetime: dt.datetime.now(), Path: Path.cwd()}
+    return examples[type_] if type_ in examples else type_(1)
