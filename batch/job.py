@@ -31,7 +31,9 @@ __all__ = [
 #: files whose frames come before those of the batch in each traceback
 OURS = {
     os.path.join(os.path.dirname(__file__), name + '.py')
-    for name in ['batch', 'limit', 'parameters', 'plan', 'transaction', 'work']
+    for name in [
+        'batch', 'limit', 'parameters', 'plan', 'testing', 'transaction',
+        'work']
     }
 #: errors that say it all: a traceback would only show us
 PLAIN = (

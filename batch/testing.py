@@ -122,17 +122,25 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
         given = {
             parameter: text_of(Batch, parameter, value)
             for parameter, value in parameters.items()}
-        with mock.patch.object(
-                Batch, 'execute', faulty(Batch, fail_on, kill_on)):
+        with mock.patch.object(work, 'execute', faulty(fail_on, kill_on)):
             execution = deliver(database, name, given, deliveries)
-        outcome = transact(database, lambda transaction: read(
-                transaction.connection.cursor(), execution, log))
-    weakref.finalize(outcome, shutil.rmtree, directory, ignore_errors=True)
-    every = [unit for chunk in outcome.chunks for unit in chunk.units]
-    for wanted in [*fail_on, *kill_on]:
-        if not holds(every, wanted):
+        # No variable: the frames of the errors keep ours
+        return conclude(
+            database, execution, log, directory, [*fail_on, *kill_on])
+
+
+def conclude(database, execution, log, directory, faults):
+    "Return the Outcome, with which the directory is removed."
+    outcome = transact(database, lambda transaction: read(
+            transaction.connection.cursor(), execution, log))
+    ids = [
+        id for chunk in outcome.chunks for unit in chunk.units
+        for id in (unit if isinstance(unit, list) else [unit])]
+    for unit in faults:
+        if not holds(ids, unit):
             raise ValueError(
-                "unit %r is to fail, but was not selected" % (wanted,))
+                "unit %r is to fail, but was not selected" % (unit,))
+    weakref.finalize(outcome, shutil.rmtree, directory, ignore_errors=True)
     return outcome
 
 
@@ -161,41 +169,41 @@ def deliver(database, name, given, deliveries):
     return execution
 
 
-def faulty(Batch, fail_on, kill_on):
+def faulty(fail_on, kill_on):
     """Return an ``execute`` that does its work, and then fails or dies.
 
     So a test sees what an attempt leaves behind that is rolled back.
     """
-    @classmethod
-    def execute(cls, objects, ids, **parameters):
-        numbers = super(Batch, cls).execute(objects, ids, **parameters)
-        for wanted in kill_on:
-            if holds(ids, wanted):
+    real = work.execute
+
+    def execute(job, objects, ids):
+        numbers = real(job, objects, ids)
+        for unit in kill_on:
+            if holds(ids, unit):
                 raise _Killed
-        for wanted in fail_on:
-            if holds(ids, wanted):
-                raise FailOnError("told to fail on %r" % (wanted,))
+        for unit in fail_on:
+            if holds(ids, unit):
+                raise FailOnError("told to fail on %r" % (unit,))
         return numbers
     return execute
 
 
-def holds(units, wanted):
-    """Return whether units, groups flattened or not, have the one wanted.
+def holds(ids, unit):
+    """Return whether the unit, or a part of it, is among ids.
 
-    A row may be named by its id, and a group by one of its ids.
+    A row may be named by its id, a group by one of its ids.
     """
-    if wanted is None:
+    if unit is None:
         # That of BatchRootNoSelect
-        return units in ([], [None])
-    for unit in units:
-        if isinstance(unit, list):
-            if wanted in (unit, hashable(unit)) or holds(unit, wanted):
-                return True
-        elif wanted == unit or wanted == record_id(unit):
-            return True
-    return isinstance(wanted, (list, tuple)) and bool(wanted) and all(
-        not isinstance(unit, tuple) for unit in units) and any(
-        holds(units, part) for part in wanted)
+        return ids in ([], [None])
+    names = [*ids, *map(record_id, ids)]
+    if unit in names:
+        return True
+    is_group = isinstance(unit, list) or (
+        # And no row that is not there
+        isinstance(unit, tuple)
+        and not any(isinstance(id, tuple) for id in ids))
+    return is_group and any(part in names for part in unit)
 
 
 def read(cursor, execution, log):
@@ -348,7 +356,7 @@ class Savepoint:
 
 
 @contextlib.contextmanager
-def environment(batch, settings):
+def environment(batch, settings=None):
     """Configure one batch, whatever the configuration of this machine is.
 
     Gives a directory that is not removed if all goes well.
@@ -440,32 +448,36 @@ class BatchTestMixin:
     #: name of a batch -> {parameter: value}, where not any value will do
     batch_parameters = {}
 
-    def each_batch(self):
-        "Yield the name and the class of each, in a test of its own."
-        for name, Batch in get_batches().items():
-            if isregisteredby(Batch, self.module):
-                with self.subTest(batch=name):
-                    yield name, Batch
+    def batches(self):
+        "Return the batches to check, by name."
+        return {
+            name: Batch for name, Batch in get_batches().items()
+            if isregisteredby(Batch, self.module)}
 
     @with_transaction()
-    def test_batch_docstring(self):
-        "A batch says what it does"
-        for name, Batch in self.each_batch():
-            self.assertTrue(doc_of(Batch), msg='%s has no docstring' % name)
+    def test_batch_docstrings(self):
+        "Each batch says what it does"
+        for name, Batch in self.batches().items():
+            with self.subTest(batch=name):
+                self.assertTrue(doc_of(Batch), msg="it has no docstring")
 
     @with_transaction()
     def test_batch_settings(self):
-        "Its defaults of settings are valid"
-        for name, Batch in self.each_batch():
-            Batch.resolve_settings(BatchConfig())
+        "The defaults of the settings of each batch are valid"
+        for name, Batch in self.batches().items():
+            with self.subTest(batch=name):
+                Batch.resolve_settings(BatchConfig())
 
     @with_transaction()
     def test_batch_parameters(self):
-        "Its parameters are declared, and it asks for what it needs"
-        for name, Batch in self.each_batch():
-            given = self.given(name, Batch)
-            for parameter in Batch.declared_parameters().values():
-                if parameter.required:
+        "Each batch declares its parameters, and asks for what it needs"
+        for name, Batch in self.batches().items():
+            with self.subTest(batch=name):
+                given = self.given(name, Batch)
+                resolved(Batch, given)
+                for parameter in Batch.declared_parameters().values():
+                    if not parameter.required:
+                        continue
                     with self.assertRaises(ParameterError) as caught:
                         resolved(Batch, {
                                 k: v for k, v in given.items()
@@ -474,22 +486,24 @@ class BatchTestMixin:
                         caught.exception.parameter, parameter.name)
 
     @with_transaction()
-    def test_batch_selection(self):
-        "It selects and splits, also where there is nothing to select"
-        for name, Batch in self.each_batch():
-            with environment(name, None) as directory:
+    def test_batch_selections(self):
+        "Each batch selects and splits, where there is next to nothing"
+        for name, Batch in self.batches().items():
+            with self.subTest(batch=name), environment(name) as directory:
                 plan.preview(Transaction(), name, self.given(name, Batch))
-            shutil.rmtree(directory)
+                shutil.rmtree(directory)
 
     @with_transaction()
     def test_batch_hooks(self):
-        "Its hooks need nothing but parameters"
-        for name, Batch in self.each_batch():
-            parameters = resolved(Batch, self.given(name, Batch))
-            for hook, *args in [
-                    (Batch.convert_to_instances, []), (Batch.execute, [], [])]:
-                inspect.signature(hook).bind(
-                    *args, **parameters_.arguments(hook, parameters))
+        "The hooks of each batch need nothing but its parameters"
+        for name, Batch in self.batches().items():
+            with self.subTest(batch=name):
+                parameters = resolved(Batch, self.given(name, Batch))
+                for hook, *args in [
+                        (Batch.convert_to_instances, []),
+                        (Batch.execute, [], [])]:
+                    inspect.signature(hook).bind(
+                        *args, **parameters_.arguments(hook, parameters))
 
     def given(self, name, Batch):
         "Return the texts of what is required, and of batch_parameters."

@@ -134,9 +134,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             objects, ids = convert(job, chunk, gone)
             numbers = None
             if ids or not gone:
-                numbers = parameters_.call(
-                    Pool().get(job.batch).execute, job.parameters, objects,
-                    ids)
+                numbers = execute(job, objects, ids)
         if not isinstance(numbers, dict):
             numbers = None
         if job.dry_run:
@@ -228,6 +226,11 @@ def convert(job, chunk, gone=frozenset()):
     if isinstance(objects, list):
         objects = suspects.Watched(objects)
     return objects, ids
+
+
+def execute(job, objects, ids):
+    return parameters_.call(
+        Pool().get(job.batch).execute, job.parameters, objects, ids)
 
 
 def flattened(chunk):
