@@ -91,6 +91,11 @@ def test_nobody_imports_the_command_line_but_its_script():
         ROOT / 'scripts' / 'coop').read_text()
 
 
+def test_nothing_imports_the_test_kit_which_knows_no_celery():
+    assert [name for name in OWN if 'testing' in imports(name)[0]] == []
+    assert not reach('testing')[1] & CELERY
+
+
 @pytest.mark.parametrize('args', [
         ['-c', 'import trytond.modules.batch'],
         [script('coop'), '--help'],

@@ -9,8 +9,10 @@ with warnings.catch_warnings():
         DeprecationWarning)
     from trytond.tests.test_tryton import ModuleTestCase
 
+from trytond.modules.batch.testing import BatchTestMixin
 
-class BatchTestCase(ModuleTestCase):
+
+class BatchTestCase(BatchTestMixin, ModuleTestCase):
     "Test Batch module"
     module = 'batch'
 
