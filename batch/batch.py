@@ -5,6 +5,7 @@
 Knows neither Celery nor the ledger.
 """
 import datetime as dt
+import inspect
 
 import trytond.config as config
 from trytond.model import ModelSQL, ModelView
@@ -20,7 +21,8 @@ from .exceptions import DefinitionError, UnknownBatchError
 from .output import Outputs, filepath
 
 __all__ = [
-    'BatchRoot', 'BatchRootNoSelect', 'get_batch', 'get_batches', 'today']
+    'BatchRoot', 'BatchRootNoSelect', 'doc_of', 'get_batch', 'get_batches',
+    'today']
 
 
 #: what means something else in batch.conf or on the command line
@@ -296,6 +298,16 @@ def get_batch(name):
         return batches[name]
     except KeyError:
         raise UnknownBatchError(name, batches) from None
+
+
+def doc_of(Batch):
+    "Return the docstring of a batch; the pool's class has none of its own."
+    for base in Batch.__mro__:
+        if base in {BatchRoot, BatchRootNoSelect}:
+            break
+        if base.__doc__:
+            return inspect.cleandoc(base.__doc__)
+    return ''
 
 
 def today():

@@ -7,7 +7,6 @@ configuration when it is first imported, and fixes its backend then.
 """
 import contextlib
 import importlib.metadata
-import inspect
 import json
 import logging
 import os
@@ -198,7 +197,7 @@ def help_batch(options):
     import trytond.config as config
 
     from . import parameters
-    from .batch import get_batch
+    from .batch import doc_of, get_batch
     from .config import BatchConfig, shown
     with pool_of(options):
         Batch = get_batch(options.name)
@@ -222,17 +221,6 @@ def help_batch(options):
     return 0
 
 
-def doc_of(Batch):
-    "Return the docstring of a batch; the pool's class has none of its own."
-    from .batch import BatchRoot, BatchRootNoSelect
-    for base in Batch.__mro__:
-        if base in {BatchRoot, BatchRootNoSelect}:
-            break
-        if base.__doc__:
-            return inspect.cleandoc(base.__doc__)
-    return ''
-
-
 def _table(rows, indent='  '):
     rows = [[str(c) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -244,7 +232,7 @@ def _table(rows, indent='  '):
 # The others
 
 def do_list(options):
-    from .batch import get_batches
+    from .batch import doc_of, get_batches
     with pool_of(options):
         batches = get_batches()
         if not batches:

@@ -30,8 +30,7 @@ from trytond.transaction import Transaction
 from . import current, ledger
 from . import parameters as parameters_
 from . import plan, report, tally, work
-from .batch import get_batch, get_batches, record_id, today
-from .commands import doc_of
+from .batch import doc_of, get_batch, get_batches, record_id, today
 from .config import DEFAULT, BatchConfig, shown
 from .exceptions import ParameterError
 from .job import load_job

@@ -706,7 +706,8 @@ def test_on_postgresql(postgresql, tmp_path):
             '[database]\nuri = %s\n' % postgresql.uri)
         result = subprocess.run(
             [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-                __file__, '-k', 'not coop and not postgresql'],
+                __file__, '-k',
+                'not coop and not document and not postgresql'],
             env={**os.environ, **site.env, 'DB_NAME': site.database},
             capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
