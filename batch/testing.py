@@ -147,7 +147,7 @@ def deliver(database, name, given, deliveries):
     "Treat the messages of an execution to the last one; return its id."
     execution = transact(database, lambda transaction: ledger.create(
             transaction.connection.cursor(), name, given))
-    # An id may be one that was rolled back
+    # Its id may be that of one which was rolled back
     load_job.cache_clear()
     messages = deque()
 
@@ -164,7 +164,6 @@ def deliver(database, name, given, deliveries):
             chunk = work.lost(database, execution, chunk, CAUSE, blame=True)
             if chunk is not None:
                 send(execution, chunk)
-    load_job.cache_clear()
     return execution
 
 
@@ -266,8 +265,8 @@ def text_of(Batch, name, value):
 def savepoints(transaction):
     """Let each transaction that is started be a savepoint of this one.
 
-    For that, it is out of sight, and the connection that each gets from the
-    database is a Savepoint of its.
+    Meanwhile this one is out of sight, and the database gives each, instead
+    of a connection of its own, a Savepoint on that of this one.
     """
     local, connection = transaction._local, transaction.connection
     outer, tasks = local.transactions, local.tasks
@@ -284,7 +283,7 @@ def savepoints(transaction):
         if not isinstance(connection, Savepoint):
             put(self, connection)
 
-    # What others committed, and what this one wrote, is told apart by none
+    # What this one wrote is not in them, and what is written now may not stay
     Cache.drop(database.name)
     local.transactions, local.tasks = _Stack(outer), []
     try:

@@ -22,6 +22,7 @@ from test_docs import ROOT, blocks
 
 import trytond.config as config
 from devel.site import Site
+from trytond.cache import Cache
 from trytond.exceptions import UserError
 from trytond.modules.batch.exceptions import (
     ConfigError, DefinitionError, ParameterError, UnknownBatchError,
@@ -88,9 +89,7 @@ class Way:
 @pytest.fixture(params=['inside', 'alone'])
 def way(request, database):
     if request.param == 'inside':
-        with Transaction().start(DB_NAME, 1) as transaction:
-            yield Way(True)
-            transaction.rollback()
+        yield request.getfixturevalue('inside')
         return
     yield Way(False)
     with Transaction().start(DB_NAME, 0) as transaction:
@@ -100,9 +99,11 @@ def way(request, database):
 
 @pytest.fixture
 def inside(database):
+    # As with_transaction() of trytond does it
     with Transaction().start(DB_NAME, 1) as transaction:
         yield Way(True)
         transaction.rollback()
+    Cache.drop(DB_NAME)
 
 
 def once(ids):
@@ -190,7 +191,8 @@ def test_the_error_of_the_author_is_kept(way):
     assert unit == ids[4]
     assert type(error) is UserError
     assert error.message == 'The record "record 4" is bad.'
-    assert 'Traceback' in '\n'.join(outcome.log)
+    log = '\n'.join(outcome.log)
+    assert 'Traceback' in log and 'testing.py' not in log
 
 
 def test_a_failed_attempt_leaves_no_trace(way):
@@ -343,6 +345,7 @@ def test_the_configuration_of_the_machine_does_not_count(
     if not existed:
         config.add_section('batch')
     config.set('batch', 'config_file', str(file))
+    (tmp_path / 'log').mkdir()
     config.set('batch', 'log_dir', str(tmp_path / 'log'))
     try:
         way.records(3)
@@ -353,7 +356,7 @@ def test_the_configuration_of_the_machine_does_not_count(
         config.remove_section('batch')
         # Forgets what was asked before
         config.set('cache', 'transaction', config.get('cache', 'transaction'))
-    assert sorted(tmp_path.iterdir()) == [file]
+    assert list((tmp_path / 'log').iterdir()) == []
 
 
 def test_without_a_configuration_there_is_none_afterwards(way):
@@ -449,6 +452,9 @@ def test_a_record_of_the_test_can_be_read_by_the_batch(inside, monkeypatch):
     ids = inside.records(2)
     Record = Pool().get('batch.scenario.record')
     record = Record(ids[0])
+    # So that it has to be read
+    for cache in Transaction().cache.values():
+        cache.clear()
 
     def get_batch_domain(cls):
         return [('name', '=', record.name)]
@@ -470,8 +476,9 @@ def test_a_transaction_within_the_batch_commits_nothing_either(
         with Transaction().new_transaction() as transaction:
             Record.create([{'name': 'dropped'}])
             transaction.rollback()
-        with Transaction().new_transaction(autocommit=True):
+        with Transaction().new_transaction(autocommit=True) as transaction:
             Record.create([{'name': 'automatic'}])
+            transaction.rollback()
 
     way = Way(True)
     with Transaction().start(DB_NAME, 1) as transaction:
@@ -485,35 +492,71 @@ def test_a_transaction_within_the_batch_commits_nothing_either(
         assert way.count('batch_scenario_record') == 0
 
 
-def test_what_is_cached_of_a_failed_attempt_is_forgotten(inside, monkeypatch):
-    seen = []
+# What Tryton caches
+
+@pytest.fixture
+def grouping(database, monkeypatch):
+    """Let a batch give the user of the tests one more group per attempt.
+
+    Tryton caches who is in which group, for all transactions of a process.
+    Gives what was found at the beginning and at the end of each attempt.
+    """
+    found = []
 
     def execute(cls, objects, ids):
-        # Tryton caches who is in which group
+        found.append(groups())
+        group, = Pool().get('res.group').create([{'name': str(ids)}])
         User = Pool().get('res.user')
-        Group = Pool().get('res.group')
-        user, = User.search([('login', '=', 'admin')])
-        with Transaction().set_user(user.id):
-            seen.append(len(User.get_groups()))
-        group, = Group.create([{'name': 'group %s' % ids[0]}])
-        User.write([user], {'groups': [('add', [group.id])]})
-        with Transaction().set_user(user.id):
-            assert len(User.get_groups()) == seen[-1] + 1
+        User.write([User(user())], {'groups': [('add', [group.id])]})
+        found.append(groups())
 
-    ids = inside.records(3)
     monkeypatch.setattr(
-        Pool().get('batch.scenario.ok'), 'execute', classmethod(execute),
-        raising=False)
+        Pool(DB_NAME).get('batch.scenario.ok'), 'execute',
+        classmethod(execute), raising=False)
+    return found
+
+
+def groups():
+    with Transaction().set_user(user()):
+        return len(Pool().get('res.user').get_groups())
+
+
+def user():
+    "Return the id of the user of the tests."
+    user, = Pool().get('res.user').search([('login', '=', 'admin')])
+    return user.id
+
+
+ONE_BY_ONE = {'split_size': 1, 'concurrency': 1}
+
+
+def test_what_is_cached_of_a_failed_attempt_is_forgotten(inside, grouping):
+    ids = inside.records(3)
+    before = groups()
     inside.run(
-        'ok', settings={'split_size': 1, 'concurrency': 1}, fail_on=ids[:1],
-        kill_on=ids[1:2])
-    first = seen[0]
+        'ok', settings=ONE_BY_ONE, fail_on=ids[:1], kill_on=ids[1:2])
     # Failed, killed twice, done
-    assert seen == [first] * 4
-    User = Pool().get('res.user')
-    user, = User.search([('login', '=', 'admin')])
-    with Transaction().set_user(user.id):
-        assert len(User.get_groups()) == first + 1
+    assert grouping == 4 * [before, before + 1]
+    assert groups() == before + 1
+
+
+def test_what_the_test_had_read_before_is_read_again(inside, grouping):
+    inside.records(2)
+    admin = Pool().get('res.user')(user())
+    before = len(admin.groups)
+    inside.run('ok', settings=ONE_BY_ONE)
+    assert len(admin.groups) == before + 2
+
+
+def test_nothing_is_cached_when_the_transaction_is_gone(database, grouping):
+    way = Way(True)
+    with Transaction().start(DB_NAME, 1) as transaction:
+        before = groups()
+        way.records(2)
+        way.run('ok', settings=ONE_BY_ONE)
+        transaction.rollback()
+    with Transaction().start(DB_NAME, 1):
+        assert groups() == before
 
 
 # The batches of a module
@@ -703,7 +746,9 @@ def test_on_postgresql(postgresql, tmp_path):
     with Site(tmp_path, postgresql=postgresql) as site:
         site.init('batch_scenarios', template='scenarios')
         (tmp_path / 'trytond.conf').write_text(
-            '[database]\nuri = %s\n' % postgresql.uri)
+            # Caches are then watched by a thread with its own connection
+            '[database]\nuri = %s\n[cache]\nclean_timeout = 0\n'
+            % postgresql.uri)
         result = subprocess.run(
             [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
                 __file__, '-k',
