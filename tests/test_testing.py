@@ -24,6 +24,7 @@ import trytond.config as config
 from devel.site import Site
 from trytond.cache import Cache
 from trytond.exceptions import UserError
+from trytond.modules.batch import work
 from trytond.modules.batch.exceptions import (
     ConfigError, DefinitionError, ParameterError, UnknownBatchError,
     WorkerLostError)
@@ -218,7 +219,14 @@ def test_a_unit_that_kills_its_process_is_isolated(way):
 
 
 @pytest.mark.parametrize('kill_on', [[], [5]], ids=['living', 'dying'])
-def test_redelivery_changes_nothing(way, kill_on):
+def test_redelivery_changes_nothing(way, kill_on, monkeypatch):
+    delivered, turn = [], work.turn
+
+    def counting(database, execution, chunk, **options):
+        delivered.append((chunk, options['again']))
+        turn(database, execution, chunk, **options)
+
+    monkeypatch.setattr(work, 'turn', counting)
     ids = way.records(12)
     outcome = way.run(
         'ok', settings={'split_size': 3}, deliveries=3, fail_on=[ids[1]],
@@ -228,6 +236,9 @@ def test_redelivery_changes_nothing(way, kill_on):
     assert way.treated() == once(outcome.done)
     assert outcome.numbers == {'treated': len(outcome.done)}
     assert way.count('batch_execution') == 1
+    chunks, again = zip(*delivered)
+    assert all(chunks.count(chunk) >= 3 for chunk in chunks)
+    assert again[:3] == (False, True, True)
 
 
 def test_what_is_not_reached_is_left(way):
@@ -552,8 +563,9 @@ def test_nothing_is_cached_when_the_transaction_is_gone(database, grouping):
     way = Way(True)
     with Transaction().start(DB_NAME, 1) as transaction:
         before = groups()
-        way.records(2)
-        way.run('ok', settings=ONE_BY_ONE)
+        ids = way.records(2)
+        # The last attempt reads what is not committed, and caches it
+        way.run('ok', settings=ONE_BY_ONE, fail_on=ids[1:])
         transaction.rollback()
     with Transaction().start(DB_NAME, 1):
         assert groups() == before
