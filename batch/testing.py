@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 import typing
 import warnings
 import weakref
@@ -23,7 +22,6 @@ from pathlib import Path
 from unittest import mock
 
 import trytond.config as config
-from trytond.cache import Cache
 from trytond.pool import isregisteredby
 from trytond.transaction import Transaction
 
@@ -34,6 +32,7 @@ from .batch import doc_of, get_batch, get_batches, record_id, today
 from .config import DEFAULT, BatchConfig, shown
 from .exceptions import ParameterError
 from .job import load_job
+from .savepoints import savepoints
 from .transaction import load_pool, transact
 from .units import load_units
 
@@ -260,98 +259,6 @@ def text_of(Batch, name, value):
 
 
 # Where it runs
-
-@contextlib.contextmanager
-def savepoints(transaction):
-    """Let each transaction that is started be a savepoint of this one.
-
-    Meanwhile this one is out of sight, and the database gives each, instead
-    of a connection of its own, a Savepoint on that of this one.
-    """
-    local, connection = transaction._local, transaction.connection
-    outer, tasks = local.transactions, local.tasks
-    database, thread = transaction.database, threading.get_ident()
-    Database = type(database)
-    get, put = Database.get_connection, Database.put_connection
-
-    def get_connection(self, autocommit=False, **options):
-        if self.name == database.name and threading.get_ident() == thread:
-            return Savepoint(connection, autocommit)
-        return get(self, autocommit=autocommit, **options)
-
-    def put_connection(self, connection):
-        if not isinstance(connection, Savepoint):
-            put(self, connection)
-
-    # What this one wrote is not in them, and what is written now may not stay
-    Cache.drop(database.name)
-    local.transactions, local.tasks = _Stack(outer), []
-    try:
-        with mock.patch.multiple(
-                Database, get_connection=get_connection,
-                put_connection=put_connection):
-            yield
-    finally:
-        local.transactions, local.tasks = outer, tasks
-        Cache.drop(database.name)
-        for cache in transaction.cache.values():
-            cache.clear()
-        transaction.counter += 1
-
-
-class _Stack(list):
-    "Transactions: those that are there at first do not count."
-
-    def __init__(self, transactions):
-        super().__init__(transactions)
-        self.bottom = len(self)
-
-    def __bool__(self):
-        return len(self) > self.bottom
-
-
-class Savepoint:
-    """A connection whose transactions are savepoints on another connection.
-
-    :param autocommit: it has none of its own then, nothing is rolled back
-    """
-
-    def __init__(self, connection, autocommit=False):
-        self._connection = connection
-        self._autocommit = autocommit
-        self._is_open = False
-        self._open()
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
-    def _open(self):
-        if self._is_open or self._autocommit:
-            return
-        cursor = self._connection.cursor()
-        # The outermost savepoint of SQLite would commit, at its end
-        if not getattr(self._connection, 'in_transaction', True):
-            cursor.execute('BEGIN IMMEDIATE')
-        cursor.execute('SAVEPOINT batch_testing')
-        self._is_open = True
-
-    def _end(self, *statements):
-        if self._is_open:
-            cursor = self._connection.cursor()
-            for statement in statements:
-                cursor.execute(statement + ' SAVEPOINT batch_testing')
-            self._is_open = False
-
-    def cursor(self, *args, **kwargs):
-        self._open()
-        return self._connection.cursor(*args, **kwargs)
-
-    def commit(self):
-        self._end('RELEASE')
-
-    def rollback(self):
-        self._end('ROLLBACK TO', 'RELEASE')
-
 
 @contextlib.contextmanager
 def environment(batch, settings=None):

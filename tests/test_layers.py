@@ -93,6 +93,8 @@ def test_nobody_imports_the_command_line_but_its_script():
 
 def test_nothing_imports_the_test_kit_which_knows_no_celery():
     assert [name for name in OWN if 'testing' in imports(name)[0]] == []
+    assert [name for name in OWN if 'savepoints' in imports(name)[0]] == [
+        'testing']
     assert not reach('testing')[1] & CELERY
 
 
