@@ -6,10 +6,13 @@ Importing this package stays cheap: what business modules subclass is loaded
 when it is first asked for.
 """
 
-__all__ = ['BatchRoot', 'BatchRootNoSelect']
+__all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect']
 
 
 def __getattr__(name):
+    if name == 'BatchRootFiles':
+        from .input import BatchRootFiles
+        return BatchRootFiles
     if name in __all__:
         from . import batch
         return getattr(batch, name)

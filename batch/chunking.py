@@ -33,10 +33,13 @@ class Distinct:
 
     Ids are remembered in bitmaps of 65,536, so that millions of them take
     a few MiB instead of the hundreds that a set takes.
+
+    :param known: whether they are known to be distinct: nothing is remembered
     """
 
-    def __init__(self, units):
+    def __init__(self, units, known=False):
         self._units = units
+        self._known = known
         self._pages = {}
         self._others = set()
         #: how many units were given so far, without the duplicates
@@ -46,7 +49,7 @@ class Distinct:
 
     def __iter__(self):
         for unit in self._units:
-            if self._is_new(unit):
+            if self._known or self._is_new(unit):
                 self.count += 1
                 yield unit
             else:

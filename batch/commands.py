@@ -277,7 +277,7 @@ def taken(row, duration):
 
 
 def do_show(options):
-    from . import ledger, tally
+    from . import archive, ledger, tally
     from . import units as units_
     from .config import shown
     from .report import Outcome, as_json, duration, moment
@@ -289,12 +289,17 @@ def do_show(options):
                 'does not exist ("coop history" shows the last ones)')
         row = ledger.read(cursor, options.execution, *names)
         files = tally.files(cursor, options.execution)
+        inputs = [
+            {'path': path, 'archived': archived, 'held': bool(held)}
+            for path, archived, held in archive.files(
+                cursor, options.execution)]
     parameters, settings = [
         json.loads(row[n]) if row[n] else {} for n in names[:2]]
     if options.json:
         print(as_json({
                     **outcome.as_dict(), 'parameters': parameters,
-                    'settings': settings, 'files': files}))
+                    'settings': settings, 'files': files,
+                    'inputs': inputs}))
         return 0
     print(outcome.text(
             '%s #%s' % (outcome.batch, outcome.id), details=False))
@@ -318,6 +323,12 @@ def do_show(options):
     if files:
         print('\nfiles:')
         _table([(f,) for f in files])
+    if inputs:
+        print('\ninput files:')
+        _table([
+                (i['path'], 'archived as %s' % i['archived']
+                    if i['archived'] else 'in hand' if i['held']
+                    else 'taken away') for i in inputs])
     if outcome.failures:
         print('\nfailures:')
     for number, units, type_, error, traceback in outcome.failures:

@@ -28,6 +28,8 @@ class Run:
     settings: dict = field(default_factory=dict)
     #: start of the execution
     started_at: dt.datetime | None = None
+    #: which input files the selection may take, see Hands in archive.py
+    hands: object = None
 
     @property
     def label(self):

@@ -8,9 +8,10 @@ import difflib
 
 __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
-    'DefinitionError', 'ExecutionError', 'NoWorkerError', 'OutputError',
-    'OverlapError', 'ParameterError', 'StateError', 'TimeLimitError',
-    'UnknownBatchError', 'UsageError', 'WorkerLostError', 'nearest']
+    'DefinitionError', 'ExecutionError', 'InputError', 'NoWorkerError',
+    'OutputError', 'OverlapError', 'ParameterError', 'StateError',
+    'TimeLimitError', 'UnknownBatchError', 'UsageError', 'WorkerLostError',
+    'nearest']
 
 
 def nearest(name, names):
@@ -81,6 +82,10 @@ class DefinitionError(BatchError):
         self.hook = hook
         super().__init__('batch "%s"%s: %s' % (
                 batch, ', %s' % hook if hook else '', problem))
+
+
+class InputError(BatchError):
+    "Raised when a directory of input files, or one of them, can not be used."
 
 
 class OutputError(BatchError):

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The two models of the ledger; ``ledger.py`` writes them.
+"""The models of the ledger; ``ledger.py`` and ``archive.py`` write them.
 
 Nobody but a worker changes them: the client shows them, read-only.
 """
@@ -9,7 +9,7 @@ from trytond.transaction import Transaction
 
 from . import ledger, tally
 
-__all__ = ['Execution', 'ExecutionChunk']
+__all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
 
 
 class Execution(ModelSQL, ModelView):
@@ -152,3 +152,34 @@ class ExecutionChunk(ModelSQL, ModelView):
 
     def get_rec_name(self, name):
         return '#%s.%s' % (self.execution.id, self.number)
+
+
+class ExecutionInput(ModelSQL, ModelView):
+    __name__ = 'batch.execution.input'
+    _rec_name = 'path'
+
+    execution = fields.Many2One(
+        'batch.execution', "Execution", required=True, readonly=True,
+        ondelete='CASCADE')
+    path = fields.Char("Path", required=True, readonly=True, strip=False,
+        help="The file that it selected.")
+    held = fields.Char("Held", readonly=True, strip=False,
+        help="The path, as long as the execution has the file in hand.")
+    identity = fields.Char("Identity", required=True, readonly=True,
+        help="Inode, size and time of the file when it was selected.")
+    units = fields.Integer("Units", required=True, readonly=True,
+        help="How many units it has.")
+    archive = fields.Char("Archive", required=True, readonly=True,
+        strip=False, help="The directory that it goes to in the end.")
+    archived = fields.Char("Archived", readonly=True, strip=False,
+        help="Where it is in the archive.")
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        table = cls.__table__()
+        cls._sql_constraints.append(
+            ('held_unique', Unique(table, table.held),
+                'batch.msg_execution_input_held_unique'))
+        cls._sql_indexes.add(
+            Index(table, (table.execution, Index.Equality())))

@@ -14,7 +14,7 @@ from trytond.exceptions import UserError
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
-from . import current, ledger
+from . import archive, current, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
@@ -32,8 +32,8 @@ __all__ = [
 OURS = {
     os.path.join(os.path.dirname(__file__), name + '.py')
     for name in [
-        'batch', 'limit', 'parameters', 'plan', 'testing', 'transaction',
-        'work']
+        'batch', 'input', 'limit', 'parameters', 'plan', 'testing',
+        'transaction', 'work']
     }
 #: errors that say it all: a traceback would only show us
 PLAIN = (
@@ -57,12 +57,12 @@ class Job:
     def logger(self):
         return batch_logging.get_logger(self.batch)
 
-    def run(self, chunk=None):
+    def run(self, chunk=None, hands=None):
         "Return the context in which hooks and logs know where they are."
         return current.running(current.Run(
                 self.batch, self.execution,
                 chunk.number if chunk is not None else None,
-                self.settings, self.started_at))
+                self.settings, self.started_at, hands))
 
 
 def make_job(database, row, user, settings, parameters):
@@ -130,6 +130,7 @@ def close(database, execution):
             return None
         if row['stopping'] == 'cancelled':
             ledger.cancel(cursor, execution)
+        settled = archive.settle(cursor, execution)
         counts = tally.counts(cursor, execution)
         state = row['stopping'] or (
             'failed' if counts['failed'] else 'succeeded')
@@ -141,18 +142,24 @@ def close(database, execution):
         if tally.had_deaths(cursor, execution):
             root_dir, _ = json.loads(row['settings'])['root_dir']
         return row['batch'], tally.files(cursor, execution), root_dir, \
-            report.Outcome.read(cursor, execution)
+            settled, report.Outcome.read(cursor, execution)
 
     ended = transact(database, end)
     if ended is None:
         return
-    batch, files, root_dir, outcome = ended
+    batch, files, root_dir, settled, outcome = ended
     logger = batch_logging.get_logger(batch)
     with current.running(current.Run(batch, execution)):
         for path in output.publish(files):
             logger.error("the file %s is committed but missing", path)
         if root_dir:
             discard_leftovers(database, root_dir)
+        for path, archived, why in settled:
+            if archived:
+                logger.info('"%s" is archived as "%s"', path.name, archived)
+            else:
+                logger.warning(
+                    '"%s" is not archived: %s', path.name, why)
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=batch_logging.path_of(batch)))
 

@@ -15,6 +15,7 @@ only the ledger knows whether before (discard) or after (publish).
 
 Imports nothing of Tryton or Celery.
 """
+import contextlib
 import datetime as dt
 import errno
 import fcntl
@@ -23,6 +24,7 @@ import logging
 import os
 import re
 import resource
+import stat
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -31,7 +33,9 @@ from pathlib import Path, PurePath
 from .exceptions import OutputError
 from .logging import server_zone
 
-__all__ = ['Outputs', 'discard', 'filepath', 'leftovers', 'publish']
+__all__ = [
+    'Outputs', 'discard', 'filepath', 'identity', 'leftovers', 'move',
+    'moved', 'publish', 'sync']
 
 #: bytes handed to the system at once
 BLOCK = 1 << 20
@@ -49,6 +53,7 @@ _advice = {
     errno.ENAMETOOLONG: "shorten its name",
     errno.EMFILE: "raise the limit of open files or lower split_size",
     errno.ENFILE: "raise the limit of open files or lower split_size",
+    errno.EXDEV: "name a directory of the same file system",
     }
 #: what file systems answer that have no hard links
 _no_links = {
@@ -273,7 +278,7 @@ class Outputs:
         paths = [f.path for f in (self._pending if files is None else files)]
         for directory in {p.parent for p in paths + self._created if paths}:
             with _explained(directory):
-                _sync_directory(directory)
+                sync(directory)
 
 
 def publish(paths):
@@ -289,7 +294,7 @@ def publish(paths):
             with _leftover(path, 'ready', PATIENCE) as file:
                 if file:
                     file.publish()
-                    _sync_directory(path.parent)
+                    sync(path.parent)
                 elif not path.parent.is_dir():
                     missing.append(path)
         except OSError as e:
@@ -323,6 +328,49 @@ def discard(paths):
                     os.unlink(file.hidden)
 
 
+def identity(path):
+    """Return a text that no other file has, nor this one once it is changed.
+
+    Raises OSError, also where path is no regular file.
+    """
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
+    return '%s-%s-%s' % (
+        status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def move(source, directory, expected):
+    """Move a file into a directory of its file system; return its Path there.
+
+    A name that is taken gets a number.  Whoever calls syncs the directories.
+    Raises OutputError where the system refuses, and where source is not what
+    has the identity expected: it stays then.
+    """
+    path = Path(directory, source.name)
+    with _explained(path):
+        # Holds the name while the file, which is there already, comes to it
+        file = Outputs()._reserve(path)
+        try:
+            os.rename(source, file.path)
+        finally:
+            file.remove()
+        if identity(file.path) != expected:
+            # Another one came, after whoever calls had looked
+            _place(file.path, source)
+            raise OSError("another file took its place")
+    return file.path
+
+
+def moved(directory, expected):
+    "Return the Path of the file in directory with that identity, or None."
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if (expected.startswith('%s-' % entry.inode())
+                    and identity(entry.path) == expected):
+                return Path(entry.path)
+
+
 class _File:
     "An open hidden file, and the path at which it wants to appear."
 
@@ -352,22 +400,13 @@ class _File:
 
     def publish(self):
         try:
-            os.link(self.hidden, self.path)
+            _place(self.hidden, self.path)
         except FileExistsError:
-            # Ours if the process died between these two steps
+            # Ours if the process died between its two steps
             if not os.path.samestat(
                     os.fstat(self.descriptor), os.lstat(self.path)):
                 raise
-        except OSError as e:
-            if e.errno not in _no_links:
-                raise
-            # Only a program that does not ask for our lock can come between
-            if os.path.lexists(self.path):
-                raise FileExistsError(
-                    errno.EEXIST, os.strerror(errno.EEXIST), self.path)
-            os.rename(self.hidden, self.path)
-            return
-        os.unlink(self.hidden)
+            os.unlink(self.hidden)
 
     def remove(self):
         try:
@@ -410,6 +449,22 @@ def _leftover(path, state, patience=0):
                 return
         finally:
             file.close()
+
+
+def _place(source, target):
+    "Move a file, never over another one; raises FileExistsError."
+    try:
+        os.link(source, target)
+    except OSError as e:
+        if e.errno not in _no_links:
+            raise
+        # Only a program that does not ask for our lock can come between
+        if os.path.lexists(target):
+            raise FileExistsError(
+                errno.EEXIST, os.strerror(errno.EEXIST), target)
+        os.rename(source, target)
+        return
+    os.unlink(source)
 
 
 def _hidden(path, state):
@@ -475,7 +530,8 @@ def _blocks(buffer):
     yield block
 
 
-def _sync_directory(directory):
+def sync(directory):
+    "Have the names in a directory on the disk; raises OSError."
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

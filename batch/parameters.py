@@ -25,9 +25,11 @@ __all__ = [
     'describe', 'dump', 'from_arguments', 'parse', 'resolve']
 
 #: the hooks whose named arguments are parameters
-HOOKS = 'execute', 'select_ids', 'get_batch_domain'
+HOOKS = 'execute', 'select_ids', 'get_batch_domain', 'read_file'
 #: the arguments that a hook is given by position, before its parameters
-POSITIONAL = {'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',)}
+POSITIONAL = {
+    'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',),
+    'read_file': ('path',)}
 #: the default of treatment_date, as a day is one of the server's time zone
 TODAY = object()
 SUPPORTED = (

@@ -13,7 +13,7 @@ import trytond
 import trytond.config as config
 from trytond.pool import Pool
 
-from . import chunking, current, ledger
+from . import archive, chunking, current, ledger
 from . import logging as batch_logging
 from . import parameters as parameters_
 from . import report, tally
@@ -22,6 +22,7 @@ from .config import BatchConfig, shown
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
     WorkerLostError)
+from .input import BatchRootFiles
 from .job import (
     close, configure_logs, describe, load_job, make_job, one_line, trimmed,
     version)
@@ -51,6 +52,7 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
                     transaction, execution)):
             return
         job = load_job(database, execution)
+        settle_earlier(job)
         chunks = transact(database, lambda transaction: select(
                 transaction, job, task_id))
     except (Exception, SystemExit) as error:
@@ -141,7 +143,9 @@ def preview(transaction, batch, given):
     if issubclass(Batch, BatchRootNoSelect):
         return [1], 0
     with transaction.set_user(job.user), \
-            transaction.set_context(job.context), job.run():
+            transaction.set_context(job.context), \
+            job.run(hands=archive.Hands(
+                transaction.connection.cursor(), job.execution, keep=False)):
         units = select_units(job, Batch)
         sizes = [len(chunk) for chunk in map(list, Batch.split(units))]
     return [size for size in sizes if size], units.duplicates
@@ -149,7 +153,10 @@ def preview(transaction, batch, given):
 
 def select_units(job, Batch):
     selected = parameters_.call(Batch.select_ids, job.parameters)
-    return chunking.Distinct(map(chunking.unit_of, selected or ()))
+    return chunking.Distinct(
+        map(chunking.unit_of, selected or ()),
+        # By their numbers: a million rows would be hundreds of MB
+        known=issubclass(Batch, BatchRootFiles))
 
 
 def told(cursor, execution):
@@ -206,6 +213,19 @@ def log_start(job, settings, parameters, retry_of):
                 for k, (v, origin) in settings.items()))
 
 
+def settle_earlier(job):
+    "Archive the input files that earlier executions are done with."
+    if job.dry_run or not issubclass(
+            Pool(job.database).get(job.batch), BatchRootFiles):
+        return
+    with job.run():
+        for path, archived, _ in transact(
+                job.database, lambda transaction: archive.settle_earlier(
+                    transaction.connection.cursor(), job.batch)):
+            job.logger.info('"%s", which was done before, is archived as "%s"',
+                path.name, archived)
+
+
 def select(transaction, job, task_id):
     """Write the chunks; return the ids of those that are queued.
 
@@ -217,9 +237,11 @@ def select(transaction, job, task_id):
         return None
     Batch = get_batch(job.batch)
     plan = ledger.Plan(cursor, job.execution, job.settings['concurrency'])
+    hands = archive.Hands(
+        cursor, job.execution, row['retry_of'], keep=not job.dry_run)
     duplicates = 0
     with transaction.set_user(job.user), \
-            transaction.set_context(job.context), job.run():
+            transaction.set_context(job.context), job.run(hands=hands):
         if row['message']:
             # Skipped or disabled: it has no units
             pass
@@ -232,9 +254,11 @@ def select(transaction, job, task_id):
             split(job, Batch, plan, units)
             duplicates = units.duplicates
     plan.flush()
+    hands.flush()
     ledger.update_execution(
         cursor, job.execution, state='running', task_id=task_id,
-        selected=plan.selected, duplicates=duplicates)
+        selected=plan.selected, duplicates=duplicates,
+        message=row['message'] or hands.message)
     return ledger.queued(cursor, job.execution)
 
 
@@ -247,6 +271,8 @@ def retry(cursor, job, Batch, plan, execution):
         else:
             units.extend(failed)
     if units:
+        if issubclass(Batch, BatchRootFiles):
+            units = Batch.units_again(units, job.parameters)
         split(job, Batch, plan, chunking.Distinct(units))
 
 

@@ -1,0 +1,268 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Which execution has which input file in hand, and when it is archived.
+
+A file that an execution selected is in its hands (``held``) until it is in
+the archive, or somebody took it away.  Meanwhile no other one selects it, so
+that no row of it is done twice, whatever failed and whoever retries it.
+
+A file is moved when no unit of it is failed or left, be it in the execution
+or in the retries of it.  That is asked of the chunks that are not done, page
+by page: those of an execution that went well are none.
+"""
+import os
+from collections import Counter, namedtuple
+from functools import cached_property
+from pathlib import Path
+
+from sql import Null, Table
+
+from trytond import backend
+from trytond.transaction import TransactionError
+
+from . import ledger, output
+from .exceptions import OutputError
+from .ledger import chunk_, execution_
+from .units import load_units
+
+__all__ = ['Hands', 'files', 'settle', 'settle_earlier']
+
+input_ = Table('batch_execution_input')
+
+#: rows per statement
+BULK = 200
+#: states of a chunk of which no unit is done
+UNDONE = [*ledger.OPEN, 'cancelled', 'failed']
+
+File = namedtuple('File', 'id path identity units archive')
+#: archived: the Path there; why: the reason if it is not archived
+Settled = namedtuple('Settled', 'path archived why')
+
+
+class Taken(TransactionError):
+    "Raised when another execution took a file first: select again."
+
+
+class Hands:
+    """The input files that a selection may take, and those that it took.
+
+    :param retry_of: id of the execution that is retried, which has them
+    :param keep: whether they are taken, unlike in a rehearsal
+    """
+
+    def __init__(self, cursor, execution, retry_of=None, keep=True):
+        self.cursor = cursor
+        self.execution = execution
+        self.root = retry_of and root_of(cursor, retry_of)
+        self.keep = keep
+        #: why files were left out, by name
+        self.left_out = {}
+        self._rows = []
+        self._whys = {}
+
+    @cached_property
+    def _holders(self):
+        self.cursor.execute(*input_.select(
+                input_.held, input_.execution, where=input_.held != Null))
+        return dict(self.cursor.fetchall())
+
+    def refusal(self, path):
+        "Return why a file may not be selected, None if it may."
+        holder = self._holders.get(str(path))
+        if holder is None:
+            return None
+        if holder not in self._whys:
+            self._whys[holder] = None if is_running(self.cursor, holder) \
+                else {s.path: s.why
+                    for s in settle(self.cursor, holder, move=False)}
+        whys = self._whys[holder]
+        why = 'execution #%s has it in hand, %s' % (
+            holder, 'and is running (coop show %s)' % holder if whys is None else whys[path])
+        self.left_out[path.name] = why
+        return why
+
+    def take(self, path, identity, units, archive):
+        if not self.keep:
+            return
+        if self.root:
+            # It failed as a whole, and is read again
+            self.cursor.execute(*input_.update(
+                    [input_.identity, input_.units], [identity, units],
+                    where=(input_.execution == self.root)
+                    & (input_.held == str(path))))
+            return
+        self._rows.append([
+                self.execution, str(path), str(path), identity, units,
+                str(archive), ledger.now(), 0])
+        if len(self._rows) >= BULK:
+            self.flush()
+
+    def flush(self):
+        if not self._rows:
+            return
+        try:
+            self.cursor.execute(*input_.insert(
+                    [input_.execution, input_.path, input_.held,
+                        input_.identity, input_.units, input_.archive,
+                        input_.create_date, input_.create_uid], self._rows))
+        except backend.DatabaseIntegrityError as error:
+            raise Taken('another execution took a file first') from error
+        self._rows = []
+
+    @property
+    def message(self):
+        "Return what the outcome says of files left out, None without any."
+        if not self.left_out:
+            return None
+        name, why = next(iter(self.left_out.items()))
+        more = len(self.left_out) - 1
+        return 'left out: "%s": %s%s' % (
+            name, why, ' (and %s more: see the log)' % more if more else '')
+
+
+def root_of(cursor, execution):
+    "Return the execution of which this one is a retry, of a retry ..."
+    while row := ledger.read(cursor, execution, 'retry_of'):
+        if row['retry_of'] is None:
+            break
+        execution = row['retry_of']
+    return execution
+
+
+def chain(cursor, root):
+    "Return the ids of an execution and of those that took up its failures."
+    ids = [root]
+    while True:
+        cursor.execute(*execution_.select(
+                execution_.id, where=(execution_.retry_of == ids[-1])
+                & (execution_.selected > 0), order_by=execution_.id.desc))
+        row = cursor.fetchone()
+        if row is None:
+            return ids
+        ids.append(row[0])
+
+
+def is_running(cursor, root):
+    return any(
+        ledger.read(cursor, execution, 'state')['state'] in {
+            'selecting', 'running'}
+        for execution in chain(cursor, root))
+
+
+def in_hand(cursor, root):
+    cursor.execute(*input_.select(
+            input_.id, input_.path, input_.identity, input_.units,
+            input_.archive,
+            where=(input_.execution == root) & (input_.held != Null),
+            order_by=input_.id))
+    return [
+        File(id, Path(path), identity, units, Path(archive))
+        for id, path, identity, units, archive in cursor.fetchall()]
+
+
+def files(cursor, execution):
+    "Return the input files of an execution: (path, archived, is in hand)."
+    cursor.execute(*input_.select(
+            input_.path, input_.archived, input_.held != Null,
+            where=input_.execution == execution, order_by=input_.id))
+    return cursor.fetchall()
+
+
+def settle(cursor, execution, move=True):
+    """Archive what the execution, or what it retries, is done with.
+
+    Called by whoever ends an execution, before its end is committed: who dies
+    in between leaves it to the next one, who finds the file moved.
+
+    :param move: False to ask only
+    :return: a Settled for each file that was in hand
+    """
+    root = root_of(cursor, execution)
+    if not (found := in_hand(cursor, root)):
+        return []
+    undone = count_undone(cursor, chain(cursor, root))
+    settled, directories = [], set()
+    for file in found:
+        archived, why, values = None, undone_of(file, undone), {}
+        try:
+            if not os.path.lexists(file.path) and file.path.parent.is_dir():
+                # By one who died before the commit, or else by somebody
+                archived = None if why else output.moved(
+                    file.archive, file.identity)
+                why = None if archived else 'it is not there any more'
+                values = {'held': None}
+            elif why:
+                pass
+            elif output.identity(file.path) != file.identity:
+                why = 'it is not as it was when it was selected; to have ' \
+                    'it treated as a new one, rename it'
+            elif not move:
+                why = 'and has still to archive it'
+            else:
+                archived = output.move(
+                    file.path, file.archive, file.identity)
+                directories |= {file.path.parent, file.archive}
+                values = {'held': None}
+        except (OSError, OutputError) as error:
+            why = str(error)
+        if move and values:
+            values['archived'] = archived and str(archived)
+            cursor.execute(*input_.update(
+                    [getattr(input_, n) for n in values],
+                    list(values.values()), where=input_.id == file.id))
+        settled.append(Settled(file.path, archived, why))
+    for directory in directories:
+        output.sync(directory)
+    return settled
+
+
+def settle_earlier(cursor, batch):
+    """Archive what earlier executions of the batch are done with.
+
+    They could not, or their process died.  Returns what was archived.
+    """
+    cursor.execute(*input_
+        .join(execution_, condition=input_.execution == execution_.id)
+        .select(input_.execution,
+            where=(execution_.batch == batch) & (input_.held != Null),
+            group_by=input_.execution))
+    roots = [execution for execution, in cursor.fetchall()]
+    return [
+        settled for root in sorted(roots) if not is_running(cursor, root)
+        for settled in settle(cursor, root) if settled.archived]
+
+
+def count_undone(cursor, executions):
+    """Return how many units of each file are not done, by name and why.
+
+    :param executions: a chain: what failed in one was taken up by the next
+    """
+    counts, last = {}, 0
+    while True:
+        cursor.execute(*chunk_.select(
+                chunk_.id, chunk_.execution, chunk_.state, chunk_.units,
+                where=chunk_.execution.in_(executions)
+                & chunk_.state.in_(UNDONE) & (chunk_.id > last),
+                order_by=chunk_.id, limit=BULK))
+        rows = cursor.fetchall()
+        if not rows:
+            return counts
+        for last, execution, state, units in rows:
+            if state == 'failed' and execution != executions[-1]:
+                continue
+            for unit in load_units(units):
+                is_row = isinstance(unit, tuple)
+                name = unit[0] if is_row else unit
+                counts.setdefault(name, Counter())[
+                    state == 'failed', execution, is_row] += 1
+
+
+def undone_of(file, undone):
+    "Return what of a file is not done and what to do, None if all is."
+    return ', '.join(
+        '%s %s: coop %s %s' % (
+            '%s of its %s rows' % (count, file.units) if is_row else 'it',
+            'failed' if failed else 'was not done',
+            'retry' if failed else 'resume', execution)
+        for (failed, execution, is_row), count in sorted(
+            undone.get(file.path.name, {}).items())) or None

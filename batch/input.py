@@ -1,0 +1,203 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Batches whose units are files of a directory, or the rows of such files.
+
+Knows neither Celery nor the ledger: which files may be taken is asked of
+what the selection has in ``current``.
+"""
+import fnmatch
+import os
+import socket
+from pathlib import Path
+
+from trytond import backend
+from trytond.transaction import TransactionError
+
+from . import current
+from . import logging as batch_logging
+from . import parameters as parameters_
+from .batch import BatchRoot
+from .exceptions import InputError, ParameterError
+from .output import identity
+
+__all__ = ['BatchRootFiles']
+
+#: ends the name of a file that is still being written
+UNFINISHED = '.part'
+
+
+class BatchRootFiles(BatchRoot):
+    """A batch that treats the files of a directory, or the rows of them.
+
+    Without ``read_file`` each file is a unit: ``ids`` has its name and
+    ``objects`` its Path.  With it each row is one: ``objects`` has the rows,
+    ``ids`` (name of the file, number of the row from 1 on, row).
+
+    A file is moved to the archive once all of its units are committed.  Until
+    then it is in the hands of the execution that selected it, and no other
+    one selects it.
+    """
+
+    @classmethod
+    def read_file(cls, path, **parameters):
+        """Return the rows of a file, as any iterable, or None if it has none.
+
+        A row is a value of JSON, of dates and of Decimals.  It may be
+        a generator; called twice in the selection, to count and to select.
+        """
+
+    @classmethod
+    def select_ids(
+            cls, directory: Path, archive: Path = Path('archive'),
+            pattern='*', **parameters):
+        """Yield the units of all files in directory.
+
+        Hidden files, directories, links and what ends with ``.part`` are
+        passed over.  Raises InputError where a directory is of no use.
+
+        :param directory: absolute
+        :param archive: where files go in the end, below directory if it is
+            relative; it is made if need be
+        :param pattern: of the names, as in a shell
+        """
+        parameters.update(
+            directory=directory, archive=archive, pattern=pattern)
+        check_directories(cls.__name__, directory, directory / archive)
+        hands = hands_of_run()
+        for path in files_of(directory, pattern):
+            if problem := is_no_name(path) or hands and hands.refusal(path):
+                cls.logger.warning('"%s" is left out: %s',
+                    ascii(path.name)[1:-1], problem)
+            else:
+                yield from cls.units_of(path, parameters)
+
+    @classmethod
+    def convert_to_instances(cls, ids, directory, **parameters):
+        "Return the rows; the Path of a unit that is a file."
+        parameters['directory'] = directory
+        return [
+            id[-1] if isinstance(id, tuple)
+            else cls.file_of(directory / id, parameters) for id in ids]
+
+    # What the tasks call
+
+    @classmethod
+    def units_of(cls, path, parameters):
+        """Yield the units of a file, and take it in hand.
+
+        One that can not be read is a unit that will fail, alone.
+        """
+        before, count = identity(path), None
+        try:
+            rows = parameters_.call(cls.read_file, parameters, path)
+            if rows is not None:
+                count = sum(1 for _ in rows)
+        except (TransactionError, backend.DatabaseOperationalError):
+            raise
+        except Exception as error:
+            rows = None
+            cls.logger.error('"%s" can not be read: %s: %s', path.name,
+                type(error).__name__, batch_logging.mask_secrets(str(error)))
+        if hands := hands_of_run():
+            hands.take(path, before, 1 if rows is None else count,
+                parameters['directory'] / parameters['archive'])
+        number = count
+        if rows is None:
+            yield path.name
+        else:
+            number = 0
+            for number, row in enumerate(parameters_.call(
+                        cls.read_file, parameters, path), 1):
+                yield path.name, number, row
+        if number != count or identity(path) != before:
+            raise InputError(
+                'batch "%s": "%s" was changed while it was read; who writes '
+                'it should write it under a name that ends with "%s", and '
+                'rename it when it is whole' % (
+                    cls.__name__, path, UNFINISHED))
+
+    @classmethod
+    def units_again(cls, units, parameters):
+        "Yield units that failed; a file that failed as such is read again."
+        for unit in units:
+            path = not isinstance(unit, tuple) \
+                and parameters['directory'] / unit
+            if path and path.is_file():
+                yield from cls.units_of(path, parameters)
+            else:
+                yield unit
+
+    @classmethod
+    def file_of(cls, path, parameters):
+        "Return path; raises what is wrong with its file."
+        if not path.is_file():
+            raise InputError('"%s" is not there any more' % path)
+        rows = parameters_.call(cls.read_file, parameters, path)
+        if rows is not None:
+            # Its rows are no units, as it could not be read
+            for _ in rows:
+                pass
+            raise InputError('"%s" could not be read when it was selected, '
+                'and can be read now: retry it' % path)
+        return path
+
+
+def hands_of_run():
+    "Return the Hands of the selection, None outside of one."
+    run = current.get()
+    return run and run.hands
+
+
+def files_of(directory, pattern):
+    "Return the Paths of the files to select, by name."
+    with os.scandir(directory) as entries:
+        return sorted(
+            Path(entry.path) for entry in entries
+            if not entry.name.startswith('.')
+            and not entry.name.endswith(UNFINISHED)
+            and fnmatch.fnmatchcase(entry.name, pattern)
+            and entry.is_file(follow_symlinks=False))
+
+
+def is_no_name(path):
+    "Return what is wrong with the name of a file, None if it is good."
+    try:
+        str(path).encode('utf-8')
+    except UnicodeEncodeError:
+        return 'its name is not UTF-8: rename it'
+
+
+def check_directories(batch, directory, archive):
+    """See that files can be moved from directory to archive.
+
+    Raises ParameterError, InputError.
+    """
+    def error(name, path, problem):
+        return InputError(
+            'batch "%s": parameter "%s" is "%s", which %s on %s' % (
+                batch, name, path, problem, socket.gethostname()))
+
+    if not directory.is_absolute():
+        raise ParameterError(batch, 'directory', 'is "%s", expected an '
+            'absolute path' % directory)
+    there = os.path.normpath(archive)
+    if there == os.path.normpath(directory):
+        raise ParameterError(batch, 'archive', 'is "%s", expected another '
+            'directory than "directory"' % archive)
+    # What is not there yet is made in the nearest one that is
+    nearest = archive
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    for name, path, existing in [
+            ('directory', directory, directory),
+            ('archive', archive, nearest)]:
+        if not existing.is_dir():
+            raise error(name, path, (
+                    'is no directory' if os.path.lexists(existing)
+                    else 'does not exist: create or mount it'))
+        if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+            raise error(name, path, "can not be read and written by the "
+                "workers' user: let it, or files could not be archived")
+    if nearest.stat().st_dev != directory.stat().st_dev:
+        raise error('archive', archive, 'is of another file system than '
+            '"directory": name one of the same')
