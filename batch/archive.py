@@ -18,12 +18,12 @@ from pathlib import Path
 from sql import Null, Table
 
 from trytond import backend
-from trytond.transaction import TransactionError
 
 from . import ledger, output
 from .exceptions import OutputError
+from .input import SelectAgain, check_unchanged
 from .ledger import chunk_, execution_
-from .units import load_units
+from .units import names
 
 __all__ = ['Hands', 'files', 'settle', 'settle_earlier']
 
@@ -37,10 +37,6 @@ UNDONE = [*ledger.OPEN, 'cancelled', 'failed']
 File = namedtuple('File', 'id path identity units archive')
 #: archived: the Path there; why: the reason if it is not archived
 Settled = namedtuple('Settled', 'path archived why')
-
-
-class Taken(TransactionError):
-    "Raised when another execution took a file first: select again."
 
 
 class Hands:
@@ -77,7 +73,8 @@ class Hands:
                     for s in settle(self.cursor, holder, move=False)}
         whys = self._whys[holder]
         why = 'execution #%s has it in hand, %s' % (
-            holder, 'and is running (coop show %s)' % holder if whys is None else whys[path])
+            holder, 'and is running (coop show %s)' % holder
+            if whys is None else whys[path])
         self.left_out[path.name] = why
         return why
 
@@ -106,7 +103,11 @@ class Hands:
                         input_.identity, input_.units, input_.archive,
                         input_.create_date, input_.create_uid], self._rows))
         except backend.DatabaseIntegrityError as error:
-            raise Taken('another execution took a file first') from error
+            raise SelectAgain('another execution took a file first') from error
+        for _, path, _, identity, _, archive, *_ in self._rows:
+            # Before we had it in hand, another one may have archived it
+            check_unchanged(path, identity)
+            os.makedirs(archive, exist_ok=True)
         self._rows = []
 
     @property
@@ -185,12 +186,14 @@ def settle(cursor, execution, move=True):
     for file in found:
         archived, why, values = None, undone_of(file, undone), {}
         try:
-            if not os.path.lexists(file.path) and file.path.parent.is_dir():
-                # By one who died before the commit, or else by somebody
-                archived = None if why else output.moved(
-                    file.archive, file.identity)
-                why = None if archived else 'it is not there any more'
-                values = {'held': None}
+            if not os.path.lexists(file.path):
+                if is_in_sight(file):
+                    # By one who died before the commit, or else by somebody
+                    archived = None if why else output.moved(
+                        file.archive, file.identity)
+                    values = {'held': None}
+                if not archived:
+                    why = 'it is not there any more'
             elif why:
                 pass
             elif output.identity(file.path) != file.identity:
@@ -214,6 +217,18 @@ def settle(cursor, execution, move=True):
     for directory in directories:
         output.sync(directory)
     return settled
+
+
+def is_in_sight(file):
+    """Return whether a file that is not there is gone for good.
+
+    A directory that is not mounted seems to be empty.  Then the archive, which
+    was made when the file was taken, is not there either.
+    """
+    try:
+        return file.archive.stat().st_dev == file.path.parent.stat().st_dev
+    except OSError:
+        return False
 
 
 def settle_earlier(cursor, batch):
@@ -250,11 +265,10 @@ def count_undone(cursor, executions):
         for last, execution, state, units in rows:
             if state == 'failed' and execution != executions[-1]:
                 continue
-            for unit in load_units(units):
-                is_row = isinstance(unit, tuple)
-                name = unit[0] if is_row else unit
-                counts.setdefault(name, Counter())[
-                    state == 'failed', execution, is_row] += 1
+            for name, is_row in names(units):
+                if isinstance(name, str):
+                    counts.setdefault(name, Counter())[
+                        state == 'failed', execution, is_row] += 1
 
 
 def undone_of(file, undone):
@@ -262,7 +276,7 @@ def undone_of(file, undone):
     return ', '.join(
         '%s %s: coop %s %s' % (
             '%s of its %s rows' % (count, file.units) if is_row else 'it',
-            'failed' if failed else 'was not done',
+            'failed' if failed else 'is left' if count == 1 else 'are left',
             'retry' if failed else 'resume', execution)
         for (failed, execution, is_row), count in sorted(
             undone.get(file.path.name, {}).items())) or None

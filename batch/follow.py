@@ -187,15 +187,15 @@ class Follower:
     def help(self, state):
         "Find out what is stuck and why, and do what can be done."
         free, idle = self.free(state)
-        if self.local:
-            if idle:
-                self.forget(free)
-                self.run(None if state == 'selecting' else free)
-            return
         if not free:
             self._missing.clear()
             if idle:
                 close(self.database, self.execution)
+            return
+        if self.local:
+            if idle:
+                self.forget(free)
+                self.run(None if state == 'selecting' else free)
             return
         if not idle:
             # Somebody holds a lock: there are workers

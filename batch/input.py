@@ -17,13 +17,17 @@ from . import current
 from . import logging as batch_logging
 from . import parameters as parameters_
 from .batch import BatchRoot
-from .exceptions import InputError, ParameterError
+from .exceptions import DefinitionError, InputError, ParameterError
 from .output import identity
 
-__all__ = ['BatchRootFiles']
+__all__ = ['BatchRootFiles', 'SelectAgain', 'check_unchanged']
 
 #: ends the name of a file that is still being written
 UNFINISHED = '.part'
+
+
+class SelectAgain(TransactionError):
+    "Raised when another execution came first to a file that was read."
 
 
 class BatchRootFiles(BatchRoot):
@@ -85,9 +89,15 @@ class BatchRootFiles(BatchRoot):
     def units_of(cls, path, parameters):
         """Yield the units of a file, and take it in hand.
 
-        One that can not be read is a unit that will fail, alone.
+        One that can not be read is a unit that will fail, alone.  Raises
+        InputError where the file is changed meanwhile.
         """
-        before, count = identity(path), None
+        count = None
+        try:
+            before = identity(path)
+        except FileNotFoundError:
+            # Another execution has just archived it
+            return
         try:
             rows = parameters_.call(cls.read_file, parameters, path)
             if rows is not None:
@@ -95,37 +105,42 @@ class BatchRootFiles(BatchRoot):
         except (TransactionError, backend.DatabaseOperationalError):
             raise
         except Exception as error:
+            if not path.is_file():
+                return
             rows = None
             cls.logger.error('"%s" can not be read: %s: %s', path.name,
                 type(error).__name__, batch_logging.mask_secrets(str(error)))
         if hands := hands_of_run():
             hands.take(path, before, 1 if rows is None else count,
                 parameters['directory'] / parameters['archive'])
-        number = count
         if rows is None:
             yield path.name
-        else:
-            number = 0
-            for number, row in enumerate(parameters_.call(
-                        cls.read_file, parameters, path), 1):
+            return
+        number = 0
+        try:
+            for number, row in enumerate(
+                    parameters_.call(cls.read_file, parameters, path), 1):
                 yield path.name, number, row
-        if number != count or identity(path) != before:
-            raise InputError(
-                'batch "%s": "%s" was changed while it was read; who writes '
-                'it should write it under a name that ends with "%s", and '
-                'rename it when it is whole' % (
-                    cls.__name__, path, UNFINISHED))
+        except FileNotFoundError:
+            if path.is_file():
+                raise
+        check_unchanged(path, before)
+        if number != count:
+            raise DefinitionError(
+                cls.__name__, 'gave %s rows of "%s" at first, and then %s; '
+                'expected the same rows each time' % (count, path, number),
+                hook='read_file')
 
     @classmethod
     def units_again(cls, units, parameters):
         "Yield units that failed; a file that failed as such is read again."
         for unit in units:
-            path = not isinstance(unit, tuple) \
-                and parameters['directory'] / unit
-            if path and path.is_file():
-                yield from cls.units_of(path, parameters)
-            else:
-                yield unit
+            if isinstance(unit, str):
+                path = parameters['directory'] / unit
+                if path.is_file():
+                    yield from cls.units_of(path, parameters)
+                    continue
+            yield unit
 
     @classmethod
     def file_of(cls, path, parameters):
@@ -157,6 +172,19 @@ def files_of(directory, pattern):
             and not entry.name.endswith(UNFINISHED)
             and fnmatch.fnmatchcase(entry.name, pattern)
             and entry.is_file(follow_symlinks=False))
+
+
+def check_unchanged(path, expected):
+    "Raise SelectAgain if the file is gone, InputError if it was changed."
+    try:
+        found = identity(path)
+    except FileNotFoundError as error:
+        raise SelectAgain('"%s" is gone' % path) from error
+    if found != expected:
+        raise InputError(
+            '"%s" was changed while it was selected; who writes it should '
+            'write it under a name that ends with "%s", and rename it when it '
+            'is whole' % (path, UNFINISHED))
 
 
 def is_no_name(path):

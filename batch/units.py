@@ -6,7 +6,7 @@ Dates, Decimals and the like are encoded as in trytond's own protocol.
 """
 import json
 
-__all__ = ['dump_units', 'load_units', 'shown']
+__all__ = ['dump_units', 'load_units', 'names', 'shown']
 
 
 def dump_units(units):
@@ -29,6 +29,20 @@ def load_units(text):
     from trytond.protocols.jsonrpc import JSONDecoder
     units = json.loads(text, object_hook=JSONDecoder())
     return [_unmark(u) for u in units]
+
+
+def names(text):
+    """Yield (first value, whether it is a row) of each unit of an input file.
+
+    For millions of them: what else is in a row is not decoded.
+    """
+    for unit in json.loads(text):
+        members = unit.get('group') if isinstance(unit, dict) else None
+        for member in [unit] if members is None else members:
+            if isinstance(member, dict) and member.get('row'):
+                yield member['row'][0], True
+            else:
+                yield member, False
 
 
 def shown(unit):

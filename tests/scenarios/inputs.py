@@ -1,0 +1,75 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Batches whose units come from files."""
+import csv
+import datetime as dt
+import os
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Optional
+
+from trytond.exceptions import UserError
+from trytond.modules.batch import BatchRootFiles
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+
+from .crashes import Killer
+
+
+class _Inputs(BatchRootFiles):
+    __slots__ = ()
+
+    @classmethod
+    def treat(cls, ids):
+        records = Pool().get('batch.scenario.record').browse(ids)
+        for record in records:
+            if record.bad:
+                raise UserError('The record "%s" is bad.' % record.name)
+        Pool().get('batch.scenario.record').treat(records)
+
+
+class Letters(_Inputs):
+    "Treat the records that each file names"
+    __name__ = 'batch.scenario.letters'
+
+    @classmethod
+    def execute(cls, objects, ids, mark: Optional[Path] = None):
+        assert [path.name for path in objects] == ids
+        if mark:
+            Transaction().join(Killer(mark))
+        for path in objects:
+            cls.treat(list(map(int, path.read_text().split())))
+
+
+class Lines(_Inputs):
+    "Treat a record for each row of a file"
+    __name__ = 'batch.scenario.lines'
+
+    @classmethod
+    def read_file(cls, path, delimiter=';', wait: Optional[Path] = None):
+        if wait:
+            # For the moment at which two executions select
+            Path('%s-%s' % (wait, os.getpid())).touch()
+            while not wait.exists():
+                time.sleep(0.02)
+        with open(path, encoding='utf-8', newline='') as file:
+            for id, day, amount in csv.reader(file, delimiter=delimiter):
+                yield {
+                    'id': int(id), 'day': dt.date.fromisoformat(day),
+                    'amount': Decimal(amount)}
+
+    @classmethod
+    def execute(
+            cls, objects, ids, change: Optional[Path] = None,
+            mark: Optional[Path] = None):
+        if mark:
+            Transaction().join(Killer(mark))
+        if change and change.exists():
+            with change.open('a') as file:
+                file.write('1;2026-01-01;1\n')
+        for row, (name, number, same) in zip(objects, ids, strict=True):
+            assert row == same and name.endswith('.csv') and number > 0
+            assert type(row['day']) is dt.date
+            cls.treat([row['id']])
+        return {'amount': float(sum(row['amount'] for row in objects))}
