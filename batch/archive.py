@@ -15,19 +15,18 @@ from collections import Counter, namedtuple
 from functools import cached_property
 from pathlib import Path
 
-from sql import Null, Table
+from sql import Null
 
 from trytond import backend
 
 from . import ledger, output
 from .exceptions import OutputError
 from .input import SelectAgain, check_unchanged
-from .ledger import chunk_, execution_
+from .ledger import chunk_, execution_, input_
 from .units import names
 
-__all__ = ['Hands', 'files', 'settle', 'settle_earlier']
-
-input_ = Table('batch_execution_input')
+__all__ = [
+    'Hands', 'chain_of', 'files', 'holders', 'settle', 'settle_earlier']
 
 #: rows per statement
 BULK = 200
@@ -130,7 +129,7 @@ def root_of(cursor, execution):
     return execution
 
 
-def chain(cursor, root):
+def chain_of(cursor, root):
     "Return the ids of an execution and of those that took up its failures."
     ids = [root]
     while True:
@@ -147,7 +146,7 @@ def is_running(cursor, root):
     return any(
         ledger.read(cursor, execution, 'state')['state'] in {
             'selecting', 'running'}
-        for execution in chain(cursor, root))
+        for execution in chain_of(cursor, root))
 
 
 def in_hand(cursor, root):
@@ -181,7 +180,7 @@ def settle(cursor, execution, move=True):
     root = root_of(cursor, execution)
     if not (found := in_hand(cursor, root)):
         return []
-    undone = count_undone(cursor, chain(cursor, root))
+    undone = count_undone(cursor, chain_of(cursor, root))
     settled, directories = [], set()
     for file in found:
         archived, why, values = None, undone_of(file, undone), {}
@@ -236,15 +235,22 @@ def settle_earlier(cursor, batch):
 
     They could not, or their process died.  Returns what was archived.
     """
+    return [
+        settled for root in holders(cursor, batch)
+        if not is_running(cursor, root)
+        for settled in settle(cursor, root) if settled.archived]
+
+
+def holders(cursor, batch=None):
+    "Return the executions that have files in hand; retries have none."
+    where = input_.held != Null
+    if batch:
+        where &= execution_.batch == batch
     cursor.execute(*input_
         .join(execution_, condition=input_.execution == execution_.id)
-        .select(input_.execution,
-            where=(execution_.batch == batch) & (input_.held != Null),
-            group_by=input_.execution))
-    roots = [execution for execution, in cursor.fetchall()]
-    return [
-        settled for root in sorted(roots) if not is_running(cursor, root)
-        for settled in settle(cursor, root) if settled.archived]
+        .select(input_.execution, where=where, group_by=input_.execution,
+            order_by=input_.execution))
+    return [execution for execution, in cursor.fetchall()]
 
 
 def count_undone(cursor, executions):

@@ -26,6 +26,7 @@ __all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
 
 execution_ = Table('batch_execution')
 chunk_ = Table('batch_execution_chunk')
+input_ = Table('batch_execution_input')
 
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: below that moves a row names the state that it moves from.
@@ -546,8 +547,9 @@ def forget(cursor, execution):
     over = (execution_.id == execution) \
         & execution_.state.in_(['succeeded', 'failed', 'cancelled'])
     # SQLite cascades nothing
-    cursor.execute(*chunk_.delete(
-            where=chunk_.execution.in_(
-                execution_.select(execution_.id, where=over))))
+    for table in [chunk_, input_]:
+        cursor.execute(*table.delete(
+                where=table.execution.in_(
+                    execution_.select(execution_.id, where=over))))
     cursor.execute(*execution_.delete(where=over))
     return cursor.rowcount

@@ -3,7 +3,7 @@
 """Forget old executions, but none whose failures nobody has dealt with."""
 from sql import Null
 
-from . import ledger
+from . import archive, ledger
 from .ledger import execution_
 from .transaction import transact
 
@@ -37,7 +37,14 @@ def read(cursor, batch):
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names], where=where,
             order_by=execution_.id.desc))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    rows = cursor.fetchall()
+    # What is not archived yet depends on all that was done of it
+    in_hand = {
+        id for holder in archive.holders(cursor, batch)
+        for id in archive.chain_of(cursor, holder)}
+    return [
+        {**dict(zip(names, row)), 'in_hand': row[0] in in_hand}
+        for row in rows]
 
 
 def forgettable(executions, before):
@@ -45,7 +52,8 @@ def forgettable(executions, before):
 
     Failures are open until they are retried; those of the retry then count
     in their place.  What a stopped execution left is open until it is
-    resumed.
+    resumed, and an execution with input files in hand, with its retries, until
+    they are archived or taken away.
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
@@ -72,5 +80,6 @@ def is_open(execution, retried):
     if execution['dry_run']:
         return False
     return bool(
-        execution['failed'] and execution['id'] not in retried
+        execution['in_hand']
+        or execution['failed'] and execution['id'] not in retried
         or execution['left'] and execution['state'] == 'failed')

@@ -263,6 +263,9 @@ def test_a_file_that_was_changed_meanwhile_stays_and_says_so(scene, inbox):
     assert second.row['selected'] == 0
     told(second, '"a.csv" is left out: execution #%s has it in hand, it is '
         'not as it was when it was selected' % first.id)
+    scene.execute("UPDATE batch_execution SET ended_at = "
+        "'2020-01-01 00:00:00' WHERE id = %s" % first.id)
+    assert scene.coop('prune').stdout.startswith('0 executions forgotten')
     # Who says that it is another one gives it another name
     path.rename(inbox.path / 'b.csv')
     inbox.put('b.csv', 3)
@@ -272,6 +275,9 @@ def test_a_file_that_was_changed_meanwhile_stays_and_says_so(scene, inbox):
     inbox.put('a.csv', 3)
     inbox.batch('lines', status=0)
     assert inbox.archived == ['a.csv', 'b.csv']
+    assert scene.coop('prune').stdout.startswith('1 execution forgotten')
+    assert (first.id,) not in scene.execute(
+        'SELECT execution FROM batch_execution_input')
 
 
 def test_a_file_that_is_taken_away_is_in_no_hands_any_more(scene, inbox):

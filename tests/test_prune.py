@@ -13,7 +13,7 @@ OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
 
 
 def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
-        selected=10, ended_at=OLD, dry_run=False):
+        selected=10, ended_at=OLD, dry_run=False, in_hand=False):
     return locals()
 
 
@@ -46,6 +46,9 @@ def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
         # A retry that was refused has retried nothing
         ([ended(2, 'failed', None, None, retry_of=1, selected=None),
             ended(1, 'failed', failed=1)], [2], [1]),
+        # Input files of it are not archived yet
+        ([ended(2, retry_of=1, in_hand=True),
+            ended(1, 'failed', failed=1, in_hand=True)], [], [1, 2]),
         # Retried, but for what was left
         ([ended(2, retry_of=1), ended(1, 'failed', failed=1, left=5)],
             [2], [1]),
