@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / 'README.rst', *sorted((ROOT / 'doc').glob('*.rst'))]
 #: parameters of the batches that the documents run
 PARAMETERS = {
-    '--again', '--company', '--country', '--crash', '--no-notify', '--notify',
-    '--treatment-date', '--width'}
+    '--again', '--archive', '--company', '--country', '--crash', '--directory',
+    '--no-notify', '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
 FOREIGN = {'--activate-dependencies'}
 COMMANDS = next(
