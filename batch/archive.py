@@ -10,6 +10,7 @@ A file is moved when no unit of it is failed or left, be it in the execution
 or in the retries of it.  That is asked of the chunks that are not done, page
 by page: those of an execution that went well are none.
 """
+import contextlib
 import os
 from collections import Counter, namedtuple
 from functools import cached_property
@@ -214,7 +215,9 @@ def settle(cursor, execution, move=True):
                     list(values.values()), where=input_.id == file.id))
         settled.append(Settled(file.path, archived, why))
     for directory in directories:
-        output.sync(directory)
+        # No disk is a reason for an execution not to end
+        with contextlib.suppress(OSError):
+            output.sync(directory)
     return settled
 
 

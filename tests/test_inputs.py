@@ -347,6 +347,8 @@ def test_two_executions_take_a_file_once(scene, inbox, tmp_path, at_once):
     scene.records(3)
     scene.configure({'default': {'overlap': 'allow'}})
     inbox.put('a.csv', 1, 2, 3)
+    # Read after the other one
+    inbox.put('go.csv')
     go = tmp_path / 'go'
     commands = [
         scene.start_batch('lines', '--directory', str(inbox.path), '--wait',
@@ -356,14 +358,14 @@ def test_two_executions_take_a_file_once(scene, inbox, tmp_path, at_once):
     if at_once == 1:
         # It has read what the other one archives meanwhile
         inbox.batch('lines', status=0)
-        assert inbox.archived == ['a.csv']
+        assert inbox.archived == ['a.csv', 'go.csv']
     go.touch()
     texts = [command.communicate(timeout=4 * PATIENCE) for command in commands]
     assert {c.returncode for c in commands} == {0}, texts
     assert sorted(scene.execute('SELECT selected FROM batch_execution')) == [
         (0,), (3,)]
     assert scene.treated() == {1: 1, 2: 1, 3: 1}
-    assert inbox.archived == ['a.csv']
+    assert inbox.archived == ['a.csv', 'go.csv']
     assert inbox.files == []
 
 

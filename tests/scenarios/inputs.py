@@ -48,7 +48,7 @@ class Lines(_Inputs):
 
     @classmethod
     def read_file(cls, path, delimiter=';', wait: Optional[Path] = None):
-        if wait:
+        if wait and path.stem == wait.name:
             # For the moment at which two executions select
             Path('%s-%s' % (wait, os.getpid())).touch()
             while not wait.exists():
