@@ -21,7 +21,7 @@ from sql import Null
 from trytond import backend
 
 from . import ledger, output
-from .exceptions import OutputError
+from .exceptions import InputError, OutputError
 from .input import SelectAgain, check_unchanged
 from .ledger import chunk_, execution_, input_
 from .units import names
@@ -83,10 +83,16 @@ class Hands:
             return
         if self.root:
             # It failed as a whole, and is read again
-            self.cursor.execute(*input_.update(
-                    [input_.identity, input_.units], [identity, units],
-                    where=(input_.execution == self.root)
-                    & (input_.held == str(path))))
+            try:
+                self.cursor.execute(*input_.update(
+                        [input_.held, input_.identity, input_.units],
+                        [str(path), identity, units],
+                        where=(input_.execution == self.root)
+                        & (input_.path == str(path))))
+            except backend.DatabaseIntegrityError as error:
+                raise InputError(
+                    '"%s" was taken by a later execution, since it was away '
+                    'for a while; coop history shows it' % path) from error
             return
         self._rows.append([
                 self.execution, str(path), str(path), identity, units,

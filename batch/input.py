@@ -68,7 +68,8 @@ class BatchRootFiles(BatchRoot):
             directory=directory, archive=archive, pattern=pattern)
         check_directories(cls.__name__, directory, directory / archive)
         hands = hands_of_run()
-        for path in files_of(directory, pattern):
+        # By whatever way: one file has one path
+        for path in files_of(directory.resolve(), pattern):
             if problem := is_no_name(path) or hands and hands.refusal(path):
                 cls.logger.warning('"%s" is left out: %s',
                     ascii(path.name)[1:-1], problem)
@@ -136,7 +137,7 @@ class BatchRootFiles(BatchRoot):
         "Yield units that failed; a file that failed as such is read again."
         for unit in units:
             if isinstance(unit, str):
-                path = parameters['directory'] / unit
+                path = parameters['directory'].resolve() / unit
                 if path.is_file():
                     yield from cls.units_of(path, parameters)
                     continue

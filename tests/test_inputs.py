@@ -225,11 +225,14 @@ def test_a_file_that_failed_is_read_again_as_it_is_now(scene, inbox):
     told(first,
         '"b.txt" is not archived: it failed: coop retry %s' % first.id)
     assert inbox.archived == ['a.txt']
+    # Away for a night, it is in no hands; by its retry it is
+    os.rename(inbox.path / 'b.txt', inbox.path / 'b.txt.part')
+    inbox.batch('letters', status=0)
     inbox.put('b.txt', 3, rows=False)
     os.unlink(inbox.path / 'c.txt')
     second = again(scene, 'retry', first, 1)
     assert inbox.archived == ['a.txt', 'b.txt']
-    assert inbox.files == []
+    assert inbox.files == ['b.txt.part']
     told(second, '"%s/c.txt" is not there any more' % inbox.path)
     assert scene.treated() == {1: 1, 3: 1}
 
@@ -258,8 +261,10 @@ def test_a_file_that_was_changed_meanwhile_stays_and_says_so(scene, inbox):
     first = inbox.batch('lines', '--change', str(path), status=0)
     assert inbox.files == ['a.csv']
     told(first, '"a.csv" is not archived: it is not as it was')
-    # Its first rows would be done twice
-    second = inbox.batch('lines', status=0)
+    # Its first rows would be done twice, by whatever way one comes to it
+    link = inbox.path.with_name('link')
+    link.symlink_to(inbox.path)
+    second = scene.batch('lines', '--directory', str(link), status=0)
     assert second.row['selected'] == 0
     told(second, '"a.csv" is left out: execution #%s has it in hand, it is '
         'not as it was when it was selected' % first.id)
