@@ -13,18 +13,19 @@ __all__ = ['forgettable', 'prune']
 def prune(database, before, batch=None):
     """Delete the executions that ended before a moment, with their chunks.
 
-    Those with open failures stay, and so do those that they retry.  Each is
-    deleted in a transaction of its own.  Returns (how many were deleted, the
-    ids of those with open failures, the oldest first).
+    Those with open failures stay, and so does what they retry.  Returns (how
+    many were deleted, the ids of those with open failures, the oldest first).
 
     :param before: datetime
     :param batch: only those of this batch
     """
-    ids, open_ = transact(database, lambda transaction: forgettable(
-            read(transaction.connection.cursor(), batch), before))
-    return sum(
-        transact(database, lambda transaction: ledger.forget(
-                transaction.connection.cursor(), id)) for id in ids), open_
+    def forget(transaction):
+        cursor = transaction.connection.cursor()
+        ids, open_ = forgettable(read(cursor, batch), before)
+        return sum(ledger.forget(cursor, id) for id in ids), open_
+
+    # All or none: a chain of retries without its end could be retried again
+    return transact(database, forget)
 
 
 def read(cursor, batch):
@@ -52,28 +53,30 @@ def forgettable(executions, before):
 
     Failures are open until they are retried; those of the retry then count
     in their place.  What a stopped execution left is open until it is
-    resumed, and an execution with input files in hand, with its retries, until
-    they are archived or taken away.
+    resumed, and an execution with input files in hand until they are archived
+    or taken away.
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
-    deleted, open_, kept = [], [], set()
     # As tally.retries: one that was refused retried nothing
     retried = {
         e['retry_of'] for e in executions
         if e['selected'] or e['ended_at'] is None}
+    roots = {None: None}
+    for execution in reversed(executions):
+        roots[execution['id']] = roots.get(execution['retry_of']) \
+            or execution['id']
+    open_, kept = [], set()
     for execution in executions:
-        id = execution['id']
         if execution['ended_at'] is None or execution['ended_at'] >= before:
-            kept.add(execution['retry_of'])
+            kept.add(roots[execution['id']])
         elif is_open(execution, retried):
-            open_.append(id)
-            kept.add(execution['retry_of'])
-        elif id in kept:
-            kept.add(execution['retry_of'])
-        else:
-            deleted.append(id)
-    return deleted, sorted(open_)
+            open_.append(execution['id'])
+    # What was retried and its retries stay or go together
+    kept.update(map(roots.get, open_))
+    return [
+        id for e in executions if roots[id := e['id']] not in kept
+        ], sorted(open_)
 
 
 def is_open(execution, retried):

@@ -37,7 +37,7 @@ def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
             ended(1, 'failed', failed=2)], [], [2]),
         ([ended(3, retry_of=2), ended(2, 'failed', failed=1, retry_of=1),
             ended(1, 'failed', failed=2)], [3, 2, 1], []),
-        # A chain stays whole
+        # A chain stays whole: else it would be retried once more
         ([ended(3, retry_of=2, ended_at=YOUNG),
             ended(2, 'failed', failed=1, retry_of=1),
             ended(1, 'failed', failed=2)], [], []),
@@ -45,13 +45,13 @@ def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
             ended(1, 'failed', failed=2)], [], []),
         # A retry that was refused has retried nothing
         ([ended(2, 'failed', None, None, retry_of=1, selected=None),
-            ended(1, 'failed', failed=1)], [2], [1]),
+            ended(1, 'failed', failed=1)], [], [1]),
         # Input files of it are not archived yet
         ([ended(2, retry_of=1, in_hand=True),
             ended(1, 'failed', failed=1, in_hand=True)], [], [1, 2]),
         # Retried, but for what was left
         ([ended(2, retry_of=1), ended(1, 'failed', failed=1, left=5)],
-            [2], [1]),
+            [], [1]),
         ])
 def test_what_is_old_and_dealt_with_is_forgotten(executions, deleted, open_):
     assert forgettable(executions, BEFORE) == (deleted, open_)
