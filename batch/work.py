@@ -117,11 +117,11 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
     :param gone: ids of records that are not there any more
     """
     started_at, started = ledger.now(), time.monotonic()
-    chunk, objects, attempts = None, None, 0
+    # What Tryton begins anew by TransactionError is the same attempt
+    chunk, objects, attempts = None, None, 1
 
     def work(transaction):
-        nonlocal chunk, objects, attempts
-        attempts += 1
+        nonlocal chunk, objects
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
@@ -145,6 +145,8 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             numbers)
 
     def on_retry(error, count):
+        nonlocal attempts
+        attempts += 1
         with job.run(chunk):
             job.logger.warning(
                 "the database refused for now, trying again (%s of %s): %s",

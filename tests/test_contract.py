@@ -459,6 +459,7 @@ def test_a_transaction_that_tryton_restarts_is_no_failure(scene):
     execution = scene.batch('locking', status=0)
     assert scene.treated() == once(range(1, 21))
     assert execution.states == {'done': 4}
+    assert {c['attempts'] for c in execution.chunks} == {1}
     assert not any(' WARNING ' in l for l in execution.log())
 
 
