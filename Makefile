@@ -40,8 +40,8 @@ $(bin)/python:
 $(stamp): Makefile $(sources) | $(bin)/python
 	@echo "Installing Tryton $(TRYTOND) and the rest in $(VENV) ..."
 	@rm -f $(VENV)/.installed-*
-	@printf '%s==$(TRYTOND).*\n' trytond trytond-country trytond-party \
-		proteus > $(VENV)/constraints.txt
+	@printf '%s==$(TRYTOND).*\n' trytond trytond-country \
+		trytond-currency trytond-party proteus > $(VENV)/constraints.txt
 	@$(bin)/python -m pip install -qq -c $(VENV)/constraints.txt \
 		-e '.[test,lint]' $(patsubst %/setup.py,-e ./%,$(packages))
 	@# Not among the requirements where it has no wheel.

@@ -61,6 +61,7 @@ setup(
             'proteus >=8.0,<8.3',
             'pycountry',
             'trytond-country >=8.0,<8.3',
+            'trytond-currency >=8.0,<8.3',
             'trytond-party >=8.0,<8.3',
             # The tests build a wheel with what is installed.
             'setuptools >=70.1',

@@ -87,14 +87,8 @@ def build(stack, keep):
                 os.path.join(directory.path, 'redis'), keep))
     site = stack.enter_context(Site(
             directory.path, postgresql, redis, database='demo', keep=keep))
-    site.configure({
-            BATCH: {
-                'filepath_template':
-                '%{BATCHNAME}/%{EXECUTION}/%{CHUNK}-%{FILENAME}',
-                },
-            })
-    with step("database with the modules party, country and batch_examples"):
-        site.init('party', 'country', 'batch_examples')
+    with step("database with the module batch_examples"):
+        site.init('batch_examples')
     with step("countries and their subdivisions, of ISO 3166"):
         site.run(
             [sys.executable, '-c', IMPORT, site.database, site.trytond_conf],

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""A batch to start from; ``make demo`` runs it."""
+"""A file per chunk, and business errors; ``make demo`` runs it."""
 import csv
 import io
 
@@ -29,7 +29,10 @@ class SubdivisionLabel(BatchRoot):
     """
     __name__ = 'country.subdivision.label'
 
-    default_config_items = {'split_size': 200}
+    default_config_items = {
+        'split_size': 200,
+        'filepath_template': '%{BATCHNAME}/%{EXECUTION}/%{CHUNK}-%{FILENAME}',
+        }
 
     @classmethod
     def get_batch_main_model_name(cls):

@@ -5,3 +5,11 @@ from trytond.exceptions import UserError
 
 class LabelError(UserError):
     "Raised when the label of a subdivision does not fit."
+
+
+class RateError(UserError):
+    "Raised when a currency has no rate that can be used."
+
+
+class RegisterError(UserError):
+    "Raised when a party can not be registered."

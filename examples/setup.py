@@ -7,7 +7,7 @@ PACKAGE = 'trytond.modules.batch_examples'
 setup(
     name='trytond-batch-examples',
     version='8.2.0',
-    description="A batch to start from, for the demo of trytond-batch",
+    description="A batch of each kind to start from, for trytond-batch",
     license='GPL-3.0-or-later',
     package_dir={PACKAGE: '.'},
     packages=[PACKAGE],
@@ -15,6 +15,11 @@ setup(
     entry_points={
         'trytond.modules': ['batch_examples = %s' % PACKAGE],
         },
-    install_requires=['trytond-batch', 'trytond-country >=8.0,<8.3'],
+    install_requires=[
+        'trytond-batch',
+        'trytond-country >=8.0,<8.3',
+        'trytond-currency >=8.0,<8.3',
+        'trytond-party >=8.0,<8.3',
+        ],
     zip_safe=False,
     )
