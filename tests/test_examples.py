@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
+from trytond.modules.batch.exceptions import ConfigError
 from trytond.modules.batch.testing import (
     BatchTestMixin, FailOnError, run_batch)
 from trytond.pool import Pool
@@ -116,6 +117,11 @@ class BatchExamplesTestCase(BatchTestMixin, ModuleTestCase):
         self.assertEqual(bad.register_number, '7')
 
     @with_transaction()
+    def test_numbers_are_given_by_one_after_the_other(self):
+        with self.assertRaises(ConfigError):
+            run_batch('party.register', settings={'concurrency': 2})
+
+    @with_transaction()
     def test_a_process_that_dies_takes_no_number(self):
         members = parties(5)
         outcome = run_batch('party.register', kill_on=[members[1].id])
@@ -184,8 +190,9 @@ class BatchExamplesTestCase(BatchTestMixin, ModuleTestCase):
     @with_transaction()
     def test_the_census_counts_once(self):
         be, nl = countries('BE', 'NL')
-        for country in [be, nl, be, None]:
+        for country in [be, nl, None]:
             party(country=country)
+        party(country=be, addresses=2)
         outcome = run_batch(
             'party.census', treatment_date=TODAY, deliveries=3)
         path, = outcome.files
@@ -205,13 +212,17 @@ class BatchExamplesTestCase(BatchTestMixin, ModuleTestCase):
         before = TODAY - dt.timedelta(3)
         eur, usd, nok = currencies(
             EUR=(before, '1.5'), USD=(TODAY, '2'), NOK=None)
+        Pool().get('currency.currency.rate').create([{
+                    'currency': eur.id, 'date': dt.date(2026, 1, 1),
+                    'rate': Decimal(1)}])
         outcome = run_batch(
             'currency.rate.carry', treatment_date=TODAY, deliveries=2)
+        self.assertTrue(outcome.succeeded)
         self.assertEqual(
             outcome.done, [(eur.id, before, Decimal('1.5'))])
-        self.assertEqual([(r.date, r.rate) for r in eur.rates],
-            [(TODAY, Decimal('1.5')), (before, Decimal('1.5'))])
-        self.assertEqual([len(usd.rates), len(nok.rates)], [1, 0])
+        self.assertEqual(eur.rates[0].date, TODAY)
+        self.assertEqual(eur.rates[0].rate, Decimal('1.5'))
+        self.assertEqual([len(c.rates) for c in [eur, usd, nok]], [3, 1, 0])
 
     @with_transaction()
     def test_a_rate_that_is_too_old_fails_alone(self):
