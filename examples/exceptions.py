@@ -7,6 +7,10 @@ class LabelError(UserError):
     "Raised when the label of a subdivision does not fit."
 
 
+class PostalCodeError(UserError):
+    "Raised when a postal code can not be imported."
+
+
 class RateError(UserError):
     "Raised when a currency has no rate that can be used."
 

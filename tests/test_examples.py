@@ -3,6 +3,7 @@
 """The examples, tested as their authors would."""
 import csv
 import datetime as dt
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -185,6 +186,50 @@ class BatchExamplesTestCase(BatchTestMixin, ModuleTestCase):
         outcome = run_batch('country.subdivision.label')
         self.assertEqual(outcome.done, [one.id, two.id])
 
+    # A file in
+
+    def inbox(self, **files):
+        "Return a directory with files of rows."
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        for name, lines in files.items():
+            Path(directory.name, name + '.csv').write_text(
+                ''.join(line + '\n' for line in lines), encoding='utf-8')
+        return Path(directory.name)
+
+    @with_transaction()
+    def test_a_file_is_imported_once_and_archived(self):
+        countries('BE', 'NL')
+        inbox = self.inbox(
+            a=['BE,4000,Liège', 'BE,5000,Namur'], b=['NL,1011,Amsterdam'])
+        for done in [3, 0]:
+            outcome = run_batch(
+                'country.postal_code.import', directory=inbox, deliveries=2)
+            self.assertTrue(outcome.succeeded)
+            self.assertEqual(len(outcome.done), done)
+        self.assertEqual(cities(), ['Amsterdam', 'Liège', 'Namur'])
+        self.assertEqual(names(inbox), ['archive'])
+        self.assertEqual(names(inbox / 'archive'), ['a.csv', 'b.csv'])
+
+    @with_transaction()
+    def test_a_file_with_a_bad_row_is_not_archived(self):
+        countries('BE')
+        inbox = self.inbox(
+            a=['BE,4000,Liège', 'NO,5003,Bergen', 'BE,5000,Namur'],
+            b=['BE,2000,Antwerp'])
+        outcome = run_batch('country.postal_code.import', directory=inbox)
+        (unit, error), = outcome.failed.items()
+        self.assertEqual(unit[:2], ('a.csv', 2))
+        self.assertIn('"NO", which does not exist', str(error))
+        self.assertEqual(cities(), ['Antwerp', 'Liège', 'Namur'])
+        self.assertEqual(names(inbox), ['a.csv', 'archive'])
+        self.assertEqual(names(inbox / 'archive'), ['b.csv'])
+
+        # Its rows are in the hands of the execution, to be retried
+        countries('NO')
+        outcome = run_batch('country.postal_code.import', directory=inbox)
+        self.assertEqual(outcome.selected, 0)
+
     # Run once
 
     @with_transaction()
@@ -271,6 +316,14 @@ def currencies(**rates):
                 'name': code, 'code': code, 'rates': rate and [('create', [{
                                 'date': rate[0], 'rate': Decimal(rate[1])}])],
                 } for code, rate in rates.items()])
+
+
+def cities():
+    return sorted(c.city for c in Pool().get('country.postal_code').search([]))
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
 
 
 def rows(path):
