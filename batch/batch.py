@@ -13,7 +13,7 @@ from trytond.pool import Pool
 from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
-from . import chunking, current
+from . import chunking, current, definition
 from . import logging as batch_logging
 from . import parameters as parameters_
 from .config import SETTINGS, BatchConfig
@@ -95,7 +95,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return cls.get_batch_main_model_name()
 
     @classmethod
-    def get_batch_domain(cls, **parameters):
+    def get_batch_domain(cls, *old, **parameters):
         "Return the domain of the records to select."
         return []
 
@@ -110,17 +110,23 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return 'id'
 
     @classmethod
-    def select_ids(cls, **parameters):
+    def select_ids(cls, *old, **parameters):
         """Return the units, as any iterable; called once per execution.
 
         An item is an id, a row ``(id,)``, a row with more values, any value
         of JSON (dates and Decimals too), or a list of those that must stay
         together in one chunk.  What comes twice is treated once.
         """
+        # Batches of the old way call this with treatment_date, extra_args
+        parameters.update(zip(parameters_.NAMED, old))
         Search = Pool().get(cls.get_batch_search_model())
-        query = Search.search(
-            parameters_.call(cls.get_batch_domain, parameters),
-            order=cls.get_batch_ordering(), query=True)
+        domain = parameters_.call(cls.get_batch_domain, parameters)
+        order = cls.get_batch_ordering()
+        try:
+            query = Search.search(domain, order=order, query=True)
+        except KeyError as error:
+            definition.check_search(cls, Search, error, domain, order)
+            raise
         field = cls.get_batch_field()
         if field != 'id':
             table = Search.__table__()
@@ -209,7 +215,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     def __setup__(cls):
         super().__setup__()
         # Batches of the old way update() this in their own __setup__
-        cls._default_config_items = cls._merged('default_config_items')
+        cls._default_config_items = definition.merged(
+            cls, 'default_config_items')
 
     @classmethod
     def __post_setup__(cls):
@@ -219,31 +226,17 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     @classmethod
     def _check(cls):
         "Raise DefinitionError if the class can not work as it is written."
-        for hook in cls._mandatory():
-            own, root = getattr(cls, hook), getattr(BatchRoot, hook)
-            if getattr(own, '__func__', own) is root.__func__:
-                raise DefinitionError(
-                    cls.__name__, 'is missing; every batch needs its own',
-                    hook=hook)
+        definition.check(cls, BatchRoot)
         cls.declared_parameters()
         # What batch.conf says is no matter of the class
         BatchConfig().resolve(
             cls.__name__, defaults=cls._default_config_items,
-            fixed=cls._merged('fixed_config_items'))
+            fixed=definition.merged(cls, 'fixed_config_items'))
 
     @classmethod
-    def _mandatory(cls):
-        if (cls.convert_to_instances.__func__
-                is not BatchRoot.convert_to_instances.__func__):
-            return ['execute']
-        return ['execute', 'get_batch_main_model_name']
-
-    @classmethod
-    def _merged(cls, name):
-        items = {}
-        for base in reversed(cls.__mro__):
-            items.update(vars(base).get(name) or {})
-        return items
+    def check_models(cls):
+        "Raise DefinitionError if the hooks name a model that is not there."
+        definition.check_models(cls, BatchRoot)
 
     @classmethod
     def declared_parameters(cls):
@@ -259,7 +252,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return batch_config.resolve(
             cls.__name__,
             defaults=cls._default_config_items,
-            fixed=cls._merged('fixed_config_items'),
+            fixed=definition.merged(cls, 'fixed_config_items'),
             retry=config.getint('database', 'retry'))
 
 
@@ -277,6 +270,10 @@ class BatchRootNoSelect(BatchRoot):
     @classmethod
     def select_ids(cls, **parameters):
         return []
+
+    @classmethod
+    def check_models(cls):
+        pass
 
 
 def record_id(id):

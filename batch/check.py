@@ -49,14 +49,16 @@ def check_database(database):
 def check_batches(database):
     services.check_database(database)
     load_pool(database)
-    with Transaction().start(database, 0, readonly=True):
+    with Transaction().start(database, 0, readonly=True) as transaction:
         batches = get_batches()
         batch_config = BatchConfig.load(config.get('batch', 'config_file'))
         batch_config.check({
                 name: Batch.declared_parameters()
                 for name, Batch in batches.items()})
         for Batch in batches.values():
-            Batch.resolve_settings(batch_config)
+            context, _ = Batch.resolve_settings(batch_config)['context']
+            with transaction.set_context(context):
+                Batch.check_models()
     return '%s, and batch.conf fits them' % len(batches)
 
 

@@ -137,8 +137,16 @@ def _days(text):
 _days.__name__ = 'number of days'
 
 
+def _number(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            'is "%s", expected the number of an execution' % text) from None
+
+
 def _execution(parser):
-    parser.add_argument('execution', metavar='N', type=int,
+    parser.add_argument('execution', metavar='N', type=_number,
         help="the number of the execution")
 
 

@@ -357,7 +357,8 @@ def _of_class(batch, attribute, items):
     for name, value in dict(items).items():
         if name not in SETTINGS:
             raise DefinitionError(batch, 'unknown setting "%s"%s' % (
-                    name, nearest(name, SETTINGS)), attribute)
+                    name, nearest(name, SETTINGS)
+                    or '; there are %s' % ', '.join(SETTINGS)), attribute)
         try:
             values[name] = SETTINGS[name].read(value)
         except ValueError as error:

@@ -14,9 +14,10 @@ __all__ = [
     'nearest']
 
 
-def nearest(name, names):
+def nearest(name, names, cutoff=0.6):
     """Return "; did you mean "x"?" for the nearest of names, or ""."""
-    found = difflib.get_close_matches(str(name), list(map(str, names)), 1)
+    found = difflib.get_close_matches(
+        str(name), list(map(str, names)), 1, cutoff)
     return '; did you mean "%s"?' % found[0] if found else ''
 
 

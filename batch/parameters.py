@@ -7,6 +7,7 @@ Imports nothing of Tryton or Celery.
 import csv
 import inspect
 import io
+import json
 import types
 import typing
 from collections import namedtuple
@@ -21,20 +22,26 @@ from .config import BOOLEANS, SETTINGS
 from .exceptions import DefinitionError, ParameterError, UsageError, nearest
 
 __all__ = [
-    'HOOKS', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
-    'describe', 'dump', 'from_arguments', 'parse', 'resolve']
+    'HOOKS', 'NAMED', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
+    'definitions', 'describe', 'dump', 'from_arguments', 'parse', 'resolve',
+    'where']
 
 #: the hooks whose named arguments are parameters
-HOOKS = 'execute', 'select_ids', 'get_batch_domain', 'read_file'
+HOOKS = (
+    'execute', 'select_ids', 'get_batch_domain', 'convert_to_instances',
+    'read_file')
 #: the arguments that a hook is given by position, before its parameters
 POSITIONAL = {
     'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',),
     'read_file': ('path',)}
+#: the parameters of batches of the old way, in their order, with the types
+#: that they have where none is said
+NAMED = {'treatment_date': date, 'extra_args': dict}
 #: the default of treatment_date, as a day is one of the server's time zone
 TODAY = object()
 SUPPORTED = (
-    'str, int, float, bool, Decimal, date, datetime, Path, Literal of texts'
-    ' and whole numbers, an Enum, list[...] or Optional[...] of these')
+    'str, int, float, bool, Decimal, date, datetime, Path, dict, Literal of'
+    ' texts and whole numbers, an Enum, list[...] or Optional[...] of these')
 
 Kind = namedtuple('Kind', 'form parse dump')
 Row = namedtuple('Row', 'option form default origin')
@@ -69,6 +76,15 @@ def _path(text):
     return Path(text)
 
 
+def _object(text):
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError
+    # The text is kept, and must mean the same to any reader
+    json.dumps(value, allow_nan=False)
+    return value
+
+
 KINDS = {
     str: Kind('a text', str, str),
     int: Kind('a whole number', int, str),
@@ -82,6 +98,7 @@ KINDS = {
         lambda text: datetime.fromisoformat(text.strip()),
         datetime.isoformat),
     Path: Kind('a path', _path, str),
+    dict: Kind('a JSON object as {"key": 1}', _object, json.dumps),
     }
 
 
@@ -197,7 +214,7 @@ def declared(cls, hooks=HOOKS, reserved=frozenset(SETTINGS)):
     another hook says, else str.  The default is that of the most derived
     class that has one; without any, the parameter is required.
     ``treatment_date`` is a date and has the default TODAY if nothing else is
-    said.
+    said; ``extra_args``, of batches of the old way, is a dict and empty.
 
     reserved are names which no parameter may have, because they mean
     something else in batch.conf or on the command line.
@@ -211,40 +228,61 @@ def declared(cls, hooks=HOOKS, reserved=frozenset(SETTINGS)):
                 declaration = _declaration(cls, definition, parameter)
                 if parameter.name in reserved:
                     raise DefinitionError(cls.__name__, 'parameter "%s" has'
-                        ' the name of a setting or of an option; rename it' %
-                        parameter.name, definition.where)
+                        ' the name of %s; rename it' % (parameter.name,
+                            'a setting of batch.conf'
+                            if parameter.name in SETTINGS
+                            else 'an option of "coop batch"'),
+                        definition.where)
                 found.setdefault(parameter.name, []).append(declaration)
     return {name: _merged(cls, name, sorted(
                 declarations, key=lambda d: d.definition.depth))
         for name, declarations in found.items()}
 
 
-def _definitions(cls, hook):
-    "Yield the definitions of a hook until one does not take ``**``."
+def where(klass, name):
+    "Return the text that says where in the code a hook is."
+    return '%s.%s.%s' % (klass.__module__, klass.__qualname__, name)
+
+
+def definitions(cls, hook):
+    """Yield (depth, where, function) for each class that defines a hook.
+
+    Along the MRO; raises DefinitionError for what is no classmethod.
+    """
     for depth, klass in enumerate(cls.__mro__):
         if hook not in vars(klass):
             continue
         method = vars(klass)[hook]
-        where = '%s.%s.%s' % (klass.__module__, klass.__qualname__, hook)
         if not isinstance(method, classmethod):
-            raise DefinitionError(
-                cls.__name__, 'must be a classmethod', where)
-        function = inspect.unwrap(method.__func__)
-        _, *arguments = inspect.signature(function).parameters.values()
+            raise DefinitionError(cls.__name__, 'is no classmethod; put'
+                ' @classmethod above it', where(klass, hook))
+        yield depth, where(klass, hook), method.__func__
+
+
+def _definitions(cls, hook):
+    "Yield the definitions of a hook until one does not take ``**``."
+    for depth, place, function in definitions(cls, hook):
+        function = inspect.unwrap(function)
+        arguments = list(inspect.signature(function).parameters.values())
         kinds = [argument.kind for argument in arguments]
+        expected = 'cls', *POSITIONAL.get(hook, ())
         named = [argument for argument in arguments if argument.kind not in {
                 argument.VAR_POSITIONAL, argument.VAR_KEYWORD}]
-        skipped = POSITIONAL.get(hook, ())
-        positional = [argument for argument in named
-            if argument.kind != argument.KEYWORD_ONLY][:len(skipped)]
-        if (len(positional) < len(skipped)
-                and inspect.Parameter.VAR_POSITIONAL not in kinds):
-            raise DefinitionError(cls.__name__, 'must take (cls, %s) before'
-                ' its parameters' % ', '.join(skipped), where)
+        names = [argument.name for argument in named]
+        positional = [argument.name for argument in named
+            if argument.kind != argument.KEYWORD_ONLY][:len(expected)]
+        if (len(positional) < len(expected)
+                and inspect.Parameter.VAR_POSITIONAL not in kinds
+                or any(name in names and names.index(name) != index
+                    for index, name in enumerate(expected))):
+            raise DefinitionError(cls.__name__, 'must take (%s) before its'
+                ' parameters' % ', '.join(expected), place)
         is_open = inspect.Parameter.VAR_KEYWORD in kinds
-        yield Definition(depth, where, function.__globals__,
-            [argument.name for argument in positional],
-            named[len(positional):], is_open)
+        if inspect.Parameter.VAR_POSITIONAL in kinds and not is_open:
+            raise DefinitionError(cls.__name__, 'takes a "*", but parameters'
+                ' are given by name; take "**parameters"', place)
+        yield Definition(depth, place, function.__globals__,
+            positional, named[len(positional):], is_open)
         if not is_open:
             return
 
@@ -255,6 +293,9 @@ def _declaration(cls, definition, parameter):
         raise DefinitionError(cls.__name__, 'parameter "%s" can not be given'
             ' by name; remove the "/"' % name, definition.where)
     has_default = default is not parameter.empty
+    if isinstance(default, tuple):
+        # A list that nobody can change by mistake
+        default = list(default)
     type_, optional = None, False
     if parameter.annotation is not parameter.empty:
         type_, optional = _annotated(
@@ -279,7 +320,8 @@ def _annotated(cls, definition, name, annotation):
         type_ = typing.get_type_hints(holder, definition.globals)[name]
     except Exception as error:
         raise DefinitionError(cls.__name__, 'parameter "%s" has the annotation'
-            ' %s, which can not be read (%s)' % (name,
+            ' %s, which can not be read (%s); import the type in the file of'
+            ' the hook' % (name,
                 inspect.formatannotation(annotation), error),
             definition.where) from error
     origin, arguments = typing.get_origin(type_), typing.get_args(type_)
@@ -305,25 +347,25 @@ def _merged(cls, name, declarations):
     for other in typed[1:]:
         if other.type != typed[0].type:
             raise DefinitionError(cls.__name__, 'parameter "%s" is %s, but %s'
-                ' in %s' % (name, _kind(typed[0].type).form,
+                ' in %s; give both the same type' % (
+                    name, _kind(typed[0].type).form,
                     _kind(other.type).form, other.definition.where),
                 typed[0].definition.where)
-    if typed:
-        type_ = typed[0].type
-    else:
-        type_ = date if name == 'treatment_date' else str
+    type_ = typed[0].type if typed else NAMED.get(name, str)
     optional = any(d.optional for d in declarations)
     defaults = [d for d in declarations if d.has_default]
     default = defaults[0].default if defaults else None
-    if (name == 'treatment_date' and type_ is date and default is None
+    if (type_ is NAMED.get(name) and default is None
             and not (defaults and optional)):
-        return Parameter(name, date, TODAY, optional=optional)
+        return Parameter(name, type_, TODAY if type_ is date else {},
+            optional=optional)
     for other in defaults[1:]:
         # A derived class may change a default, two hooks of a class may not
         if (other.definition.depth == defaults[0].definition.depth
                 and other.default != default):
             raise DefinitionError(cls.__name__, 'parameter "%s" has the'
-                ' default %r, but %r in %s' % (name, default, other.default,
+                ' default %r, but %r in %s; give both the same, or one of'
+                ' them none' % (name, default, other.default,
                     other.definition.where), defaults[0].definition.where)
     parameter = Parameter(name, type_, default, not defaults,
         optional or bool(defaults) and default is None)

@@ -8,6 +8,7 @@ other one beside it), one selects and writes the chunks, under one snapshot.
 import json
 import logging
 import os
+from collections.abc import Iterable
 
 import trytond
 import trytond.config as config
@@ -146,15 +147,23 @@ def preview(transaction, batch, given):
             transaction.set_context(job.context), \
             job.run(hands=archive.Hands(
                 transaction.connection.cursor(), job.execution, keep=False)):
+        Batch.check_models()
         units = select_units(job, Batch)
-        sizes = [len(chunk) for chunk in map(list, Batch.split(units))]
+        sizes = [len(chunk) for chunk in chunks_of(job, Batch, units)]
     return [size for size in sizes if size], units.duplicates
 
 
 def select_units(job, Batch):
     selected = parameters_.call(Batch.select_ids, job.parameters)
+    if selected is None:
+        selected = ()
+    if isinstance(selected, (str, bytes, dict)) \
+            or not isinstance(selected, Iterable):
+        raise DefinitionError(
+            job.batch, 'returned %r, expected a list or a generator of ids, '
+            'rows or groups' % (selected,), hook='select_ids')
     return chunking.Distinct(
-        map(chunking.unit_of, selected or ()),
+        map(chunking.unit_of, selected),
         # By their numbers: a million rows would be hundreds of MB
         known=issubclass(Batch, BatchRootFiles))
 
@@ -185,9 +194,8 @@ def find_user(login, origin):
     User = Pool().get('res.user')
     users = User.search([('login', '=', login)])
     if not users:
-        raise ConfigError(
-            origin, 'is "%s", expected the login of an active user' % login,
-            key='user')
+        raise ConfigError('setting "user"', 'is "%s" (%s), expected the login '
+            'of an active user' % (login, origin))
     user, = users
     return user.id
 
@@ -246,10 +254,12 @@ def select(transaction, job, task_id):
             # Skipped or disabled: it has no units
             pass
         elif row['retry_of']:
+            Batch.check_models()
             retry(cursor, job, Batch, plan, row['retry_of'])
         elif issubclass(Batch, BatchRootNoSelect):
             plan.add(None, 1)
         else:
+            Batch.check_models()
             units = select_units(job, Batch)
             split(job, Batch, plan, units)
             duplicates = units.duplicates
@@ -276,12 +286,29 @@ def retry(cursor, job, Batch, plan, execution):
         split(job, Batch, plan, chunking.Distinct(units))
 
 
+def chunks_of(job, Batch, units):
+    "Yield the chunks of a batch, as lists."
+    for chunk in Batch.split(units):
+        if not isinstance(chunk, Iterable) or isinstance(chunk, (str, dict)):
+            raise DefinitionError(
+                job.batch, 'gave %r as a chunk, expected lists of units'
+                % (chunk,), hook='split')
+        yield list(chunk)
+
+
 def split(job, Batch, plan, units):
     first = []
-    for chunk in Batch.split(units):
-        if chunk := list(chunk):
+    for chunk in chunks_of(job, Batch, units):
+        if chunk:
             first = first or chunk
-            plan.add(chunk, len(chunk))
+            try:
+                plan.add(chunk, len(chunk))
+            except TypeError as error:
+                raise DefinitionError(
+                    job.batch, 'gave a unit that the ledger can not keep (%s)'
+                    '; expected ids, rows of what JSON has, of dates and of '
+                    'Decimals, or groups of these' % error, hook='select_ids'
+                    ) from error
     if plan.selected != units.count:
         raise DefinitionError(
             job.batch, 'gave %s units in its chunks for %s units; expected '

@@ -13,7 +13,7 @@ from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.transaction import inactive_records
 
-from . import chunking, ledger
+from . import chunking, definition, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
@@ -132,11 +132,10 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             raise _DeliveredBefore(chunk)
         with job.run(chunk), time_limit(job.settings['time_limit']):
             objects, ids = convert(job, chunk, gone)
-            numbers = None
+            numbers = {}
             if ids or not gone:
                 numbers = execute(job, objects, ids)
-        if not isinstance(numbers, dict):
-            numbers = None
+            numbers = definition.check_numbers(job.batch, numbers)
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
         return ledger.done(

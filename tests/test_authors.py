@@ -5,9 +5,6 @@ import json
 
 import pytest
 
-from trytond.modules.batch import BatchRoot, BatchRootNoSelect
-from trytond.modules.batch.exceptions import DefinitionError
-
 
 def test_rows_come_back_as_they_were(scene):
     scene.records(7, bad=[5])
@@ -35,6 +32,25 @@ def test_a_number_that_is_no_id_is_never_taken_for_a_deleted_record(
     execution = scene.batch(name, status=1)
     assert '12 selected, 11 done, 1 failed' in execution.stderr
     assert 'February is not there.' in execution.stderr
+
+
+@pytest.mark.parametrize('args, conf, treated, given', [
+        ([], {}, 9, {}),
+        (['--extra-args', '{"party": 5}'], {}, 5, {'party': 5}),
+        ([], {'extra_args': '{"party": 5, "all": [1]}'}, 5,
+            {'party': 5, 'all': [1]}),
+        ])
+def test_a_batch_with_the_arguments_of_long_ago_runs_unchanged(
+        scene, args, conf, treated, given):
+    scene.records(10)
+    scene.configure({'batch.scenario.old_arguments': conf})
+    execution = scene.batch(
+        'old_arguments', '--treatment-date', '2026-01-31', *args, status=0)
+    assert scene.treated() == {i: 1 for i in range(1, treated + 1)}
+    assert set(scene.column('note').values()) - {None} == {
+        '2026-01-31 %s' % given}
+    assert len(execution.chunks) == 4
+    assert max(c['size'] for c in execution.chunks) <= treated // 4 + 1
 
 
 def test_a_dry_run_changes_nothing_and_says_what_would_fail(scene):
@@ -65,104 +81,3 @@ def test_a_plan_only_selects_and_splits(scene):
     plan = scene.coop('batch', 'batch.scenario.ok', '--plan', '--numbr', '1')
     assert plan.returncode == 2 and 'did you mean "number"' in plan.stderr
     assert scene.last_execution() is None
-
-
-class Right(BatchRoot):
-    __name__ = 'test.right'
-
-    @classmethod
-    def get_batch_main_model_name(cls):
-        return 'ir.model'
-
-    @classmethod
-    def execute(cls, objects, ids):
-        pass
-
-
-class NoExecute(BatchRoot):
-    __name__ = 'test.wrong'
-
-    @classmethod
-    def get_batch_main_model_name(cls):
-        return 'ir.model'
-
-
-class NoModel(BatchRoot):
-    __name__ = 'test.wrong'
-
-    @classmethod
-    def execute(cls, objects, ids):
-        pass
-
-
-class NoHook(BatchRootNoSelect):
-    __name__ = 'test.wrong'
-
-
-class NoClassMethod(Right):
-    __name__ = 'test.wrong'
-
-    def execute(self, objects, ids):
-        pass
-
-
-class NoObjects(Right):
-    __name__ = 'test.wrong'
-
-    @classmethod
-    def execute(cls):
-        pass
-
-
-class OddType(Right):
-    __name__ = 'test.wrong'
-
-    @classmethod
-    def execute(cls, objects, ids, when: object):
-        pass
-
-
-class TakenName(Right):
-    __name__ = 'test.wrong'
-
-    @classmethod
-    def execute(cls, objects, ids, json=False):
-        pass
-
-
-class UnknownSetting(Right):
-    __name__ = 'test.wrong'
-    default_config_items = {'split_siz': 10}
-
-
-class WrongSetting(Right):
-    __name__ = 'test.wrong'
-    fixed_config_items = {'concurrency': 'one'}
-
-
-def check(cls):
-    cls._default_config_items = cls._merged('default_config_items')
-    cls._check()
-
-
-def test_a_class_that_works_is_accepted():
-    check(Right)
-
-
-@pytest.mark.parametrize('cls, texts', [
-        (NoExecute, ['execute', 'is missing']),
-        (NoModel, ['get_batch_main_model_name', 'is missing']),
-        (NoHook, ['execute', 'is missing']),
-        (NoClassMethod, ['execute', 'must be a classmethod']),
-        (NoObjects, ['execute', 'objects, ids']),
-        (OddType, ['execute', 'when', 'object']),
-        (TakenName, ['json', 'rename it']),
-        (UnknownSetting, ['split_siz', 'did you mean "split_size"?']),
-        (WrongSetting, ['fixed_config_items', 'concurrency',
-                'expected a whole number of 1 or more, got "one"']),
-        ], ids=lambda value: getattr(value, '__name__', ''))
-def test_a_class_that_can_not_work_is_refused(cls, texts):
-    with pytest.raises(DefinitionError) as raised:
-        check(cls)
-    for text in ['test.wrong', *texts]:
-        assert text in str(raised.value)

@@ -70,43 +70,6 @@ def test_a_wrong_parameter_is_refused_in_one_line(scene, args, texts):
 
 
 @only_in_process
-@pytest.mark.parametrize('args, texts', [
-        (['--number', 'seven'],
-            ['parameter "number" is "seven", expected a whole number']),
-        (['--number'],
-            ['parameter "number" needs a value']),
-        (['--treatment-date', '2026-02-30'],
-            ['parameter "treatment_date" is "2026-02-30", expected a date']),
-        (['--text', 'a', '--text', 'b'],
-            ['"--text" is given twice']),
-        (['stray'],
-            ['unexpected "stray"', '--name value']),
-        (['--quie'],
-            ['parameter "quie" is unknown']),
-        ])
-def test_other_wrong_parameters_are_refused_likewise(scene, args, texts):
-    refuse(scene, [*OK, *args], 2, *texts)
-
-
-@pytest.mark.parametrize('args, texts', [
-        ([], ['COMMAND']),
-        (['bacth'], ["invalid choice: 'bacth'", 'coop --help']),
-        (['batch'], ['the name of a batch is missing']),
-        (['history', '--js'], ['unrecognized arguments: --js']),
-        (['show', 'last'], ["'last'", 'coop show --help']),
-        (['show', '999999'], ['execution #999999 does not exist']),
-        (['resume', '999999'], ['execution #999999 does not exist']),
-        (['cancel', '999999'], ['execution #999999 does not exist']),
-        ([*OK, '-d', 'one', '-d', 'two'], ['expected one database']),
-        (['batch', 'batch.scenario.okk', '--help'], ['unknown batch']),
-        ])
-@only_in_process
-def test_a_wrong_command_is_refused_in_one_line(scene, args, texts):
-    one_line(scene.coop(*args), 2, *texts)
-    assert scene.last_execution() is None
-
-
-@only_in_process
 def test_a_command_needs_to_know_its_database(scene):
     for command in [OK, ['list'], ['history'], ['show', '1'], ['check'],
             ['worker']]:
@@ -138,82 +101,9 @@ def test_a_broken_batch_conf_is_refused_in_one_line(scene, text, texts):
     refuse(scene, OK, 1, scene.batch_conf, *texts)
 
 
-@only_in_process
-@pytest.mark.parametrize('text, status, texts', [
-        ('[default\nsplit_size = 1', 1, ['line 1']),
-        ('[default]\nsplit_size', 1, ['line 2']),
-        ('[batch.scenario.ok]\nsplit_sise = 5', 1,
-            ['[batch.scenario.ok] split_sise', 'did you mean "split_size"?']),
-        ('[batch.scenario.okk]\nsplit_size = 5', 1,
-            ['[batch.scenario.okk]', 'did you mean "batch.scenario.ok"?']),
-        ('[batch.scenario.bad]\nsplit_mode = half', 1,
-            ['[batch.scenario.bad] split_mode', 'number or divide']),
-        ('[batch.scenario.ok]\nuser = nobody', 1,
-            ['user', '"nobody"', 'the login of an active user']),
-        # It is a parameter, wherever it stands
-        ('[batch.scenario.ok]\nnumber = many', 2,
-            ['parameter "number" is "many" in [batch.scenario.ok] of ',
-                'expected a whole number']),
-        ])
-def test_batch_conf_broken_elsewhere_is_refused_likewise(
-        scene, text, status, texts):
-    write(scene, text)
-    refuse(scene, OK, status, scene.batch_conf, *texts)
-
-
 def write(scene, text):
     with open(scene.batch_conf, 'w') as file:
         file.write(text)
-
-
-@only_in_process
-def test_what_the_class_fixes_can_not_be_changed(scene):
-    scene.configure({'batch.scenario.numbering': {'split_size': 4}})
-    one_line(scene.coop('batch', 'batch.scenario.numbering'), 1,
-        '[batch.scenario.numbering] split_size', 'is 4', 'only right with 1')
-
-
-@only_in_process
-def test_a_batch_conf_that_is_not_there_is_refused(scene):
-    os.remove(scene.batch_conf)
-    one_line(scene.coop(*OK), 1, scene.batch_conf, 'can not be read',
-        'config_file in [batch] of trytond.conf')
-    assert scene.last_execution() is None
-
-
-@only_in_process
-def test_a_trytond_conf_that_is_not_there_is_refused(scene):
-    for options, env in [
-            (['-c', '/nowhere/trytond.conf'], None),
-            ([], {'TRYTOND_CONFIG': '/nowhere/trytond.conf'})]:
-        one_line(scene.coop(*OK, *options, env=env), 1,
-            '/nowhere/trytond.conf: can not be read', 'TRYTOND_CONFIG')
-    assert scene.last_execution() is None
-
-
-@only_in_process
-def test_a_trytond_conf_that_is_broken_is_refused(scene, tmp_path):
-    path = tmp_path / 'trytond.conf'
-    path.write_text('[database\nuri = sqlite://\n')
-    for options, env in [
-            (['-c', str(path)], None), ([], {'TRYTOND_CONFIG': str(path)})]:
-        one_line(scene.coop(*OK, *options, env=env), 1,
-            '%s: is no configuration of trytond' % path, 'line: 1')
-
-
-@only_in_process
-@pytest.mark.parametrize('setting, value, texts', [
-        ('broker_ulr', 'redis://localhost',
-            ['broker_ulr', 'no setting of Celery',
-                'did you mean "broker_url"?']),
-        ('task_acks_late', 'perhaps', ['task_acks_late', '"perhaps"']),
-        ('config', 'no_such_module', ['config', '"no_such_module"']),
-        ])
-def test_an_unknown_setting_of_celery_is_refused(
-        scene, tmp_path, setting, value, texts):
-    options = conf(scene, tmp_path, 'celery', **{setting: value})
-    one_line(scene.coop(*OK, *options), 1, '[celery]', *texts)
-    assert scene.last_execution() is None
 
 
 # Bad surroundings: 1

@@ -2,23 +2,27 @@
 # this repository contains the full copyright notices and license terms.
 """What the paper says is there, and what is there it says."""
 import ast
+import enum
 import random
 import re
+import typing
 from pathlib import Path
 
 import pytest
 
-from trytond.modules.batch import chunking, cli, ledger
+from trytond.modules.batch import BatchRoot, chunking, cli, ledger, parameters
 from trytond.modules.batch.config import SETTINGS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / 'README.rst', *sorted((ROOT / 'doc').glob('*.rst'))]
 #: parameters of the batches that the documents run
 PARAMETERS = {
-    '--again', '--archive', '--company', '--country', '--crash', '--directory',
-    '--no-notify', '--notify', '--pattern', '--treatment-date', '--width'}
+    '--again', '--archive', '--books', '--company', '--country', '--crash',
+    '--day', '--directory', '--due', '--extra-args', '--kind', '--no-notify',
+    '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
-FOREIGN = {'--activate-dependencies'}
+FOREIGN = {
+    '--activate-dependencies', '--email', '--no-build-isolation', '--no-deps'}
 COMMANDS = next(
     a for a in cli.get_parser()._actions if a.dest == 'command').choices
 
@@ -91,6 +95,13 @@ def rows(text):
         for table in re.findall(
             r'\.\. list-table::\n(?:   :.*\n)+\n((?:   .*\n|\n)+)', text)
         for row in re.split(r'(?:^|\n)   \* - ', table)[1:]]
+
+
+def tables(text):
+    "Return the rows of cells of each list table."
+    return [
+        rows(table) for table in re.split(r'(?=^\.\. list-table::)', text,
+            flags=re.MULTILINE)[1:]]
 
 
 # The commands
@@ -170,6 +181,25 @@ def test_every_file_of_the_module_is_documented():
         path.name for path in (ROOT / 'batch').glob('*.py')}
 
 
+def test_every_type_of_a_parameter_is_documented():
+    text = read('doc/usage.rst')
+    (head, *documented), = [
+        table for table in tables(text) if table[0][0] == 'Type']
+    assert head == ('Type', 'Expected', 'On the command line')
+    space = {**vars(typing), **vars(parameters), 'Mode': enum.Enum(
+            'Mode', ['FAST', 'SLOW'])}
+    for type_, form, line in documented:
+        parameter = parameters.Parameter('x', eval(type_, space))
+        if type_.startswith('Optional'):
+            parameter = parameters.Parameter('x', int, optional=True)
+        assert parameter.form == form
+        for value in re.findall(
+                r'--x (\S+?)[:;]?(?= |$)', line.replace("'", '')):
+            parameters.parse(parameter, value, 'a.b')
+    named = {type_ for type_, *_ in documented}
+    assert {kind.__name__ for kind in parameters.KINDS} <= named
+
+
 def test_every_hook_is_documented():
     source = ast.parse(read('batch/batch.py'))
     root, = [
@@ -223,6 +253,18 @@ def test_the_batch_of_the_readme_is_one():
     exec(compile(code, 'README.rst', 'exec'), space)
     parameter, = space['Capitals'].declared_parameters().values()
     assert parameter.option == '--country' and parameter.required
+
+
+def test_the_batch_of_the_migration_is_accepted():
+    code, _ = blocks(read('doc/migration.rst'), 'python')
+    space = {'BatchRoot': BatchRoot}
+    exec(compile(code, 'migration.rst', 'exec'), space)
+    Terminate = space['Terminate']
+    Terminate.__setup__()
+    Terminate.__post_setup__()
+    assert list(Terminate.declared_parameters()) == [
+        'treatment_date', 'extra_args']
+    assert Terminate.get_conf_item('split_size') == 10
 
 
 @documents

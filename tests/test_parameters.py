@@ -13,8 +13,8 @@ import pytest
 from trytond.modules.batch.exceptions import (
     DefinitionError, ParameterError, UsageError)
 from trytond.modules.batch.parameters import (
-    SUPPORTED, TODAY, Parameter, call, declared, describe, dump,
-    from_arguments, parse, resolve)
+    TODAY, Parameter, call, declared, describe, dump, from_arguments, parse,
+    resolve)
 
 
 class Mode(enum.Enum):
@@ -90,6 +90,10 @@ def refused(call, *args, **kwargs):
         ('x: list[date]', list[date], None, True, False),
         ('x=[]', list[str], [], False, False),
         ('x=[1]', list[int], [1], False, False),
+        ('x=()', list[str], [], False, False),
+        ('x: list[int] = (1, 2)', list[int], [1, 2], False, False),
+        ('x: dict', dict, None, True, False),
+        ('x={"a": [1]}', dict, {'a': [1]}, False, False),
         ('x: "date"', date, None, True, False),
         ('x: "Optional[date]" = None', date, None, False, True),
         ('x: Optional["date"] = None', date, None, False, True),
@@ -120,6 +124,22 @@ def test_treatment_date_is_a_date_and_today_unless_said_otherwise(
         type_, default, required)
 
 
+@pytest.mark.parametrize('argument, type_, default, required', [
+        ('extra_args', dict, {}, False),
+        ('extra_args=None', dict, {}, False),
+        ('extra_args: Optional[dict] = None', dict, None, False),
+        ('extra_args={"a": 1}', dict, {'a': 1}, False),
+        ('extra_args: str', str, None, True),
+        ])
+def test_extra_args_is_a_dict_and_empty_unless_said_otherwise(
+        argument, type_, default, required):
+    parameter = declared(batch(EXECUTE % argument))['extra_args']
+    assert (parameter.type, parameter.default, parameter.required) == (
+        type_, default, required)
+    assert parameter.default is not declared(
+        batch(EXECUTE % argument))['extra_args'].default or not default
+
+
 def test_the_named_arguments_of_all_hooks_are_parameters():
     Renew = batch(
         'execute(cls, records, numbers, treatment_date, mail=False, *a, **k)',
@@ -141,8 +161,9 @@ def test_other_hooks_can_be_asked_too():
     hooks = ['convert_to_instances']
     assert list(declared(Renew, hooks=hooks)) == ['limit']
     bad = batch('convert_to_instances(cls)')
-    assert refused(declared, bad, hooks) == BAD + (
-        'convert_to_instances: must take (cls, ids) before its parameters')
+    assert refused(declared, bad, hooks) == (
+        'batch "a.b", demo.Renew.convert_to_instances: must take (cls, ids) '
+        'before its parameters')
 
 
 def test_a_decorated_hook_keeps_its_parameters():
@@ -191,104 +212,6 @@ def test_one_hook_may_leave_type_and_default_to_another():
         Parameter('treatment_date', datetime, datetime(2026, 1, 2))]
 
 
-BAD = 'batch "a.b", demo.Renew.'
-
-
-@pytest.mark.parametrize('signatures, expected', [
-        ([EXECUTE % 'x: dict'], 'execute: parameter "x" has the annotation'
-            ' dict, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: list[list[int]]'], 'execute: parameter "x" has the'
-            ' annotation list[list[int]], expected ' + SUPPORTED),
-        ([EXECUTE % 'x: list[dict]'], 'execute: parameter "x" has the'
-            ' annotation list[dict], expected ' + SUPPORTED),
-        ([EXECUTE % 'x: int | str'], 'execute: parameter "x" has the'
-            ' annotation int | str, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: int | str | None'], 'execute: parameter "x" has the'
-            ' annotation int | str | None, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: Literal[True]'], 'execute: parameter "x" has the'
-            ' annotation Literal[True], expected ' + SUPPORTED),
-        ([EXECUTE % 'x: Literal[1, "1"]'], 'execute: parameter "x" has the'
-            ' annotation Literal[1, \'1\'], expected ' + SUPPORTED),
-        ([EXECUTE % 'x: Rights'], 'execute: parameter "x" has the annotation'
-            ' test_parameters.Rights, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: typing.Any'], 'execute: parameter "x" has the'
-            ' annotation Any, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: None'], 'execute: parameter "x" has the annotation'
-            ' None, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: "Money"'], 'execute: parameter "x" has the annotation'
-            " 'Money', which can not be read (name 'Money' is not defined)"),
-        ([EXECUTE % 'x: 5'], 'execute: parameter "x" has the annotation 5,'
-            ' expected ' + SUPPORTED),
-        ([EXECUTE % 'x: {}'], 'execute: parameter "x" has the annotation {},'
-            ' expected ' + SUPPORTED),
-        ([EXECUTE % 'x={}'], 'execute: parameter "x" has a default of the type'
-            ' dict, expected ' + SUPPORTED),
-        ([EXECUTE % 'x=[{}]'], 'execute: parameter "x" has a default of the'
-            ' type list, expected ' + SUPPORTED),
-        ([EXECUTE % 'x: int = "a"'], 'execute: parameter "x" has the default'
-            " 'a', expected a whole number"),
-        ([EXECUTE % 'x: str = 5'], 'execute: parameter "x" has the default 5,'
-            ' expected a text'),
-        ([EXECUTE % 'x: bool = "no"'], 'execute: parameter "x" has the default'
-            " 'no', expected yes or no"),
-        ([EXECUTE % 'x: date = datetime(2026, 1, 2)'], 'execute: parameter "x"'
-            ' has the default datetime.datetime(2026, 1, 2, 0, 0), expected a'
-            ' date as YYYY-MM-DD'),
-        ([EXECUTE % 'x: date = "2026-01-02"'], 'execute: parameter "x" has the'
-            " default '2026-01-02', expected a date as YYYY-MM-DD"),
-        ([EXECUTE % 'x: Literal["a", "b"] = "c"'], 'execute: parameter "x" has'
-            " the default 'c', expected a or b"),
-        ([EXECUTE % 'x: Mode = "FAST"'], 'execute: parameter "x" has the'
-            " default 'FAST', expected FAST or SLOW"),
-        ([EXECUTE % 'x: list[int] = 5'], 'execute: parameter "x" has the'
-            ' default 5, expected a comma separated list, each a whole'
-            ' number'),
-        ([EXECUTE % 'x=float("nan")'], 'execute: parameter "x" has the default'
-            ' nan, expected a number'),
-        ([EXECUTE % 'x, /'], 'execute: parameter "x" can not be given by name;'
-            ' remove the "/"'),
-        ([EXECUTE % 'context=5'], 'execute: parameter "context" has the name'
-            ' of a setting or of an option; rename it'),
-        (['execute(cls, objects)'], 'execute: must take (cls, objects, ids)'
-            ' before its parameters'),
-        (['execute(cls, objects, *, ids)'], 'execute: must take (cls, objects,'
-            ' ids) before its parameters'),
-        ([EXECUTE % 'x: int', 'select_ids(cls, x: date)'], 'execute: parameter'
-            ' "x" is a whole number, but a date as YYYY-MM-DD in'
-            ' demo.Renew.select_ids'),
-        ([EXECUTE % 'x=5', 'select_ids(cls, x=6)'], 'execute: parameter "x"'
-            ' has the default 5, but 6 in demo.Renew.select_ids'),
-        ])
-def test_a_signature_that_can_not_work_is_refused(signatures, expected):
-    assert refused(declared, batch(*signatures)).replace(
-        # As the tests may be a package, and versions of Python differ
-        'tests.test_parameters', 'test_parameters').replace(
-        'typing.', '') == BAD + expected
-
-
-@pytest.mark.parametrize('decorator', ['staticmethod', 'functools.cache'])
-def test_a_hook_that_is_no_classmethod_is_refused(decorator):
-    TYPES['functools'] = functools
-    Renew = batch('select_ids(cls)', decorator=decorator)
-    assert refused(declared, Renew) == (
-        BAD + 'select_ids: must be a classmethod')
-
-
-def test_two_classes_that_differ_about_a_type_are_both_named():
-    Base = batch(EXECUTE % 'x: int', name='Base')
-    Derived = batch('select_ids(cls, x: str)', base=Base)
-    assert refused(declared, Derived) == BAD + (
-        'select_ids: parameter "x" is a text, but a whole number in'
-        ' demo.Base.execute')
-
-
-def test_names_of_options_can_be_reserved():
-    assert refused(
-        declared, batch(EXECUTE % 'detach=False'), reserved=['detach']) == (
-            BAD + 'execute: parameter "detach" has the name of a setting or of'
-            ' an option; rename it')
-
-
 @pytest.mark.parametrize('argument, text, value, canonical', [
         ('x: str', ' a, b ', ' a, b ', ' a, b '),
         ('x: str', '', '', ''),
@@ -312,6 +235,7 @@ def test_names_of_options_can_be_reserved():
         ('x: Path', 'in/a b', Path('in/a b'), 'in/a b'),
         ('x: Literal["a", 2]', '2', 2, '2'),
         ('x: Mode', 'SLOW', Mode.SLOW, 'SLOW'),
+        ('x: dict', ' {"a":1} ', {'a': 1}, '{"a": 1}'),
         ('x: list[int]', '1, 2,3', [1, 2, 3], '1,2,3'),
         ('x: list[int]', '', [], ''),
         ('x: list', 'a, "b, c"', ['a', 'b, c'], 'a,"b, c"'),
@@ -380,6 +304,8 @@ def test_a_dumped_value_comes_back_as_it_was(argument, value):
         ('x: Literal["a", "b", "c"]', 'd', 'a, b or c'),
         ('x: Literal["a"]', 'A', 'a'),
         ('x: Mode', 'fast', 'FAST or SLOW'),
+        ('x: dict', '5', 'a JSON object as {"key": 1}'),
+        ('x: dict', '{a: 1}', 'a JSON object as {"key": 1}'),
         ('x: list[int]', '1,a', 'a comma separated list, each a whole number'),
         ('x: list[str]', '"a', 'a comma separated list, each a text'),
         ('x: list[date]', '2026-01-01,',
@@ -455,36 +381,6 @@ def test_texts_as_stored_give_the_same_values_again():
         n: v for n, (v, _, _) in stored.items()}
 
 
-@pytest.mark.parametrize('given, conf, expected', [
-        ({}, {}, '"country" is missing; give --country with a text'),
-        ({'contry': 'FR'}, {}, '"contry" is unknown; did you mean "country"?'),
-        ({'no-pots': None}, {}, '"no_pots" is unknown; did you mean'
-            ' "no_post"?'),
-        ({'xyz': '1'}, {}, '"xyz" is unknown; the batch has treatment_date,'
-            ' limit, post, country, tags'),
-        ({'limit': None}, {}, '"limit" needs a value, expected a whole'
-            ' number'),
-        ({'no_limit': None}, {}, '"no_limit" is unknown; did you mean'
-            ' "limit"?'),
-        ({'no_post': 'yes'}, {}, '"no_post" takes no value'),
-        ({'post': None, 'no-post': None}, {}, '"post" is given twice'),
-        ({'treatment-date': '2026-01-02', 'treatment_date': '2026-01-03'}, {},
-            '"treatment_date" is given twice'),
-        ({'limit': '5%'}, {'limit': ('5', 'f')},
-            '"limit" is "5%", expected a whole number'),
-        ({}, {'limit': ('5%', '[a.b] of f')},
-            '"limit" is "5%" in [a.b] of f, expected a whole number'),
-        ])
-def test_what_is_wrong_with_a_parameter_is_told(given, conf, expected):
-    assert refused(settle, given, conf) == 'batch "a.b": parameter ' + expected
-
-
-def test_a_batch_without_parameters_says_so():
-    assert refused(settle, {'limit': '5'}, cls=batch()) == (
-        'batch "a.b": parameter "limit" is unknown; the batch has no'
-        ' parameters')
-
-
 def test_a_hook_is_given_what_it_names():
     everything = {'treatment_date': DAY, 'limit': 5, 'mail': True}
     Old = batch(EXECUTE % 'treatment_date',
@@ -534,21 +430,3 @@ def test_the_help_shows_each_parameter_with_its_default_and_origin():
         ])
 def test_arguments_become_names_and_texts(line, given):
     assert from_arguments(line.split()) == given
-
-
-@pytest.mark.parametrize('line, expected', [
-        ('5', 'unexpected "5"; a parameter is given as --name value'),
-        ('a=b', 'unexpected "a=b"; a parameter is given as --name value'),
-        ('--limit 5 6', 'unexpected "6"; a parameter is given as --name'
-            ' value'),
-        ('-l 5', 'unexpected "-l"; a parameter is given as --name value'),
-        ('--', 'unexpected "--"; a parameter is given as --name value'),
-        ('--=5', 'unexpected "--=5"; a parameter is given as --name value'),
-        ('--limit 5 --limit 6', '"--limit" is given twice'),
-        ('--a-b 5 --a_b=6', '"--a_b" is given twice'),
-        ])
-def test_arguments_that_are_no_parameters_are_refused(line, expected):
-    with pytest.raises(UsageError) as error:
-        from_arguments(line.split())
-    assert str(error.value) == expected
-    assert error.value.exit_status == 2

@@ -639,8 +639,8 @@ def test_a_batch_without_a_docstring_is_reported(database, monkeypatch):
             'selections', 'nme'),
         ('split', lambda cls, units: units.missing,
             'selections', 'missing'),
-        ('convert_to_instances', lambda cls, ids, other: [],
-            'hooks', "missing a required argument: 'other'"),
+        ('convert_to_instances', lambda cls: [],
+            'parameters', 'must take (cls, ids)'),
         ])
 def test_a_bad_batch_is_reported(
         database, monkeypatch, name, value, test, text):

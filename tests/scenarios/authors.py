@@ -118,3 +118,46 @@ class MonthsOfRecords(Months):
     @classmethod
     def get_batch_main_model_name(cls):
         return 'batch.scenario.record'
+
+
+class OldArguments(BatchRoot):
+    "Written long ago, when parameters came in a dict"
+    __name__ = 'batch.scenario.old_arguments'
+
+    @classmethod
+    def __setup__(cls):
+        super(OldArguments, cls).__setup__()
+        cls._default_config_items.update({
+                'split_mode': 'divide', 'split_size': 4})
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        return 'batch.scenario.record'
+
+    @classmethod
+    def get_batch_search_model(cls):
+        return 'batch.scenario.record'
+
+    @classmethod
+    def get_batch_args_name(cls):
+        return ['party']
+
+    @classmethod
+    def get_batch_domain(cls, treatment_date, extra_args):
+        assert isinstance(treatment_date, dt.date)
+        domain = super(OldArguments, cls).get_batch_domain(
+            treatment_date, extra_args)
+        return domain + [('party', '<=', extra_args.get('party', 9))]
+
+    @classmethod
+    def select_ids(cls, treatment_date, extra_args=None):
+        return [(id,) for id in super(OldArguments, cls).select_ids(
+                treatment_date, extra_args)]
+
+    @classmethod
+    def execute(cls, records, numbers, treatment_date, extra_args):
+        assert [r.id for r in records] == numbers
+        assert cls.get_conf_item('split_mode') == 'divide'
+        for record in records:
+            record.note = '%s %s' % (treatment_date, extra_args)
+        Pool().get('batch.scenario.record').treat(records)
