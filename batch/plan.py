@@ -163,7 +163,7 @@ def select_units(job, Batch):
             job.batch, 'returned %r, expected a list or a generator of ids, '
             'rows or groups' % (selected,), hook='select_ids')
     return chunking.Distinct(
-        map(chunking.unit_of, selected),
+        selected,
         # By their numbers: a million rows would be hundreds of MB
         known=issubclass(Batch, BatchRootFiles))
 

@@ -16,6 +16,8 @@ def dump_units(units):
     """
     if units is None:
         return None
+    if set(map(type, units)) == {int}:
+        return repr(units).replace(' ', '')
     return json.dumps(
         [_mark(u) for u in units], default=_encode, separators=(',', ':'))
 

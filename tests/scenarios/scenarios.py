@@ -36,6 +36,12 @@ class Record(ModelSQL):
             record.treated += 1
         cls.save(records)
 
+    @classmethod
+    def work(cls, records, seconds=0):
+        for _ in records:
+            time.sleep(seconds)
+        cls.treat(records)
+
 
 class _Scenario(BatchRoot):
     __slots__ = ()
@@ -144,9 +150,7 @@ class Slow(_Scenario):
     def execute(cls, objects, ids, seconds: float = 0.1, started: Path = None):
         if started:
             started.touch()
-        for record in objects:
-            time.sleep(seconds)
-        type(objects[0]).treat(objects)
+        type(objects[0]).work(objects, seconds)
 
 
 class Lethal(_Scenario):

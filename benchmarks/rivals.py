@@ -1,0 +1,151 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The same chunks by this module and by what one would write without it.
+
+The floor are two bare processes that treat each chunk in a transaction.  Then
+a Celery task that opens a transaction, its results collected from Redis; and
+Tryton's own queue with trytond-worker.  All have two processes, which are
+warm, and treat the same records of one database, in turn.
+"""
+import os
+from collections import defaultdict
+
+from devel.process import Process
+from devel.site import script
+
+from .figures import Figure, Sample, table
+from .ground import fill, python
+
+OURS, FLOOR, CELERY, QUEUE = 'trytond-batch', 'processes', 'celery', 'queue'
+#: (size of a chunk, seconds a record) -> (records, those for the queue, bars)
+LIGHT = {
+    1000: (60_000, 10_000, {FLOOR: 1.10}),
+    100: (20_000, 3_000, {FLOOR: 1.10, CELERY: 0.9, QUEUE: 0.2}),
+    10: (8_000, 300, {FLOOR: 1.25, CELERY: 0.6}),
+    }
+HEAVY = {
+    1000: (2_000, 2_000, {}),
+    100: (400, 400, {}),
+    10: (200, 200, {}),
+    }
+#: seconds that a record takes on top of being saved
+LIGHT_SECONDS, HEAVY_SECONDS = 0, 0.02
+#: chunks of the two runs in which statements are counted
+FEW, MORE = 4, 24
+BATCH = 'batch.scenario.slow'
+SECTIONS = {'queue': {'worker': 'True'}}
+
+
+def measure(ground, options):
+    with ground.site(sections=SECTIONS) as site:
+        run = Runner(ground, site)
+        figures = []
+        for seconds, cases in [
+                (LIGHT_SECONDS, LIGHT), (HEAVY_SECONDS, HEAVY)]:
+            for size, (records, few, bars) in cases.items():
+                records = max(int(records * options.scale), 2 * size)
+                few = max(int(few * options.scale), 2 * size)
+                repeats = options.repeats if not seconds else 1
+                figures += compare(
+                    run, size, seconds, records, few, bars, repeats)
+    return figures
+
+
+def compare(run, size, seconds, records, few, bars, repeats):
+    "Let the rivals run in turn, show them, and return our figures."
+    plan = {name: records for name in [OURS, FLOOR, CELERY]}
+    plan[QUEUE] = min(few, records)
+    times = defaultdict(Sample)
+    fill(run.site, records)
+    for repeat in range(repeats):
+        for name, count in plan.items():
+            times[name].append(
+                run(name, count, size, seconds) / (count / size))
+    ours = times[OURS].median
+    # The last column would only show the time that a record takes
+    counts = {
+        name: run.count(name, size) for name in plan} if not seconds else {}
+    print('chunks of %s, %s a record, %s runs' % (
+            size, '%d ms' % (seconds * 1000) if seconds else 'light work',
+            repeats))
+    table(['rival', 'chunks', 'ms a chunk', 'ours to it', 'statements',
+            'commits', 'messages'], [
+            [name, count // size, times[name].shown(1000),
+                '' if name == OURS else '%.2f' % (ours / times[name].median),
+                *('%.1f' % n for n in counts.get(name, ()))]
+            for name, count in plan.items()])
+    # Each run against the one beside it: what troubles the machine, slowly,
+    # troubles both
+    return [
+        Figure(
+            'chunks of %s against %s, light work' % (size, name), Sample(
+                o / r for o, r in zip(times[OURS], times[name])).median, bar)
+        for name, bar in bars.items()]
+
+
+class Runner:
+    "Runs a rival and checks that each record was treated once by it."
+
+    def __init__(self, ground, site):
+        self.ground = ground
+        self.site = site
+        self.env = {
+            'RIVAL_BROKER': ground.redis.database(),
+            'RIVAL_RESULTS': ground.redis.database()}
+        site.worker(2)
+        self.start('celery', '--app', 'benchmarks.rival:app', 'worker',
+            '--concurrency', '2')
+        self.start('trytond-worker', '-n', '2')
+        fill(site, 40)
+        for name in [OURS, FLOOR, CELERY, QUEUE]:
+            # Loads the pool, in both processes
+            self(name, 40, 10, 0.02)
+
+    def start(self, name, *args):
+        self.site.processes.append(Process([script(name), *args],
+                log=os.path.join(self.site.log_dir, name + '.log'),
+                env={**self.site.env, **self.env}))
+
+    def __call__(self, name, records, size, seconds):
+        "Return the seconds that it took."
+        site = self.site
+        site.execute('DELETE FROM ir_queue')
+        site.execute('UPDATE batch_scenario_record SET treated = 0')
+        site.execute('VACUUM ANALYZE')
+        if name == OURS:
+            took = self.ours(size, seconds)
+        else:
+            took = float(python(
+                    site, 'benchmarks.rival', name, str(records), str(size),
+                    str(seconds), env=self.env))
+        treated = site.execute(
+            'SELECT SUM(treated), MAX(treated) FROM batch_scenario_record')
+        assert treated == [(records, 1)], (name, treated)
+        return took
+
+    def ours(self, size, seconds):
+        "From the making of the execution to its last word."
+        self.site.configure({BATCH: {'split_size': size}})
+        self.site.coop(
+            'batch', BATCH, '--seconds', str(seconds), '--quiet', timeout=900,
+            check=True)
+        (took,), = self.site.execute("""
+            SELECT EXTRACT(EPOCH FROM ended_at - started_at)
+            FROM batch_execution ORDER BY id DESC LIMIT 1""")
+        return float(took)
+
+    def count(self, name, size):
+        """Return statements, commits and messages per chunk.
+
+        By the difference of two runs: what is done once does not count.
+        """
+        results = []
+        for chunks in FEW, MORE:
+            fill(self.site, chunks * size)
+            with self.ground.counting(self.site) as counts:
+                self(name, chunks * size, size, 0)
+            results.append(counts)
+        less, more = results
+        return [
+            (more[n] - less[n]) / (MORE - FEW)
+            for n in ['statements', 'COMMIT', 'messages']]
