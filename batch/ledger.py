@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sql import For, Literal, Null, Table
 from sql.aggregate import Count
@@ -99,6 +100,28 @@ def _is_shared():
 class _SkipLocked(For):
     def __str__(self):
         return super().__str__() + ' SKIP LOCKED'
+
+
+@dataclass(frozen=True)
+class _Hole:
+    "Stands in a statement for a value that is given later."
+    name: str
+
+
+@lru_cache(maxsize=64)
+def _written(write, *args):
+    """Return what write(*args) gives, as text and parameters with holes.
+
+    To write a statement takes longer than to execute it: those of every chunk
+    are written once per process.
+    """
+    return tuple(write(*args))
+
+
+def _execute(cursor, statement, **values):
+    text, params = statement
+    cursor.execute(text, [
+            values[p.name] if isinstance(p, _Hole) else p for p in params])
 
 
 def _for_update(wait=False):
@@ -317,28 +340,40 @@ def take(cursor, execution, chunk, sleep=time.sleep):
     A follower that asks for locks holds them for a moment: so a second look
     comes before the conclusion that somebody works on it.
     """
-    where = (chunk_.id == chunk) & (chunk_.state == 'queued')
-    where &= chunk_.execution.in_(execution_.select(
-            execution_.id,
-            where=(execution_.id == execution)
-            & (execution_.stopping == Null)))
+    key = {'execution': execution, 'chunk': chunk}
     if not _is_shared():
         # The first write takes the lock of the whole database
-        cursor.execute(*chunk_.update(
-                [chunk_.state], ['queued'], where=where))
+        _execute(cursor, _written(_touch), **key)
     for delay in LOOKS:
         sleep(delay)
-        cursor.execute(*chunk_.select(
-                chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
-                chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
-                Coalesce(chunk_.deaths, 0), chunk_.error, where=where,
-                for_=_for_update()))
+        _execute(cursor, _written(_take), **key)
         if row := cursor.fetchone():
             id, execution, number, units, *others = row
             return Chunk(id, execution, number, load_units(units), *others)
-        cursor.execute(*chunk_.select(Literal(1), where=where))
+        cursor.execute(*chunk_.select(Literal(1), where=_is_takeable(**key)))
         if not cursor.fetchone():
             return None
+
+
+def _is_takeable(
+        execution=_Hole('execution'), chunk=_Hole('chunk')):
+    return (chunk_.id == chunk) & (chunk_.state == 'queued') \
+        & chunk_.execution.in_(execution_.select(
+            execution_.id,
+            where=(execution_.id == execution)
+            & (execution_.stopping == Null)))
+
+
+def _touch():
+    return chunk_.update([chunk_.state], ['queued'], where=_is_takeable())
+
+
+def _take():
+    return chunk_.select(
+        chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
+        chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
+        Coalesce(chunk_.deaths, 0), chunk_.error, where=_is_takeable(),
+        for_=_for_update())
 
 
 def done(cursor, chunk, started_at, attempts, files=None, numbers=None):
@@ -440,29 +475,40 @@ def _end(cursor, chunk, state, started_at, attempts, **values):
         'state': state, 'started_at': started_at, 'ended_at': now(),
         'attempts': attempts, 'worker': worker_name(), 'write_date': now(),
         **values}
-    cursor.execute(*chunk_.update(
-            [getattr(chunk_, n) for n in values], list(values.values()),
-            where=(chunk_.id == chunk.id) & (chunk_.state == 'queued')))
+    _execute(cursor, _written(_write_end, *values), chunk=chunk.id, **values)
     if not cursor.rowcount:
         raise StateError(chunk.label, state)
+
+
+def _write_end(*names):
+    return chunk_.update(
+        [getattr(chunk_, n) for n in names], list(map(_Hole, names)),
+        where=(chunk_.id == _Hole('chunk')) & (chunk_.state == 'queued'))
 
 
 def _queue(cursor, execution, number):
     if number is None:
         return None
-    where = (chunk_.execution == execution) & (chunk_.number == number)
-    update = chunk_.update(
-        [chunk_.state], ['queued'], where=where & (chunk_.state == 'waiting'))
-    if _is_shared():
-        update.returning = [chunk_.id]
-        cursor.execute(*update)
-    else:
-        cursor.execute(*update)
+    key = {'execution': execution, 'number': number}
+    _execute(cursor, _written(_write_queued, _is_shared()), **key)
+    if not _is_shared():
         if not cursor.rowcount:
             return None
-        cursor.execute(*chunk_.select(chunk_.id, where=where))
+        cursor.execute(*chunk_.select(
+                chunk_.id, where=(chunk_.execution == execution)
+                & (chunk_.number == number)))
     row = cursor.fetchone()
     return row[0] if row else None
+
+
+def _write_queued(returning):
+    update = chunk_.update(
+        [chunk_.state], ['queued'],
+        where=(chunk_.execution == _Hole('execution'))
+        & (chunk_.number == _Hole('number')) & (chunk_.state == 'waiting'))
+    if returning:
+        update.returning = [chunk_.id]
+    return update
 
 
 def lineage(cursor, chunk):

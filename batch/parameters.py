@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Flag
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -449,11 +450,16 @@ def arguments(hook, parameters):
     it does not name, is also given what the definitions behind it name; if
     all of them take ``**``, it is given everything.
     """
-    definitions = list(_definitions(hook.__self__, hook.__name__))
-    names = {p.name for d in definitions for p in d.parameters}
+    names, is_open, positional = _accepted(hook.__self__, hook.__name__)
     return {name: value for name, value in parameters.items()
-        if (name in names or definitions[-1].is_open)
-        and name not in definitions[0].positional}
+        if (name in names or is_open) and name not in positional}
+
+
+@lru_cache(maxsize=1000)
+def _accepted(cls, hook):
+    definitions = list(_definitions(cls, hook))
+    return ({p.name for d in definitions for p in d.parameters},
+        definitions[-1].is_open, definitions[0].positional)
 
 
 def describe(declared, config_lookup):

@@ -31,7 +31,7 @@ HEAVY = {
 #: seconds that a record takes on top of being saved
 LIGHT_SECONDS, HEAVY_SECONDS = 0, 0.02
 #: chunks of the two runs in which statements are counted
-FEW, MORE = 4, 24
+FEW, MORE = 100, 200
 BATCH = 'batch.scenario.slow'
 SECTIONS = {'queue': {'worker': 'True'}}
 
