@@ -9,6 +9,8 @@ call the first): ``chunking`` takes a suspect for a guess.
 
 Imports nothing of Tryton or Celery.
 """
+from functools import lru_cache
+
 __all__ = ['Watched', 'find']
 
 
@@ -83,7 +85,7 @@ def _keys(value):
             or value is None or isinstance(value, type):
         return
     cls = type(value)
-    if '_values' in dir(cls) and '__name__' in dir(cls):
+    if _is_record(cls):
         # A record of Tryton; browsed again it is another object
         try:
             yield cls.__name__, value.id
@@ -91,3 +93,9 @@ def _keys(value):
             pass
         return
     yield id(value)
+
+
+@lru_cache(maxsize=1000)
+def _is_record(cls):
+    # Once per class: dir() of a model takes longer than to read its record
+    return {'_values', '__name__'}.issubset(dir(cls))

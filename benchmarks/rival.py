@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """What one would write without this module, run in the environment of a site:
 
-    python -m benchmarks.rival processes|celery|queue RECORDS SIZE SECONDS
+    python -m benchmarks.rival NAME RECORDS SIZE SECONDS
 
 Treats the records 1 to RECORDS in chunks of SIZE and prints the seconds from
 the first chunk that is handed out to the last that is known to be done.
@@ -105,6 +105,18 @@ def run_queue(records, size, seconds):
                 'SELECT COUNT(*) FROM ir_queue WHERE finished_at IS NULL')
             left, = cursor.fetchone()
     return time.monotonic() - started
+
+
+def run_cursor(records, size, seconds):
+    "The ids are only read, with a cursor of the server."
+    with Transaction().start(DATABASE, 0, readonly=True) as transaction:
+        started = time.monotonic()
+        with transaction.connection.cursor(name='bare') as cursor:
+            cursor.execute('SELECT id FROM batch_scenario_record ORDER BY id')
+            while rows := cursor.fetchmany(10_000):
+                records -= len(rows)
+        assert not records
+        return time.monotonic() - started
 
 
 if __name__ == '__main__':

@@ -19,9 +19,9 @@ from .ground import fill, python
 OURS, FLOOR, CELERY, QUEUE = 'trytond-batch', 'processes', 'celery', 'queue'
 #: (size of a chunk, seconds a record) -> (records, those for the queue, bars)
 LIGHT = {
-    1000: (60_000, 10_000, {FLOOR: 1.10}),
-    100: (20_000, 3_000, {FLOOR: 1.10, CELERY: 0.9, QUEUE: 0.2}),
-    10: (8_000, 300, {FLOOR: 1.25, CELERY: 0.6}),
+    1000: (24_000, 12_000, {FLOOR: 1.10}),
+    100: (10_000, 3_000, {FLOOR: 1.10, CELERY: 0.9, QUEUE: 0.2}),
+    10: (6_000, 300, {FLOOR: 1.25, CELERY: 0.6}),
     }
 HEAVY = {
     1000: (2_000, 2_000, {}),
@@ -64,7 +64,8 @@ def compare(run, size, seconds, records, few, bars, repeats):
     ours = times[OURS].median
     # The last column would only show the time that a record takes
     counts = {
-        name: run.count(name, size) for name in plan} if not seconds else {}
+        name: run.count(name, size) for name in plan
+        } if not seconds and size <= 100 else {}
     print('chunks of %s, %s a record, %s runs' % (
             size, '%d ms' % (seconds * 1000) if seconds else 'light work',
             repeats))
@@ -72,7 +73,8 @@ def compare(run, size, seconds, records, few, bars, repeats):
             'commits', 'messages'], [
             [name, count // size, times[name].shown(1000),
                 '' if name == OURS else '%.2f' % (ours / times[name].median),
-                *('%.1f' % n for n in counts.get(name, ()))]
+                *('%.1f' % n for n in counts.get(name, ())),
+                *([''] * 3 if not counts else [])]
             for name, count in plan.items()])
     # Each run against the one beside it: what troubles the machine, slowly,
     # troubles both

@@ -1,0 +1,60 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Does a chunk take longer with a million others in the ledger?"""
+from .figures import Figure, Sample, table
+
+BATCH = 'batch.scenario.slow'
+EXECUTIONS, CHUNKS = 1000, 1_000_000
+RECORDS, SIZE = 3000, 10
+
+
+def measure(ground, options):
+    with ground.site(RECORDS) as site:
+        site.configure({BATCH: {'split_size': SIZE}})
+        site.worker(2)
+        run(site)
+        empty = Sample(run(site) for _ in range(options.repeats))
+        grow(site, EXECUTIONS, max(int(CHUNKS * options.scale), 10_000))
+        run(site)
+        full = Sample(run(site) for _ in range(options.repeats))
+        (chunks,), = site.execute(
+            'SELECT COUNT(*) FROM batch_execution_chunk')
+    table(['chunks in the ledger', 'ms a chunk'], [
+            ['few', empty.shown(1000)],
+            [format(chunks, ','), full.shown(1000)]])
+    return [Figure(
+            'time of a chunk with {:,} others'.format(chunks),
+            full.median / empty.median, 1.1)]
+
+
+def run(site):
+    "Return the seconds per chunk."
+    site.execute('VACUUM batch_scenario_record')
+    site.coop(
+        'batch', BATCH, '--seconds', '0', '--quiet', check=True, timeout=600)
+    (seconds,), = site.execute("""
+        SELECT EXTRACT(EPOCH FROM ended_at - started_at)
+        FROM batch_execution ORDER BY id DESC LIMIT 1""")
+    return float(seconds) / (RECORDS / SIZE)
+
+
+def grow(site, executions, chunks):
+    "Add executions of the past, with chunks that are done."
+    site.execute("""
+        INSERT INTO batch_execution (
+            batch, given, parameters, settings, "user", state, dry_run,
+            started_at, ended_at, selected, duplicates, done, failed, "left")
+        SELECT batch, given, parameters, settings, "user", state, dry_run,
+            started_at, ended_at, selected, duplicates, done, failed, "left"
+        FROM (SELECT * FROM batch_execution ORDER BY id LIMIT 1) AS one,
+            generate_series(1, %s)""", [executions])
+    site.execute("""
+        INSERT INTO batch_execution_chunk (
+            execution, number, units, size, state, successor, attempts,
+            worker, started_at, ended_at)
+        SELECT e.id, i, '[1,2,3,4,5,6,7,8,9,10]', 10, 'done', i + 64, 1,
+            'host:1', e.started_at, e.ended_at
+        FROM (SELECT * FROM batch_execution ORDER BY id DESC LIMIT %s) AS e,
+            generate_series(1, %s) AS i""",
+        [executions, chunks // executions])
+    site.execute('VACUUM ANALYZE')
