@@ -3,6 +3,7 @@
 """``make bench``: measure, beside the alternatives, and print the tables."""
 import argparse
 import importlib
+import importlib.metadata
 import os
 import sys
 import time
@@ -27,23 +28,31 @@ def main(arguments=None):
         help="runs of each rival, in turn (default: %(default)s)")
     parser.add_argument('--scale', type=float, default=1, metavar='X',
         help="times the usual number of records (default: %(default)s)")
+    parser.add_argument('--write', metavar='FILE',
+        help="also write the report between its marks in FILE "
+        "(doc/performance.rst)")
     options = parser.parse_args(arguments)
     if unknown := set(options.sections).difference(SECTIONS):
         parser.error('no such section: %s' % ', '.join(sorted(unknown)))
     started = time.monotonic()
-    print('%s cores, %d GiB of memory, Python %s, %s\n' % (
+    figures.say(
+        '%s cores, %d GiB of memory, Python %s, trytond %s, %s\n' % (
             os.cpu_count(),
             os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30,
-            sys.version.split()[0], time.strftime('%Y-%m-%d')), flush=True)
+            sys.version.split()[0], importlib.metadata.version('trytond'),
+            time.strftime('%Y-%m-%d')))
     found = []
     with Ground() as ground:
         for name in options.sections or SECTIONS:
             module = importlib.import_module('.' + name, __package__)
-            print('%s\n%s\n' % (name, '-' * len(name)), flush=True)
+            figures.heading(name)
             found += module.measure(ground, options)
-    print('bars\n----\n')
+    figures.heading('bars')
     figures.bars(found)
-    print('%d minutes' % ((time.monotonic() - started) / 60))
+    figures.say('All of this took %d minutes.' % (
+            (time.monotonic() - started) / 60))
+    if options.write:
+        figures.fill(options.write)
     return 0 if all(f.holds for f in found) else 1
 
 

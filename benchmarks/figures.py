@@ -4,7 +4,32 @@
 import statistics
 from dataclasses import dataclass
 
-__all__ = ['Figure', 'Sample', 'bars', 'table']
+__all__ = ['Figure', 'Sample', 'bars', 'fill', 'heading', 'say', 'table']
+
+#: the marks in a document between which the report stands
+BEGIN, END = '.. begin of the report\n', '.. end of the report\n'
+
+_said = []
+
+
+def say(text=''):
+    "Print text, and keep it for the report."
+    _said.append(text)
+    print(text, flush=True)
+
+
+def heading(text):
+    say('%s\n%s\n' % (text, '~' * len(text)))
+
+
+def fill(path):
+    "Write the report between the marks of the document at path."
+    with open(path, encoding='utf-8') as file:
+        before, _, rest = file.read().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write('%s%s\n%s\n\n%s%s' % (
+                before, BEGIN, '\n'.join(_said).strip(), END, after))
 
 
 class Sample(list):
@@ -49,16 +74,16 @@ class Figure:
 
 
 def table(head, rows):
-    "Print rows in columns, as a simple table of reStructuredText."
+    "Say rows in columns, as a simple table of reStructuredText."
     rows = [[str(cell) for cell in row] for row in [head, *rows]]
     widths = [max(map(len, column)) for column in zip(*rows)]
     rule = ' '.join('=' * width for width in widths)
-    print(rule)
+    say(rule)
     for number, row in enumerate(rows):
-        print(' '.join(map(str.ljust, row, widths)).rstrip())
+        say(' '.join(map(str.ljust, row, widths)).rstrip())
         if not number:
-            print(rule)
-    print(rule + '\n', flush=True)
+            say(rule)
+    say(rule + '\n')
 
 
 def bars(figures):

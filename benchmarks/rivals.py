@@ -13,7 +13,7 @@ from collections import defaultdict
 from devel.process import Process
 from devel.site import script
 
-from .figures import Figure, Sample, table
+from .figures import Figure, Sample, say, table
 from .ground import fill, python
 
 OURS, FLOOR, CELERY, QUEUE = 'trytond-batch', 'processes', 'celery', 'queue'
@@ -66,9 +66,9 @@ def compare(run, size, seconds, records, few, bars, repeats):
     counts = {
         name: run.count(name, size) for name in plan
         } if not seconds and size <= 100 else {}
-    print('chunks of %s, %s a record, %s runs' % (
-            size, '%d ms' % (seconds * 1000) if seconds else 'light work',
-            repeats))
+    say('Chunks of %s, %s; runs: %s\n' % (
+            size, '%d ms a record' % (seconds * 1000) if seconds
+            else 'light work', repeats))
     table(['rival', 'chunks', 'ms a chunk', 'ours to it', 'statements',
             'commits', 'messages'], [
             [name, count // size, times[name].shown(1000),
