@@ -138,7 +138,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
                     getattr(table, field),
                     where=table.id == query.columns[0].expression).as_(field)]
         for rows in streamed(query):
-            yield from (value for value, in rows if value is not None)
+            yield from [value for value, in rows if value is not None]
 
     @classmethod
     def split(cls, units):

@@ -4,6 +4,8 @@
 
 Nobody but a worker changes them: the client shows them, read-only.
 """
+from sql import Null
+
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
@@ -143,12 +145,28 @@ class ExecutionChunk(ModelSQL, ModelView):
         cls._sql_constraints.append(
             ('number_unique', Unique(table, table.execution, table.number),
                 'batch.msg_execution_chunk_number_unique'))
-        cls._sql_indexes.add(
+        # Each index is written three times for a chunk: so there is none by
+        # the number, which nobody searches in all executions
+        cls._sql_indexes = {
             Index(
                 table,
                 (table.execution, Index.Equality()),
                 (table.state, Index.Equality(cardinality='low')),
-                where=table.state.in_(ledger.OPEN)))
+                where=table.state.in_(ledger.OPEN)),
+            # To delete a row, its parts are looked for
+            Index(
+                table,
+                (table.parent, Index.Equality()),
+                where=table.parent != Null),
+            }
+
+    @classmethod
+    def __setup_indexes__(cls):
+        super().__setup_indexes__()
+        table = cls.__table__()
+        # The constraint has it
+        cls._sql_indexes.discard(
+            Index(table, (table.execution, Index.Range()), where=None))
 
     def get_rec_name(self, name):
         return '#%s.%s' % (self.execution.id, self.number)

@@ -17,6 +17,7 @@ import trytond.config as config
 config.update_etc([os.environ['TRYTOND_CONFIG']])
 
 from celery import Celery, group  # noqa: E402
+
 from trytond import backend  # noqa: E402
 from trytond.pool import Pool  # noqa: E402
 from trytond.transaction import Transaction  # noqa: E402

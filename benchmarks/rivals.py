@@ -62,19 +62,19 @@ def compare(run, size, seconds, records, few, bars, repeats):
             times[name].append(
                 run(name, count, size, seconds) / (count / size))
     ours = times[OURS].median
-    # The last column would only show the time that a record takes
-    counts = {
-        name: run.count(name, size) for name in plan
-        } if not seconds and size <= 100 else {}
+    # It is the same for all sizes and all work
+    counts = {name: run.count(name, size) for name in plan} \
+        if not seconds and size == 100 else {}
     say('Chunks of %s, %s; runs: %s\n' % (
             size, '%d ms a record' % (seconds * 1000) if seconds
             else 'light work', repeats))
-    table(['rival', 'chunks', 'ms a chunk', 'ours to it', 'statements',
+    table([
+            'rival', 'chunks', 'ms a chunk', 'ours to it', 'statements',
             'commits', 'messages'], [
             [name, count // size, times[name].shown(1000),
-                '' if name == OURS else '%.2f' % (ours / times[name].median),
-                *('%.1f' % n for n in counts.get(name, ())),
-                *([''] * 3 if not counts else [])]
+                '%.2f' % (ours / times[name].median),
+                *('%.1f' % n for n in counts.get(name, ()))]
+            + [''] * (0 if counts else 3)
             for name, count in plan.items()])
     # Each run against the one beside it: what troubles the machine, slowly,
     # troubles both

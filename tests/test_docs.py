@@ -22,7 +22,8 @@ PARAMETERS = {
     '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
 FOREIGN = {
-    '--activate-dependencies', '--email', '--no-build-isolation', '--no-deps'}
+    '--activate-dependencies', '--email', '--no-build-isolation', '--no-deps',
+    '--repeats', '--scale', '--write'}
 COMMANDS = next(
     a for a in cli.get_parser()._actions if a.dest == 'command').choices
 
