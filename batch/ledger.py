@@ -112,8 +112,7 @@ class _Hole:
 def _written(write, *args):
     """Return what write(*args) gives, as text and parameters with holes.
 
-    To write a statement takes longer than to execute it: those of every chunk
-    are written once per process.
+    Those of every chunk are written once per process.
     """
     return tuple(write(*args))
 

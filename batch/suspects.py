@@ -97,5 +97,5 @@ def _keys(value):
 
 @lru_cache(maxsize=1000)
 def _is_record(cls):
-    # Once per class: dir() of a model takes longer than to read its record
+    # Once per class: dir() of a model takes as long as to read a record
     return {'_values', '__name__'}.issubset(dir(cls))
