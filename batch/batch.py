@@ -124,7 +124,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         # Batches of the old way call this with treatment_date, extra_args
         parameters.update(zip(parameters_.NAMED, old))
         Search = Pool().get(cls.get_batch_search_model())
-        domain = parameters_.call(cls.get_batch_domain, parameters)
+        domain = parameters_.call(cls, 'get_batch_domain', parameters)
         order = cls.get_batch_ordering()
         try:
             query = Search.search(domain, order=order, query=True)

@@ -100,7 +100,7 @@ class BatchRootFiles(BatchRoot):
             # Another execution has just archived it
             return
         try:
-            rows = parameters_.call(cls.read_file, parameters, path)
+            rows = parameters_.call(cls, 'read_file', parameters, path)
             if rows is not None:
                 count = sum(1 for _ in rows)
         except (TransactionError, backend.DatabaseOperationalError):
@@ -120,7 +120,7 @@ class BatchRootFiles(BatchRoot):
         number = 0
         try:
             for number, row in enumerate(
-                    parameters_.call(cls.read_file, parameters, path), 1):
+                    parameters_.call(cls, 'read_file', parameters, path), 1):
                 yield path.name, number, row
         except FileNotFoundError:
             if path.is_file():
@@ -148,7 +148,7 @@ class BatchRootFiles(BatchRoot):
         "Return path; raises what is wrong with its file."
         if not path.is_file():
             raise InputError('"%s" is not there any more' % path)
-        rows = parameters_.call(cls.read_file, parameters, path)
+        rows = parameters_.call(cls, 'read_file', parameters, path)
         if rows is not None:
             # Its rows are no units, as it could not be read
             for _ in rows:

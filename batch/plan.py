@@ -154,7 +154,7 @@ def preview(transaction, batch, given):
 
 
 def select_units(job, Batch):
-    selected = parameters_.call(Batch.select_ids, job.parameters)
+    selected = parameters_.call(Batch, 'select_ids', job.parameters)
     if selected is None:
         selected = ()
     if isinstance(selected, (str, bytes, dict)) \

@@ -405,10 +405,11 @@ class BatchTestMixin:
             with self.subTest(batch=name):
                 parameters = resolved(Batch, self.given(name, Batch))
                 for hook, *args in [
-                        (Batch.convert_to_instances, []),
-                        (Batch.execute, [], [])]:
-                    inspect.signature(hook).bind(
-                        *args, **parameters_.arguments(hook, parameters))
+                        ('convert_to_instances', []),
+                        ('execute', [], [])]:
+                    inspect.signature(getattr(Batch, hook)).bind(
+                        *args,
+                        **parameters_.arguments(Batch, hook, parameters))
 
     def given(self, name, Batch):
         "Return the texts of what is required, and of batch_parameters."

@@ -223,7 +223,7 @@ def convert(job, chunk, gone=frozenset()):
         id for id, _ in flattened(chunk)
         if not gone or record_id(id) not in gone]
     objects = parameters_.call(
-        Batch.convert_to_instances, job.parameters, ids)
+        Batch, 'convert_to_instances', job.parameters, ids)
     if isinstance(objects, list):
         objects = suspects.Watched(objects)
     return objects, ids
@@ -231,7 +231,7 @@ def convert(job, chunk, gone=frozenset()):
 
 def execute(job, objects, ids):
     return parameters_.call(
-        Pool().get(job.batch).execute, job.parameters, objects, ids)
+        Pool().get(job.batch), 'execute', job.parameters, objects, ids)
 
 
 def flattened(chunk):

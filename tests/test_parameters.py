@@ -180,7 +180,14 @@ def test_a_decorated_hook_keeps_its_parameters():
             return limit
 
     assert declared(Renew)['limit'].type is Decimal
-    assert call(Renew.execute, {'limit': 6, 'other': 7}, [], []) == 6
+    assert call(Renew, 'execute', {'limit': 6, 'other': 7}, [], []) == 6
+
+
+def test_a_hook_may_be_a_function_of_another_name():
+    class Renew:
+        execute = classmethod(lambda cls, objects, ids, limit=5: limit)
+
+    assert call(Renew, 'execute', {'limit': 6, 'other': 7}, [], []) == 6
 
 
 def test_classes_are_looked_at_as_far_as_hooks_hand_on_the_rest():
@@ -386,24 +393,25 @@ def test_a_hook_is_given_what_it_names():
     Old = batch(EXECUTE % 'treatment_date',
         'get_batch_domain(cls, treatment_date)', 'select_ids(cls)',
         'convert_to_instances(cls, ids, **parameters)')
-    assert call(Old.execute, everything, ['o'], [1]) == {
+    assert call(Old, 'execute', everything, ['o'], [1]) == {
         'objects': ['o'], 'ids': [1], 'treatment_date': DAY}
-    assert call(Old.get_batch_domain, everything) == {'treatment_date': DAY}
-    assert call(Old.select_ids, everything) == {}
-    assert call(Old.convert_to_instances, {'ids': 0, **everything}, [1]) == {
-        'ids': [1], 'parameters': everything}
+    assert call(Old, 'get_batch_domain', everything) == {'treatment_date': DAY}
+    assert call(Old, 'select_ids', everything) == {}
+    assert call(
+        Old, 'convert_to_instances', {'ids': 0, **everything}, [1]) == {
+            'ids': [1], 'parameters': everything}
 
 
 def test_a_hook_that_hands_on_is_given_what_those_behind_it_name():
     everything = {'a': 1, 'b': 2, 'c': 3}
     Base = batch(EXECUTE % 'a')
     Derived = batch(EXECUTE % 'b, **parameters', base=Base)
-    assert call(Derived.execute, everything, [], []) == {
+    assert call(Derived, 'execute', everything, [], []) == {
         'objects': [], 'ids': [], 'b': 2, 'parameters': {'a': 1}}
 
 
 def test_a_parameter_that_is_not_there_is_left_to_the_signature():
-    assert call(batch('select_ids(cls, a=1)').select_ids, {}) == {'a': 1}
+    assert call(batch('select_ids(cls, a=1)'), 'select_ids', {}) == {'a': 1}
 
 
 def test_the_help_shows_each_parameter_with_its_default_and_origin():

@@ -645,8 +645,6 @@ def test_a_batch_without_a_docstring_is_reported(database, monkeypatch):
 def test_a_bad_batch_is_reported(
         database, monkeypatch, name, value, test, text):
     if isinstance(value, type(lambda: None)):
-        # As what is called is looked up by its name
-        value.__name__ = name
         value = classmethod(value)
     Batch = Pool(DB_NAME).get('batch.scenario.ok')
     monkeypatch.setattr(Batch, name, value, raising=False)
