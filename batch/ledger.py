@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sql import For, Literal, Null, Table
+from sql import For, Literal, Null, Select, Table, With
 from sql.aggregate import Count
 from sql.conditionals import Case, Coalesce
 
@@ -377,16 +377,16 @@ def _take():
 
 def done(cursor, chunk, started_at, attempts, files=None, numbers=None):
     "queued -> done; returns the id of the successor it queues, or None."
-    _end(cursor, chunk, 'done', started_at, attempts,
+    return _end(cursor, chunk, 'done', chunk.successor, started_at, attempts,
         files=json.dumps(files) if files else None,
         numbers=json.dumps(numbers) if numbers else None)
-    return _queue(cursor, chunk.execution, chunk.successor)
 
 
 def fail(cursor, chunk, started_at, attempts, error):
     "queued -> failed; returns the id of the successor it queues, or None."
-    _end(cursor, chunk, 'failed', started_at, attempts, **error)
-    return _queue(cursor, chunk.execution, chunk.successor)
+    return _end(
+        cursor, chunk, 'failed', chunk.successor, started_at, attempts,
+        **error)
 
 
 def begin(cursor, chunk):
@@ -457,7 +457,7 @@ def split(cursor, chunk, parts, started_at, attempts, error, suspect=None,
     :param begun: of the parts, see Chunk
     """
     numbers = ['%s.%s' % (chunk.number, i + 1) for i in range(len(parts))]
-    _end(cursor, chunk, 'split', started_at, attempts,
+    _end(cursor, chunk, 'split', None, started_at, attempts,
         suspect=numbers[suspect] if suspect is not None else None, **error)
     _insert_chunks(cursor, [
             [chunk.execution, number, dump_units(part), len(part),
@@ -468,15 +468,39 @@ def split(cursor, chunk, parts, started_at, attempts, error, suspect=None,
     return _queue(cursor, chunk.execution, numbers[0])
 
 
-def _end(cursor, chunk, state, started_at, attempts, **values):
+def _end(cursor, chunk, state, successor, started_at, attempts, **values):
+    """End the chunk and queue its successor; return the id of that, or None.
+
+    :param successor: number, None to queue nothing
+    """
     assert ('queued', state) in CHUNK, state
     values = {
         'state': state, 'started_at': started_at, 'ended_at': now(),
         'attempts': attempts, 'worker': worker_name(), 'write_date': now(),
         **values}
-    _execute(cursor, _written(_write_end, *values), chunk=chunk.id, **values)
-    if not cursor.rowcount:
+    key = {
+        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor}
+    if _is_shared():
+        # One trip to the server, as this is in the way of every chunk
+        _execute(cursor, _written(_write_both, *values), **key, **values)
+        ended, queued = cursor.fetchone()
+    else:
+        _execute(cursor, _written(_write_end, *values), **key, **values)
+        ended = cursor.rowcount
+        queued = _queue(cursor, chunk.execution, successor)
+    if not ended:
         raise StateError(chunk.label, state)
+    return queued
+
+
+def _write_both(*names):
+    ended, queued = map(With, ['id', 'id'])
+    ended.query, queued.query = _write_end(*names), _write_queued()
+    for update in [ended.query, queued.query]:
+        update.returning = [chunk_.id]
+    return Select(
+        [ended.select(ended.id), queued.select(queued.id)],
+        with_=[ended, queued])
 
 
 def _write_end(*names):
@@ -486,28 +510,22 @@ def _write_end(*names):
 
 
 def _queue(cursor, execution, number):
-    if number is None:
+    _execute(
+        cursor, _written(_write_queued), execution=execution, number=number)
+    if not cursor.rowcount:
         return None
-    key = {'execution': execution, 'number': number}
-    _execute(cursor, _written(_write_queued, _is_shared()), **key)
-    if not _is_shared():
-        if not cursor.rowcount:
-            return None
-        cursor.execute(*chunk_.select(
-                chunk_.id, where=(chunk_.execution == execution)
-                & (chunk_.number == number)))
-    row = cursor.fetchone()
-    return row[0] if row else None
+    cursor.execute(*chunk_.select(
+            chunk_.id, where=(chunk_.execution == execution)
+            & (chunk_.number == number)))
+    id, = cursor.fetchone()
+    return id
 
 
-def _write_queued(returning):
-    update = chunk_.update(
+def _write_queued():
+    return chunk_.update(
         [chunk_.state], ['queued'],
         where=(chunk_.execution == _Hole('execution'))
         & (chunk_.number == _Hole('number')) & (chunk_.state == 'waiting'))
-    if returning:
-        update.returning = [chunk_.id]
-    return update
 
 
 def lineage(cursor, chunk):
