@@ -6,21 +6,18 @@ Imports nothing of Tryton or Celery.
 """
 import csv
 import inspect
-import io
-import json
 import types
 import typing
 from collections import namedtuple
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from decimal import Decimal
-from enum import Flag
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .config import BOOLEANS, SETTINGS
+from .config import SETTINGS
 from .exceptions import DefinitionError, ParameterError, UsageError, nearest
+from .kinds import SUPPORTED, kind_of
 
 __all__ = [
     'HOOKS', 'NAMED', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
@@ -40,113 +37,13 @@ POSITIONAL = {
 NAMED = {'treatment_date': date, 'extra_args': dict}
 #: the default of treatment_date, as a day is one of the server's time zone
 TODAY = object()
-SUPPORTED = (
-    'str, int, float, bool, Decimal, date, datetime, Path, dict, Literal of'
-    ' texts and whole numbers, an Enum, list[...] or Optional[...] of these')
 
-Kind = namedtuple('Kind', 'form parse dump')
 Row = namedtuple('Row', 'option form default origin')
 # A hook as one class of the MRO has it, and a parameter as that declares it
 Definition = namedtuple(
     'Definition', 'depth where globals positional parameters is_open')
 Declaration = namedtuple(
     'Declaration', 'definition type optional has_default default')
-
-
-def _number(type_):
-    def parse(text):
-        number = type_(text)
-        # NaN is not even equal to itself
-        if number != number:
-            raise ValueError
-        return number
-    return parse
-
-
-def _date(text):
-    # From 3.11 on fromisoformat takes forms that 3.10 does not know
-    day = date.fromisoformat(text)
-    if day.isoformat() != text:
-        raise ValueError
-    return day
-
-
-def _path(text):
-    if not text:
-        raise ValueError
-    return Path(text)
-
-
-def _object(text):
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError
-    # The text is kept, and must mean the same to any reader
-    json.dumps(value, allow_nan=False)
-    return value
-
-
-KINDS = {
-    str: Kind('a text', str, str),
-    int: Kind('a whole number', int, str),
-    float: Kind('a number', _number(float), repr),
-    Decimal: Kind('a decimal number', _number(Decimal), str),
-    bool: Kind('yes or no', lambda text: BOOLEANS[text.strip().lower()],
-        lambda value: 'yes' if value else 'no'),
-    date: Kind('a date as YYYY-MM-DD', lambda text: _date(text.strip()),
-        date.isoformat),
-    datetime: Kind('a date and time as YYYY-MM-DDTHH:MM:SS',
-        lambda text: datetime.fromisoformat(text.strip()),
-        datetime.isoformat),
-    Path: Kind('a path', _path, str),
-    dict: Kind('a JSON object as {"key": 1}', _object, json.dumps),
-    }
-
-
-def _one_of(choices, dump):
-    *first, last = choices
-    return Kind('%s or %s' % (', '.join(first), last) if first else last,
-        choices.__getitem__, dump)
-
-
-def _list(item):
-    # A line of CSV, so that a text may hold commas and quotes
-    def parse(text):
-        rows = list(csv.reader(
-                io.StringIO(text, ''), skipinitialspace=True, strict=True))
-        # A line break comes from an indented line, which was to be a key
-        if len(rows) > 1:
-            raise ValueError
-        return [item.parse(field) for row in rows for field in row]
-
-    def dump(values):
-        fields = [item.dump(value) for value in values]
-        buffer = io.StringIO(newline='')
-        csv.writer(buffer, quoting=csv.QUOTE_ALL
-            if any(field[:1].isspace() for field in fields)
-            else csv.QUOTE_MINIMAL).writerow(fields)
-        return buffer.getvalue().removesuffix('\r\n')
-    return Kind(
-        'a comma separated list, each %s' % item.form, parse, dump)
-
-
-def _kind(type_):
-    "Return the Kind of a type, None if it is not supported."
-    if typing.get_origin(type_) is list:
-        item, = typing.get_args(type_)
-        kind = None if typing.get_origin(item) is list else _kind(item)
-        return kind and _list(kind)
-    if typing.get_origin(type_) is typing.Literal:
-        values = typing.get_args(type_)
-        choices = {str(value): value for value in values}
-        if len(choices) == len(values) and {
-                *map(type, values)} <= {str, int}:
-            return _one_of(choices, str)
-    elif isinstance(type_, type):
-        members = getattr(type_, '__members__', None)
-        if members and not issubclass(type_, Flag):
-            return _one_of(members, lambda value: value.name)
-        return KINDS.get(type_)
 
 
 @dataclass(frozen=True)
@@ -164,7 +61,7 @@ class Parameter:
     @property
     def form(self):
         'Ends the sentence "expected ...".'
-        return _kind(self.type).form + (', or none' if self.optional else '')
+        return kind_of(self.type).form + (', or none' if self.optional else '')
 
     @property
     def option(self):
@@ -187,7 +84,7 @@ def parse(parameter, text, batch, place=''):
                 return None
             if _is_none(text.lstrip('\\')):
                 text = text[1:]
-        return _kind(parameter.type).parse(text)
+        return kind_of(parameter.type).parse(text)
     except (ArithmeticError, LookupError, ValueError, csv.Error):
         raise ParameterError(batch, parameter.name, 'is "%s"%s, expected %s' %
             (' '.join(text.split()), place, parameter.form)) from None
@@ -197,7 +94,7 @@ def dump(parameter, value):
     "Return the text of a value: what parse() makes the same value of."
     if value is None:
         return 'none'
-    text = _kind(parameter.type).dump(value)
+    text = kind_of(parameter.type).dump(value)
     # A backslash tells the text "none" from no value at all
     if parameter.optional and _is_none(text.lstrip('\\')):
         return '\\' + text
@@ -308,7 +205,7 @@ def _declaration(cls, definition, parameter):
             if not isinstance(default, list) else
             list[type(default[0]) if default else str])
         said = 'a default of the type %s' % type(default).__name__
-    if type_ is not None and _kind(type_) is None:
+    if type_ is not None and kind_of(type_) is None:
         raise DefinitionError(cls.__name__, 'parameter "%s" has %s, expected'
             ' %s' % (name, said, SUPPORTED), definition.where)
     return Declaration(definition, type_, optional, has_default, default)
@@ -349,8 +246,8 @@ def _merged(cls, name, declarations):
         if other.type != typed[0].type:
             raise DefinitionError(cls.__name__, 'parameter "%s" is %s, but %s'
                 ' in %s; give both the same type' % (
-                    name, _kind(typed[0].type).form,
-                    _kind(other.type).form, other.definition.where),
+                    name, kind_of(typed[0].type).form,
+                    kind_of(other.type).form, other.definition.where),
                 typed[0].definition.where)
     type_ = typed[0].type if typed else NAMED.get(name, str)
     optional = any(d.optional for d in declarations)

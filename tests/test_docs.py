@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trytond.modules.batch import BatchRoot, chunking, cli, ledger, parameters
+from trytond.modules.batch import (
+    BatchRoot, chunking, cli, kinds, ledger, parameters)
 from trytond.modules.batch.config import SETTINGS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,7 +188,7 @@ def test_every_type_of_a_parameter_is_documented():
     (head, *documented), = [
         table for table in tables(text) if table[0][0] == 'Type']
     assert head == ('Type', 'Expected', 'On the command line')
-    space = {**vars(typing), **vars(parameters), 'Mode': enum.Enum(
+    space = {**vars(typing), **vars(kinds), 'Mode': enum.Enum(
             'Mode', ['FAST', 'SLOW'])}
     for type_, form, line in documented:
         parameter = parameters.Parameter('x', eval(type_, space))
@@ -198,7 +199,7 @@ def test_every_type_of_a_parameter_is_documented():
                 r'--x (\S+?)[:;]?(?= |$)', line.replace("'", '')):
             parameters.parse(parameter, value, 'a.b')
     named = {type_ for type_, *_ in documented}
-    assert {kind.__name__ for kind in parameters.KINDS} <= named
+    assert {kind.__name__ for kind in kinds.KINDS} <= named
 
 
 def test_every_hook_is_documented():

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN = {path.stem: path for path in sorted((ROOT / 'batch').glob('*.py'))}
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: stay free of Tryton and Celery, and are tested without them
-PURE = {'chunking', 'config', 'current', 'exceptions', 'logging', 'parameters'}
+PURE = {
+    'chunking', 'config', 'current', 'exceptions', 'kinds', 'logging',
+    'parameters'}
 PROMISE = 'Imports nothing of Tryton or Celery'
 
 

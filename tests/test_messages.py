@@ -22,8 +22,8 @@ from trytond.modules.batch.batch import RESERVED
 from trytond.modules.batch.config import SETTINGS, BatchConfig
 from trytond.modules.batch.exceptions import (
     BatchError, ConfigError, DefinitionError, ParameterError, UsageError)
-from trytond.modules.batch.parameters import (
-    SUPPORTED, declared, from_arguments, resolve)
+from trytond.modules.batch.kinds import SUPPORTED
+from trytond.modules.batch.parameters import declared, from_arguments, resolve
 
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
