@@ -18,6 +18,7 @@ from . import archive, chunking, current, ledger
 from . import logging as batch_logging
 from . import parameters as parameters_
 from . import report, tally
+from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .exceptions import (
@@ -314,7 +315,8 @@ def split(job, Batch, plan, units):
             job.batch, 'gave %s units in its chunks for %s units; expected '
             'each unit exactly once' % (plan.selected, units.count),
             hook='split')
-    digest = batch_logging.get_print_infos(first, 'unit')
+    digest = batch_logging.get_print_infos(
+        map(units_.shown, first), 'unit')
     if plan.count > 1:
         digest = '{:,} units in {:,} chunks, the first of {}'.format(
             plan.selected, plan.count, digest)

@@ -5,6 +5,7 @@
 The code is that of production, with a list for a broker.  ``doc/testing.rst``
 says how it is used.
 """
+import atexit
 import configparser
 import contextlib
 import datetime as dt
@@ -18,6 +19,7 @@ import warnings
 import weakref
 from collections import deque, namedtuple
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from unittest import mock
 
@@ -436,6 +438,16 @@ def example(type_):
         return typing.get_args(type_)[0]
     if members := getattr(type_, '__members__', None):
         return next(iter(members.values()))
+    if type_ is Path:
+        return empty_directory()
     examples = {str: 'example', bool: False, dt.date: today(),
-        dt.datetime: dt.datetime.now(), Path: Path.cwd()}
+        dt.datetime: dt.datetime.now()}
     return examples[type_] if type_ in examples else type_(1)
+
+
+@lru_cache
+def empty_directory():
+    "Return one that is there until the process ends."
+    path = tempfile.mkdtemp(prefix='batch-testing-')
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
