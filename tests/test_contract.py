@@ -16,6 +16,8 @@ import pytest
 from scene import PATIENCE, Execution
 
 from devel.process import wait_for
+from trytond.modules.batch import batch
+from trytond.modules.batch.ledger import Plan
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 only_in_process = pytest.mark.parametrize(
@@ -55,6 +57,29 @@ def test_every_record_is_treated_exactly_once(scene):
         r'\[SUCCESS\] batch\.scenario\.ok #%s: 95 selected, 95 done, '
         r'0 failed, 0 left, [\d.]+s\n  treated: 95\n' % execution.id,
         execution.stdout)
+
+
+def test_more_than_is_read_and_written_at_once_is_treated_once(scene):
+    count = 2 * batch.ROWS + 1
+    scene.records(count)
+    planned = scene.coop(
+        'batch', 'batch.scenario.ok', '--plan', '--json', check=True).stdout
+    assert json.loads(planned)['selected'] == count
+    scene.execute(
+        'DELETE FROM batch_scenario_record WHERE id > %s' % (Plan.BULK + 5))
+    scene.configure({'default': {'split_size': 1}})
+    execution = scene.batch('ok', status=0)
+    assert scene.treated() == once(range(1, Plan.BULK + 6))
+    assert execution.states == {'done': Plan.BULK + 5}
+
+
+@only_workers
+def test_the_parts_of_a_chunk_are_found_by_an_index(scene):
+    # To delete a chunk, PostgreSQL looks for its parts
+    indexes = [definition for definition, in scene.execute(
+            'SELECT indexdef FROM pg_indexes '
+            "WHERE tablename = 'batch_execution_chunk'")]
+    assert any('(parent)' in definition for definition in indexes)
 
 
 @pytest.mark.parametrize('bad', [1, 17, 30])
