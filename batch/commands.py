@@ -143,7 +143,7 @@ def follow_to_end(options, database, batch, execution, queue, local,
         chunks=None):
     from . import control, follow, tasks
     if getattr(options, 'detach', False) and not local:
-        control.send(database, batch, execution, queue)
+        control.send(database, batch, execution, queue, is_followed=False)
         print(execution)
         return 0
     progress = Progress(batch, execution, quiet=options.quiet)

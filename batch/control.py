@@ -27,13 +27,11 @@ def start(database, batch, given, dry_run=False):
             transaction.connection.cursor(), batch, given, dry_run=dry_run))
 
 
-def send(database, batch, execution, queue):
+def send(database, batch, execution, queue, is_followed=True):
     "Give the broker the task that selects; raises BrokerError."
     try:
-        tasks.generate_all.apply_async(
-            args=[batch],
-            kwargs={'execution': execution, '_database': database},
-            queue=queue, retry=False)
+        tasks.send_selection(
+            database, batch, execution, queue, is_followed, retry=False)
     except MessagingError as error:
         raise BrokerError('the broker takes no message: %s'
             % said(error)) from error

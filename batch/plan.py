@@ -40,6 +40,8 @@ DEATHS = 3
 def plan(database, batch, execution=None, given=None, task_id=None, *, send):
     """Select the units, write the chunks, commit, and send the first.
 
+    Returns the id of the execution if it has to wait for another one.
+
     :param execution: id of the execution, None to make one with the
         parameters given (name -> text)
     :param send: called with (execution, chunk)
@@ -50,9 +52,10 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
         execution = transact(database, lambda transaction: ledger.create(
                 transaction.connection.cursor(), batch, given or {}))
     try:
-        if not transact(database, lambda transaction: admit(
-                    transaction, execution)):
-            return
+        admitted, waits = transact(
+            database, lambda transaction: admit(transaction, execution))
+        if not admitted:
+            return execution if waits else None
         job = load_job(database, execution)
         settle_earlier(job)
         chunks = transact(database, lambda transaction: select(
@@ -75,16 +78,16 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
 
 
 def admit(transaction, execution):
-    """Resolve what the execution was given; return whether to select now.
+    """Resolve what the execution was given; return (select now, waits).
 
-    Not if it is not there to be selected, or has to wait for another one.
-    Raises BatchError where it is refused.
+    Neither if it is not there to be selected.  Raises BatchError where it is
+    refused.
     """
     cursor = transaction.connection.cursor()
     ledger.lock_executions(cursor)
     row = ledger.take_execution(cursor, execution, 'selecting')
     if row is None:
-        return False
+        return False, False
     job, settings, parameters = resolve(transaction, row)
     overlap, _ = settings['overlap']
     message = None
@@ -92,7 +95,7 @@ def admit(transaction, execution):
         if overlap == 'wait':
             ledger.update_execution(
                 cursor, execution, message='waits for #%s' % others[0])
-            return False
+            return False, True
         if overlap == 'skip':
             message = 'skipped (overlap = skip): %s' % told(cursor, others[0])
         elif overlap == 'fail':
@@ -107,7 +110,7 @@ def admit(transaction, execution):
                 name: [text, origin]
                 for name, (_, text, origin) in parameters.items()}))
     log_start(job, settings, parameters, row['retry_of'])
-    return True
+    return True, False
 
 
 def resolve(transaction, row):

@@ -45,6 +45,8 @@ LATER = {
     'retry_backoff_max': 60,
     'max_retries': 20,
     }
+#: seconds until an execution that nobody follows asks whether it still waits
+PAUSE = 10
 
 
 class TrytonTask(celery_tryton.TrytonTask):
@@ -77,17 +79,38 @@ class TrytonTask(celery_tryton.TrytonTask):
     base=TrytonTask, bind=True, name='batch.generate_all',
     own_transactions=True, acks_late=True, ignore_result=True, **LATER)
 def generate_all(
-        self, batch_name, execution=None, parameters=None, *, database):
+        self, batch_name, execution=None, parameters=None, is_followed=False,
+        *, database):
     """Select the units of a batch, plan its chunks and send the first.
 
     :param batch_name: the ``__name__`` of the batch
     :param execution: id of the execution that was made for it; without it
         one is made
     :param parameters: without execution: the text of each parameter by name
+    :param is_followed: whether somebody asks again if it has to wait
     """
-    plan.plan(
+    waiting = plan.plan(
         database, batch_name, execution, parameters,
         task_id=self.request.id, send=sender(database))
+    if waiting and not is_followed:
+        send_selection(database, batch_name, waiting, queue_of(self),
+            countdown=PAUSE)
+
+
+def send_selection(database, batch, execution, queue, is_followed=False,
+        **options):
+    "Give the broker the task that selects."
+    generate_all.apply_async(
+        args=[batch],
+        kwargs={
+            'execution': execution, 'is_followed': is_followed,
+            '_database': database},
+        queue=queue, **options)
+
+
+def queue_of(task):
+    "Return the queue from which a task was taken."
+    return (task.request.delivery_info or {}).get('routing_key')
 
 
 @celery_app.task(
@@ -135,9 +158,7 @@ def selection_lost(exception=None, args=None, kwargs=None, **_):
                 kwargs['_database'], args[0], kwargs['execution'],
                 cause_of(exception)):
             generate_all.apply_async(
-                args=args, kwargs=kwargs,
-                queue=(generate_all.request.delivery_info or {}).get(
-                    'routing_key'))
+                args=args, kwargs=kwargs, queue=queue_of(generate_all))
 
 
 def cause_of(error):

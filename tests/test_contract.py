@@ -752,6 +752,25 @@ def test_there_is_nothing_to_resume_after_a_success(scene):
 
 
 @only_workers
+def test_a_detached_batch_that_waits_for_another_runs_after_it(
+        scene, tmp_path):
+    scene.records(4)
+    scene.configure({'default': {'overlap': 'wait'}})
+    command = begin(scene, tmp_path)
+    first = scene.last_execution()
+    scene.coop('batch', 'batch.scenario.watched', '--directory',
+        str(tmp_path), '--detach', check=True)
+    second = scene.last_execution()
+    wait_for(lambda: scene.execute(
+            'SELECT message FROM batch_execution WHERE id = %s' % second)
+        == [('waits for #%s' % first,)], PATIENCE, "wait")
+    (tmp_path / 'go').touch()
+    assert command.wait(PATIENCE) == 0
+    wait_for(lambda: scene.state(second) == 'succeeded', PATIENCE, "run")
+    assert scene.treated() == {id: 2 for id in range(1, 5)}
+
+
+@only_workers
 def test_a_detached_batch_runs_on_and_can_be_cancelled(scene, tmp_path):
     scene.records(200)
     scene.configure({'default': {'split_size': 1, 'concurrency': 2}})
