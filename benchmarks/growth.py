@@ -5,7 +5,7 @@ from .figures import Figure, Sample, table
 
 BATCH = 'batch.scenario.slow'
 EXECUTIONS, CHUNKS = 1000, 1_000_000
-RECORDS, SIZE = 3000, 10
+RECORDS, SIZE = 20_000, 10
 
 
 def measure(ground, options):
