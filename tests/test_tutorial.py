@@ -80,7 +80,9 @@ def test_each_line_of_the_tutorial_does_what_it_shows(home):
         name: value for name, value in os.environ.items()
         if not STRAY.match(name)}
     env.update(HOME=str(home), PATH='%s:%s' % (
-            home / 'env' / 'bin', os.environ['PATH']))
+            home / 'env' / 'bin', os.environ['PATH']),
+        # It would tell of its new releases
+        PIP_DISABLE_PIP_VERSION_CHECK='1')
     before, last, files, commands = [], None, 0, 0
     for name, text, shown in steps():
         if name:
