@@ -87,9 +87,8 @@ def ask_workers(timeout=1):
 def ask_idle_holders(timeout=1):
     """Return the workers that hold messages and work on none of them.
 
-    Celery may lose a job together with a process of its pool; the message of
-    it is never acknowledged, and enough of those keep the worker from taking
-    any other.
+    What was given to a process that hangs is not acknowledged, and enough of
+    those messages keep the worker from taking any other.
     """
     inspect = tasks.celery_app.control.inspect(timeout=timeout)
     try:

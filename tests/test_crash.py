@@ -123,8 +123,7 @@ def scene(crashed, servers):
                     pipe.close()
             crashed.processes.remove(process)
     for worker in crashed.workers:
-        # Celery may lose a job with a process of its pool: what one test
-        # killed is not what the next one is about
+        # What one test killed is not what the next one is about
         if 'exited with' in Path(worker.log_file).read_text():
             worker.stop(timeout=10)
     crashed.healthy()
