@@ -9,7 +9,7 @@ from sql import Null
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
-from . import ledger, tally
+from . import tally
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
 
@@ -146,13 +146,22 @@ class ExecutionChunk(ModelSQL, ModelView):
             ('number_unique', Unique(table, table.execution, table.number),
                 'batch.msg_execution_chunk_number_unique'))
         # Each index is written three times for a chunk: so there is none by
-        # the number, which nobody searches in all executions
+        # the number, which nobody searches in all executions.  That these
+        # have a condition keeps PostgreSQL from using them to find a chunk
+        # by its number: it would, right after a plan, of which it knows
+        # nothing yet
         cls._sql_indexes = {
             Index(
                 table,
                 (table.execution, Index.Equality()),
                 (table.state, Index.Equality(cardinality='low')),
-                where=table.state.in_(ledger.OPEN)),
+                where=table.ended_at == Null),
+            Index(
+                table,
+                (table.execution, Index.Range()),
+                (table.state, Index.Range()),
+                (table.ended_at, Index.Range()),
+                where=table.ended_at != Null),
             # To delete a row, its parts are looked for
             Index(
                 table,

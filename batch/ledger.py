@@ -19,6 +19,7 @@ from functools import lru_cache
 from sql import For, Literal, Null, Select, Table, With
 from sql.aggregate import Count
 from sql.conditionals import Case, Coalesce
+from sql.operators import Exists
 
 from .exceptions import StateError
 from .units import dump_units, load_units
@@ -309,6 +310,15 @@ def _insert_chunks(cursor, rows, **more):
             [r + list(more.values()) for r in rows]))
 
 
+def _has_not_ended(execution):
+    """Where to search for chunks by a state that is no end.
+
+    In the words of the index: that the state implies it is not seen by
+    PostgreSQL, once a statement is prepared.
+    """
+    return (chunk_.execution == execution) & (chunk_.ended_at == Null)
+
+
 def queued(cursor, execution):
     """Return the ids of the queued chunks that nobody works on, in order.
 
@@ -316,17 +326,17 @@ def queued(cursor, execution):
     """
     cursor.execute(*chunk_.select(
             chunk_.id,
-            where=(chunk_.execution == execution) & (chunk_.state == 'queued'),
-            order_by=chunk_.id, for_=_for_update()))
-    return [id for id, in cursor.fetchall()]
+            where=_has_not_ended(execution) & (chunk_.state == 'queued'),
+            for_=_for_update()))
+    # PostgreSQL might go through all chunks in their order
+    return sorted(id for id, in cursor.fetchall())
 
 
 def count_queued(cursor, execution):
     "Return how many chunks are queued, worked on or not."
     cursor.execute(*chunk_.select(
             Count(chunk_.id),
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'queued')))
+            where=_has_not_ended(execution) & (chunk_.state == 'queued')))
     return cursor.fetchone()[0]
 
 
@@ -344,7 +354,9 @@ def take(cursor, execution, chunk, sleep=time.sleep):
         # The first write takes the lock of the whole database
         _execute(cursor, _written(_touch), **key)
     for delay in LOOKS:
-        sleep(delay)
+        if delay:
+            # Even sleep(0) gives the processor away
+            sleep(delay)
         _execute(cursor, _written(_take), **key)
         if row := cursor.fetchone():
             id, execution, number, units, *others = row
@@ -356,9 +368,11 @@ def take(cursor, execution, chunk, sleep=time.sleep):
 
 def _is_takeable(
         execution=_Hole('execution'), chunk=_Hole('chunk')):
+    # Not by the execution too: right after a plan, PostgreSQL would take all
+    # of its chunks for as quickly found as the one that has the id
     return (chunk_.id == chunk) & (chunk_.state == 'queued') \
-        & chunk_.execution.in_(execution_.select(
-            execution_.id,
+        & Exists(execution_.select(
+            Literal(1),
             where=(execution_.id == execution)
             & (execution_.stopping == Null)))
 
@@ -591,7 +605,7 @@ def resume(cursor, execution):
             & (chunk_.state == 'cancelled')))
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
-            where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
+            where=_has_not_ended(execution) & chunk_.state.in_(OPEN),
             order_by=chunk_.id))
     rows = cursor.fetchall()
     expected = {successor for _, _, successor, _ in rows}
@@ -607,7 +621,7 @@ def is_over(cursor, execution):
     """
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=(chunk_.execution == execution) & chunk_.state.in_(OPEN),
+            where=_has_not_ended(execution) & chunk_.state.in_(OPEN),
             limit=1))
     if cursor.fetchone() is None:
         return True

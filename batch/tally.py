@@ -116,9 +116,13 @@ def history(cursor, batch=None, limit=20):
 def failed_units(cursor, execution):
     cursor.execute(*chunk_.select(
             Sum(chunk_.size),
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'failed')))
+            where=_has_ended(execution) & (chunk_.state == 'failed')))
     return int(cursor.fetchone()[0] or 0)
+
+
+def _has_ended(execution):
+    "Where to search for chunks by a state that is an end: see the indexes."
+    return (chunk_.execution == execution) & (chunk_.ended_at != Null)
 
 
 def alike(cursor, execution, count):
@@ -128,17 +132,17 @@ def alike(cursor, execution, count):
     """
     cursor.execute(*chunk_.select(
             chunk_.fingerprint, chunk_.ended_at,
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'failed'),
-            order_by=[chunk_.ended_at.desc, chunk_.id.desc], limit=count))
+            where=_has_ended(execution) & (chunk_.state == 'failed'),
+            order_by=chunk_.ended_at.desc, limit=count))
     rows = cursor.fetchall()
     fingerprints = {fingerprint for fingerprint, _ in rows}
     if len(rows) < count or len(fingerprints) > 1:
         return None
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=(chunk_.execution == execution) & (chunk_.state == 'done')
-            & (chunk_.ended_at > rows[-1][1]), limit=1))
+            where=_has_ended(execution) & (chunk_.state == 'done')
+            & (chunk_.ended_at > rows[-1][1]),
+            order_by=chunk_.ended_at, limit=1))
     return None if cursor.fetchone() else fingerprints.pop()
 
 

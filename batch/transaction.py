@@ -123,7 +123,8 @@ def is_order(error):
 
 
 def run_tasks(database, transaction):
-    if config.getboolean('queue', 'worker', default=False):
+    if (not transaction.tasks
+            or config.getboolean('queue', 'worker', default=False)):
         return
     from trytond.worker import run_task
     while transaction.tasks:

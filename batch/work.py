@@ -317,10 +317,10 @@ def stop_if_hopeless(cursor, job):
     row = ledger.read(cursor, job.execution, 'selected', 'stopping')
     if row['stopping']:
         return
-    failed = tally.failed_units(cursor, job.execution)
     setting = job.settings['max_failures']
     allowed = failures_allowed(setting, row['selected'])
-    if allowed is not None and failed > allowed:
+    if (allowed is not None
+            and tally.failed_units(cursor, job.execution) > allowed):
         reason = 'max_failures = %s was passed' % setting
     elif fingerprint := tally.alike(cursor, job.execution, ALIKE):
         reason = 'the last %s failures are alike (%s) and nothing ' \

@@ -1,14 +1,21 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Does a chunk take longer with a million others in the ledger?"""
+"""Does a chunk take longer with more others, of the past or beside it?"""
 from .figures import Figure, Sample, table
+from .ground import fill
 
 BATCH = 'batch.scenario.slow'
 EXECUTIONS, CHUNKS = 1000, 1_000_000
 RECORDS, SIZE = 20_000, 10
+#: chunks of one execution, a record each
+FEW, MANY = 2_000, 20_000
 
 
 def measure(ground, options):
+    return past(ground, options) + beside(ground, options)
+
+
+def past(ground, options):
     with ground.site(RECORDS) as site:
         site.configure({BATCH: {'split_size': SIZE}})
         site.worker(2)
@@ -27,7 +34,28 @@ def measure(ground, options):
             full.median / empty.median, 1.1)]
 
 
-def run(site):
+def beside(ground, options):
+    with ground.site() as site:
+        site.configure({BATCH: {'split_size': 1}})
+        site.worker(2)
+        chunks = [FEW, max(int(MANY * options.scale), FEW)]
+        times = {count: Sample() for count in chunks}
+        for repeat in range(options.repeats + 1):
+            for count in times:
+                fill(site, count)
+                seconds = run(site, count)
+                if repeat:
+                    times[count].append(seconds)
+    table(['chunks of an execution', 'ms a chunk'], [
+            [format(count, ','), sample.shown(1000)]
+            for count, sample in times.items()])
+    few, many = [times[count].median for count in chunks]
+    return [Figure(
+            'time of a chunk in an execution of {:,}'.format(chunks[1]),
+            many / few, 1.1)]
+
+
+def run(site, chunks=RECORDS // SIZE):
     "Return the seconds per chunk."
     site.execute('VACUUM batch_scenario_record')
     site.coop(
@@ -35,7 +63,7 @@ def run(site):
     (seconds,), = site.execute("""
         SELECT EXTRACT(EPOCH FROM ended_at - started_at)
         FROM batch_execution ORDER BY id DESC LIMIT 1""")
-    return float(seconds) / (RECORDS / SIZE)
+    return float(seconds) / chunks
 
 
 def grow(site, executions, chunks):

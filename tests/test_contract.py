@@ -73,6 +73,96 @@ def test_more_than_is_read_and_written_at_once_is_treated_once(scene):
     assert execution.states == {'done': Plan.BULK + 5}
 
 
+READ = '''
+from trytond.modules.batch import ledger, tally
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+
+def plan(chunks):
+    execution = ledger.create(cursor, 'batch.scenario.ok', {})
+    ledger.update_execution(cursor, execution, state='running')
+    plan = ledger.Plan(cursor, execution, 1)
+    for i in range(chunks):
+        plan.add([i], 1)
+    plan.flush()
+    return execution
+
+def read(function):
+    def count():
+        cursor.execute(
+            'SELECT seq_tup_read + idx_tup_fetch FROM '
+            'pg_stat_xact_user_tables '
+            "WHERE relname = 'batch_execution_chunk'")
+        return cursor.fetchone()[0]
+    before = count()
+    result = function()
+    counts[function.__name__] = max(
+        counts.get(function.__name__, 0), count() - before)
+    return result
+
+def done():
+    return ledger.done(cursor, ledger.take(cursor, execution, id), now, 1)
+
+def split():
+    chunk = ledger.take(cursor, execution, id)
+    ledger.lineage(cursor, chunk)
+    return ledger.split(cursor, chunk, [[1], [2], [3]], now, 1, error)
+
+def fail():
+    chunk = ledger.take(cursor, execution, id)
+    ledger.lineage(cursor, chunk)
+    id_ = ledger.fail(cursor, chunk, ledger.now(), 1, error)
+    assert tally.failed_units(cursor, execution)
+    tally.alike(cursor, execution, 20)
+    return id_
+
+def at_work():
+    assert ledger.at_work(cursor, id) == id
+
+def over():
+    assert not ledger.is_over(cursor, execution)
+
+def idle():
+    assert ledger.is_idle(cursor, execution)
+
+others, chunks, is_analyzed = json.loads(sys.argv[1])
+counts, now = {}, ledger.now()
+error = dict.fromkeys(['error_type', 'error', 'fingerprint', 'traceback'], '')
+with Transaction().start(database, 0) as transaction:
+    cursor = transaction.connection.cursor()
+    plan(others)
+    cursor.execute("UPDATE batch_execution_chunk SET state = 'done'")
+    cursor.execute('ANALYZE batch_execution_chunk')
+    execution = plan(chunks)
+    if is_analyzed:
+        cursor.execute('ANALYZE batch_execution_chunk')
+    cursor.execute(
+        'SELECT MIN(id) FROM batch_execution_chunk WHERE execution = %s',
+        [execution])
+    id, = cursor.fetchone()
+    for function in [done, split, *25 * [fail], done]:
+        id = read(function)
+    # A statement is planned for any value after some tries
+    for function in 12 * [at_work, over, idle]:
+        read(function)
+    transaction.rollback()
+print(json.dumps(counts))
+'''
+
+
+@only_workers
+@pytest.mark.parametrize('is_analyzed', [False, True])
+@pytest.mark.parametrize('others', [0, 20_000])
+def test_a_chunk_is_treated_without_a_look_at_all_others(
+        scene, others, is_analyzed):
+    # Whatever PostgreSQL thinks of what is there: right after a plan it
+    # knows nothing of it yet
+    counts = json.loads(scene.script(
+            READ, json.dumps([others, 2000, is_analyzed])))
+    assert set(counts) == {'done', 'split', 'fail', 'at_work', 'over', 'idle'}
+    assert max(counts.values()) < 60, str(counts)
+
+
 @only_workers
 def test_the_parts_of_a_chunk_are_found_by_an_index(scene):
     # To delete a chunk, PostgreSQL looks for its parts
