@@ -14,16 +14,11 @@ BATCH = 'batch.scenario.failing'
 CHUNK = 1000
 #: how the batch fails at a bad record -> what its traceback tells
 WAYS = {'loop': 'right', 'left_over': 'lying', 'statement': 'halves'}
-#: (records, bad ones, ways)
-CASES = [
-    *((1000, bad, list(WAYS)) for bad in [0, 1, 10, 50]),
-    (1000, 1000, ['loop']),
-    (100_000, 0, ['loop']),
-    (100_000, 1000, ['loop', 'statement']),
-    (100_000, 100_000, ['loop']),
-    ]
+#: records -> bad ones among them
+MANY = 100_000
+CASES = {1000: [0, 1, 10, 50, 1000], MANY: [0, 1, 10, 50, 1000, MANY]}
 #: (records, bad ones) -> transactions at most, with right suspects
-BARS = {(1000, 1): 4, (1000, 10): 31, (1000, 50): 151, (100_000, 100_000): 99}
+BARS = {(1000, 1): 4, (1000, 10): 31, (1000, 50): 151, (MANY, MANY): 99}
 
 
 def measure(ground, options):
@@ -31,11 +26,9 @@ def measure(ground, options):
     with ground.site() as site:
         site.worker(2)
         site.configure({BATCH: {'split_size': CHUNK}})
-        for records, bad, ways in CASES:
-            # The smaller ones are what the bars are about
-            if records > CHUNK and options.scale < 1:
-                records = max(int(records * options.scale), 2 * CHUNK)
-                bad = int(bad * options.scale)
+        for records, bad in cases(options.scale):
+            # Where none or all are bad there is nothing to suspect
+            ways = list(WAYS) if 0 < bad < records else ['loop']
             rows += [
                 isolate(site, records, bad, way) for way in ways]
             if (records, bad) in BARS:
@@ -44,15 +37,17 @@ def measure(ground, options):
                             bad, records),
                         rows[-len(ways)][3], BARS[records, bad], digits=0))
         site.configure({BATCH: {'split_size': 1}})
-        *_, transactions, seconds = row = isolate(site, 1000, 10, 'loop')
+        *_, transactions, seconds = row = isolate(site, CHUNK, 10, 'loop')
     # A chunk has to fail before its records are tried one by one
-    each, row[2:4] = seconds / transactions, ['one by one', 1001]
+    each, row[2:4] = seconds / transactions, ['one by one', CHUNK + 1]
     rows.append(row)
-    rows += [
-        [records, bad, 'one by one (computed)',
-            failing * (CHUNK + 1) + records // CHUNK - failing,
-            each * failing * (CHUNK + 1)]
-        for records, bad, failing in [(100_000, 1000, 100)]]
+    for records, bad in cases(options.scale):
+        if records > CHUNK and 0 < bad < records:
+            failing = len({(id - 1) // CHUNK for id in choose(records, bad)})
+            transactions = records // CHUNK + failing * CHUNK
+            rows.append([
+                    records, bad, 'one by one (computed)', transactions,
+                    each * transactions])
     table(['records', 'bad', 'suspects', 'transactions', 's'], [
             ['{:,}'.format(records), '{:,}'.format(bad), way,
                 '{:,}'.format(transactions), '%.1f' % seconds]
@@ -60,13 +55,28 @@ def measure(ground, options):
     return figures
 
 
+def cases(scale):
+    "Yield (records, bad ones)."
+    for records, bads in CASES.items():
+        for bad in bads:
+            # The smaller ones are what the bars are about
+            if records > CHUNK and scale < 1:
+                yield max(int(records * scale), 2 * CHUNK), (
+                    bad if bad <= 10 else max(int(bad * scale), 10))
+            else:
+                yield records, bad
+
+
+def choose(records, bad):
+    return random.Random(1).sample(range(1, records + 1), bad)
+
+
 def isolate(site, records, bad, way):
     "Return [records, bad, suspects, transactions, seconds]."
     fill(site, records)
-    chosen = random.Random(1).sample(range(1, records + 1), bad)
     site.execute(
         'UPDATE batch_scenario_record SET bad = true WHERE id = ANY(%s)',
-        [chosen])
+        [choose(records, bad)])
     site.execute('VACUUM ANALYZE')
     site.coop('batch', BATCH, '--way', way, '--quiet', timeout=900)
     (id, failed, seconds, transactions), = site.execute("""
