@@ -24,7 +24,7 @@ def main(arguments=None):
         "bar.  Exit status: 0 if every bar is held, else 1.")
     parser.add_argument('sections', nargs='*', metavar='SECTION',
         help="%s (default: all)" % ', '.join(SECTIONS))
-    parser.add_argument('--repeats', type=int, default=3, metavar='N',
+    parser.add_argument('--repeats', type=int, default=5, metavar='N',
         help="runs of each rival, in turn (default: %(default)s)")
     parser.add_argument('--scale', type=float, default=1, metavar='X',
         help="times the usual number of records (default: %(default)s)")

@@ -39,6 +39,13 @@ class Sample(list):
     def median(self):
         return statistics.median(self)
 
+    def ratio_to(self, other):
+        """Return the median of this to the other, each run to its neighbour.
+
+        What troubles the machine, slowly, troubles both.
+        """
+        return statistics.median(a / b for a, b in zip(self, other))
+
     def shown(self, factor=1, digits=2):
         low, middle, high = (
             '%.*f' % (digits, factor * value)

@@ -16,43 +16,46 @@ def measure(ground, options):
 
 
 def past(ground, options):
-    with ground.site(RECORDS) as site:
-        site.configure({BATCH: {'split_size': SIZE}})
-        site.worker(2)
-        run(site)
-        empty = Sample(run(site) for _ in range(options.repeats))
-        grow(site, EXECUTIONS, max(int(CHUNKS * options.scale), 10_000))
-        run(site)
-        full = Sample(run(site) for _ in range(options.repeats))
-        (chunks,), = site.execute(
-            'SELECT COUNT(*) FROM batch_execution_chunk')
+    "With executions of the past in the ledger, and without."
+    with ground.site(RECORDS) as empty, ground.site(RECORDS) as full:
+        for site in [empty, full]:
+            site.configure({BATCH: {'split_size': SIZE}})
+            site.worker(2)
+            run(site)
+        grow(full, EXECUTIONS, max(int(CHUNKS * options.scale), 10_000))
+        few, many = Sample(), Sample()
+        for _ in range(options.repeats):
+            few.append(run(empty))
+            many.append(run(full))
+        (chunks,), = full.execute('SELECT COUNT(*) FROM batch_execution_chunk')
     table(['chunks in the ledger', 'ms a chunk'], [
-            ['few', empty.shown(1000)],
-            [format(chunks, ','), full.shown(1000)]])
+            ['few', few.shown(1000)],
+            [format(chunks, ','), many.shown(1000)]])
     return [Figure(
             'time of a chunk with {:,} others'.format(chunks),
-            full.median / empty.median, 1.1)]
+            many.ratio_to(few), 1.1)]
 
 
 def beside(ground, options):
+    "With many chunks in the same execution, and with few."
+    chunks = max(int(MANY * options.scale), FEW)
     with ground.site() as site:
         site.configure({BATCH: {'split_size': 1}})
         site.worker(2)
-        chunks = [FEW, max(int(MANY * options.scale), FEW)]
-        times = {count: Sample() for count in chunks}
-        for repeat in range(options.repeats + 1):
-            for count in times:
-                fill(site, count)
-                seconds = run(site, count)
-                if repeat:
-                    times[count].append(seconds)
+        few, many = Sample(), Sample()
+        for _ in range(options.repeats):
+            fill(site, FEW)
+            if not few:
+                run(site, FEW)
+            few.append(run(site, FEW))
+            fill(site, chunks)
+            many.append(run(site, chunks))
     table(['chunks of an execution', 'ms a chunk'], [
-            [format(count, ','), sample.shown(1000)]
-            for count, sample in times.items()])
-    few, many = [times[count].median for count in chunks]
+            [format(FEW, ','), few.shown(1000)],
+            [format(chunks, ','), many.shown(1000)]])
     return [Figure(
-            'time of a chunk in an execution of {:,}'.format(chunks[1]),
-            many / few, 1.1)]
+            'time of a chunk in an execution of {:,}'.format(chunks),
+            many.ratio_to(few), 1.1)]
 
 
 def run(site, chunks=RECORDS // SIZE):

@@ -76,12 +76,10 @@ def compare(run, size, seconds, records, few, bars, repeats):
                 *('%.1f' % n for n in counts.get(name, ()))]
             + [''] * (0 if counts else 3)
             for name, count in plan.items()])
-    # Each run against the one beside it: what troubles the machine, slowly,
-    # troubles both
     return [
         Figure(
-            'chunks of %s against %s, light work' % (size, name), Sample(
-                o / r for o, r in zip(times[OURS], times[name])).median, bar)
+            'chunks of %s against %s, light work' % (size, name),
+            times[OURS].ratio_to(times[name]), bar)
         for name, bar in bars.items()]
 
 
