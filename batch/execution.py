@@ -145,8 +145,8 @@ class ExecutionChunk(ModelSQL, ModelView):
         cls._sql_constraints.append(
             ('number_unique', Unique(table, table.execution, table.number),
                 'batch.msg_execution_chunk_number_unique'))
-        # Each index is written three times for a chunk: so there is none by
-        # the number, which nobody searches in all executions.  That these
+        # An index is written up to three times for a chunk: so there is none
+        # by the number, which nobody searches in all executions.  That these
         # have a condition keeps PostgreSQL from using them to find a chunk
         # by its number: it would, right after a plan, of which it knows
         # nothing yet

@@ -310,7 +310,12 @@ def _insert_chunks(cursor, rows, **more):
             [r + list(more.values()) for r in rows]))
 
 
-def _has_not_ended(execution):
+def has_ended(execution):
+    "Where to search for chunks by a state that is an end, see has_not_ended."
+    return (chunk_.execution == execution) & (chunk_.ended_at != Null)
+
+
+def has_not_ended(execution):
     """Where to search for chunks by a state that is no end.
 
     In the words of the index: that the state implies it is not seen by
@@ -326,7 +331,7 @@ def queued(cursor, execution):
     """
     cursor.execute(*chunk_.select(
             chunk_.id,
-            where=_has_not_ended(execution) & (chunk_.state == 'queued'),
+            where=has_not_ended(execution) & (chunk_.state == 'queued'),
             for_=_for_update()))
     # PostgreSQL might go through all chunks in their order
     return sorted(id for id, in cursor.fetchall())
@@ -336,7 +341,7 @@ def count_queued(cursor, execution):
     "Return how many chunks are queued, worked on or not."
     cursor.execute(*chunk_.select(
             Count(chunk_.id),
-            where=_has_not_ended(execution) & (chunk_.state == 'queued')))
+            where=has_not_ended(execution) & (chunk_.state == 'queued')))
     return cursor.fetchone()[0]
 
 
@@ -605,7 +610,7 @@ def resume(cursor, execution):
             & (chunk_.state == 'cancelled')))
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
-            where=_has_not_ended(execution) & chunk_.state.in_(OPEN),
+            where=has_not_ended(execution) & chunk_.state.in_(OPEN),
             order_by=chunk_.id))
     rows = cursor.fetchall()
     expected = {successor for _, _, successor, _ in rows}
@@ -621,7 +626,7 @@ def is_over(cursor, execution):
     """
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=_has_not_ended(execution) & chunk_.state.in_(OPEN),
+            where=has_not_ended(execution) & chunk_.state.in_(OPEN),
             limit=1))
     if cursor.fetchone() is None:
         return True

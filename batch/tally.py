@@ -7,7 +7,7 @@ from sql import Literal, Null
 from sql.aggregate import Count, Sum
 from sql.functions import Position
 
-from .ledger import chunk_, execution_
+from .ledger import chunk_, execution_, has_ended
 from .units import load_units
 
 __all__ = [
@@ -116,13 +116,8 @@ def history(cursor, batch=None, limit=20):
 def failed_units(cursor, execution):
     cursor.execute(*chunk_.select(
             Sum(chunk_.size),
-            where=_has_ended(execution) & (chunk_.state == 'failed')))
+            where=has_ended(execution) & (chunk_.state == 'failed')))
     return int(cursor.fetchone()[0] or 0)
-
-
-def _has_ended(execution):
-    "Where to search for chunks by a state that is an end: see the indexes."
-    return (chunk_.execution == execution) & (chunk_.ended_at != Null)
 
 
 def alike(cursor, execution, count):
@@ -132,7 +127,7 @@ def alike(cursor, execution, count):
     """
     cursor.execute(*chunk_.select(
             chunk_.fingerprint, chunk_.ended_at,
-            where=_has_ended(execution) & (chunk_.state == 'failed'),
+            where=has_ended(execution) & (chunk_.state == 'failed'),
             order_by=chunk_.ended_at.desc, limit=count))
     rows = cursor.fetchall()
     fingerprints = {fingerprint for fingerprint, _ in rows}
@@ -140,7 +135,7 @@ def alike(cursor, execution, count):
         return None
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=_has_ended(execution) & (chunk_.state == 'done')
+            where=has_ended(execution) & (chunk_.state == 'done')
             & (chunk_.ended_at > rows[-1][1]),
             order_by=chunk_.ended_at, limit=1))
     return None if cursor.fetchone() else fingerprints.pop()

@@ -75,7 +75,6 @@ def test_more_than_is_read_and_written_at_once_is_treated_once(scene):
 
 READ = '''
 from trytond.modules.batch import ledger, tally
-from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 def plan(chunks):
