@@ -7,6 +7,8 @@ from setuptools import setup
 
 MODULE = 'batch'
 PACKAGE = 'trytond.modules.%s' % MODULE
+#: the wings of the house
+WINGS = ['engine']
 
 
 def read(name):
@@ -36,7 +38,7 @@ setup(
     # A mapping of its own, or an editable install would need a tree
     # trytond/modules/ here, which would hide trytond.
     package_dir={PACKAGE: MODULE},
-    packages=[PACKAGE],
+    packages=[PACKAGE, *('%s.%s' % (PACKAGE, wing) for wing in WINGS)],
     package_data={
         PACKAGE: ['tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
         },

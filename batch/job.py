@@ -3,14 +3,11 @@
 """What all chunks of an execution have in common, and its end."""
 import importlib.metadata
 import json
-import os
-import traceback
 from dataclasses import dataclass
 from functools import lru_cache
 
 import trytond.config as config
 from trytond.cache import Cache
-from trytond.exceptions import UserError
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -20,24 +17,10 @@ from . import output
 from . import parameters as parameters_
 from . import report, tally
 from .batch import get_batch
-from .exceptions import (
-    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
 from .transaction import transact
 
 __all__ = [
-    'Job', 'close', 'configure_logs', 'describe', 'load_job', 'make_job',
-    'one_line', 'trimmed', 'version']
-
-#: files whose frames come before those of the batch in each traceback
-OURS = {
-    os.path.join(os.path.dirname(__file__), name + '.py')
-    for name in [
-        'batch', 'input', 'limit', 'parameters', 'plan', 'testing',
-        'transaction', 'work']
-    }
-#: errors that say it all: a traceback would only show us
-PLAIN = (
-    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
+    'Job', 'close', 'configure_logs', 'load_job', 'make_job', 'version']
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,39 +154,6 @@ def discard_leftovers(database, root_dir):
     output.discard(path for path in leftovers if not transact(
             database, lambda transaction: tally.is_committed_file(
                 transaction.connection.cursor(), path)))
-
-
-def describe(error):
-    "Return what the ledger keeps of an error; no secret is in it."
-    mask = batch_logging.mask_secrets
-    if isinstance(error, UserError):
-        text = ' '.join(filter(None, [error.message, error.description]))
-    else:
-        text = str(error)
-    frames = traceback.extract_tb(trimmed(error).__traceback__)
-    return {
-        'error_type': type(error).__name__,
-        'error': mask(' '.join(text.split())),
-        'fingerprint': ' '.join([type(error).__name__, *(
-                    '%s:%s' % (os.path.basename(f.filename), f.lineno)
-                    for f in frames[-1:])]),
-        'traceback': None if isinstance(error, PLAIN) else mask(
-            ''.join(traceback.format_exception(trimmed(error)))),
-        }
-
-
-def one_line(error):
-    details = describe(error)
-    return ': '.join(filter(None, [details['error_type'], details['error']]))
-
-
-def trimmed(error):
-    "Return error, its traceback from the frames of the batch on."
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
-        trace = trace.tb_next
-    # One that we raised ourselves keeps what it has
-    return error if trace is None else error.with_traceback(trace)
 
 
 @lru_cache

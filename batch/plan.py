@@ -21,13 +21,12 @@ from . import report, tally
 from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
+from .engine.errors import describe, one_line, trimmed
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
     WorkerLostError)
 from .input import BatchRootFiles
-from .job import (
-    close, configure_logs, describe, load_job, make_job, one_line, trimmed,
-    version)
+from .job import close, configure_logs, load_job, make_job, version
 from .transaction import is_order, is_outage, load_pool, transact
 
 __all__ = ['lost', 'plan']

@@ -20,9 +20,10 @@ from . import parameters as parameters_
 from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
+from .engine.errors import describe, one_line, trimmed
+from .engine.time_limit import time_limit
 from .exceptions import WorkerLostError
-from .job import close, configure_logs, describe, load_job, one_line, trimmed
-from .limit import time_limit
+from .job import close, configure_logs, load_job
 from .transaction import is_order, is_outage, load_pool, transact
 
 __all__ = ['TURN', 'lost', 'turn']

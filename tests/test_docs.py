@@ -178,9 +178,10 @@ def test_every_column_of_the_ledger_is_documented():
 
 def test_every_file_of_the_module_is_documented():
     text = read('doc/design.rst')
-    documented = set(re.findall(r'^``(\w+\.py)`` ', text, re.MULTILINE))
+    documented = set(re.findall(r'^``([\w/]+\.py)`` ', text, re.MULTILINE))
     assert documented == {
-        path.name for path in (ROOT / 'batch').glob('*.py')}
+        str(path.relative_to(ROOT / 'batch'))
+        for path in (ROOT / 'batch').rglob('*.py')}
 
 
 def test_every_type_of_a_parameter_is_documented():

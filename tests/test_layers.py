@@ -13,13 +13,17 @@ from devel.site import script
 from trytond.modules.batch import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = {path.stem: path for path in sorted((ROOT / 'batch').glob('*.py'))}
+#: rooms by name; one of a wing is "wing.room"
+OWN = {
+    '.'.join(path.relative_to(ROOT / 'batch').with_suffix('').parts): path
+    for path in sorted((ROOT / 'batch').rglob('*.py'))}
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: stay free of Tryton and Celery, and are tested without them
 PURE = {
     'chunking', 'config', 'current', 'exceptions', 'kinds', 'logging',
     'parameters'}
 PROMISE = 'Imports nothing of Tryton or Celery'
+PACKAGE = 'trytond.modules.batch'
 
 
 def imports(name):
@@ -32,19 +36,20 @@ def imports(name):
         if isinstance(node, ast.Import):
             modules = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            modules = [
-                ('.' * node.level + (node.module or ''), alias.name)
-                for alias in node.names]
+            module = node.module or ''
+            if node.level:
+                # What the dots stand for
+                wing = name.split('.')[:-node.level]
+                module = '.'.join(filter(None, [PACKAGE, *wing, module]))
+            modules = [(module, alias.name) for alias in node.names]
         else:
             continue
         for module, member in modules:
-            module = module.removeprefix('trytond.modules.batch')
-            if module in {'.', ''}:
-                own.add(member)
-            elif module.startswith('.'):
-                own.add(module.strip('.').split('.')[0])
-            else:
+            if not (module + '.').startswith(PACKAGE + '.'):
                 foreign.add(module.split('.')[0])
+                continue
+            room = module.removeprefix(PACKAGE).lstrip('.')
+            own.update({room, '.'.join(filter(None, [room, member]))})
     return own & set(OWN), foreign
 
 

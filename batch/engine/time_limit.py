@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-from .exceptions import TimeLimitError
+from ..exceptions import TimeLimitError
 
 __all__ = ['time_limit']
 
