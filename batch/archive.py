@@ -96,7 +96,7 @@ class Hands:
             return
         self._rows.append([
                 self.execution, str(path), str(path), identity, units,
-                str(archive), ledger.now(), 0])
+                str(archive), ledger.now(self.cursor), 0])
         if len(self._rows) >= BULK:
             self.flush()
 

@@ -113,8 +113,9 @@ def do_batch(options):
     given = parameters.from_arguments(options.rest)
     if options.plan:
         return plan_batch(options, given)
-    return again(options, lambda control, database: (
-            control.start(database, options.name, given, options.dry_run),
+    return again(options, lambda control, database, local: (
+            control.start(
+                database, options.name, given, options.dry_run, local),
             options.name, None))
 
 
@@ -141,9 +142,12 @@ def plan_batch(options, given):
 
 def follow_to_end(options, database, batch, execution, queue, local,
         chunks=None):
-    from . import control, follow, tasks
+    from . import control, follow
     if getattr(options, 'detach', False) and not local:
-        control.send(database, batch, execution, queue, is_followed=False)
+        if problem := control.send(
+                database, batch, execution, queue, chunks):
+            print('coop: %s; the execution begins when it does' % problem,
+                file=sys.stderr)
         print(execution)
         return 0
     progress = Progress(batch, execution, quiet=options.quiet)
@@ -161,20 +165,11 @@ def follow_to_end(options, database, batch, execution, queue, local,
     for signum in [signal.SIGINT, signal.SIGTERM]:
         signal.signal(signum, interrupt)
     with progress:
-        try:
-            if local:
-                follower.run(chunks)
-            elif chunks is None:
-                control.send(database, batch, execution, queue)
-            else:
-                for chunk in chunks:
-                    tasks.sender(database, queue)(execution, chunk)
-            outcome = follower.follow()
-            progress.update(outcome.counts, outcome.selected)
-        except Exception as error:
-            # Nobody follows it any more: a worker must not begin with it
-            control.cancel(database, execution, str(error))
-            raise
+        if not local and (problem := control.send(
+                database, batch, execution, queue, chunks)):
+            progress.say('%s, waiting' % problem)
+        outcome = follower.follow()
+        progress.update(outcome.counts, outcome.selected)
     return conclude(options, batch, outcome)
 
 
@@ -343,13 +338,14 @@ def do_show(options):
 
 
 def do_resume(options):
-    return again(options, lambda control, database: (
-            options.execution, *control.resume(database, options.execution)))
+    return again(options, lambda control, database, local: (
+            options.execution,
+            *control.resume(database, options.execution, local)))
 
 
 def do_retry(options):
-    return again(options, lambda control, database: (
-            *control.retry(database, options.execution), None))
+    return again(options, lambda control, database, local: (
+            *control.retry(database, options.execution, local), None))
 
 
 def again(options, prepare):
@@ -370,7 +366,7 @@ def again(options, prepare):
     else:
         services.check_broker()
     configure_logs()
-    execution, batch, chunks = prepare(control, database)
+    execution, batch, chunks = prepare(control, database, local)
     return follow_to_end(
         options, database, batch, execution,
         control.queue_of(database, batch, execution), local=local,
@@ -395,13 +391,17 @@ def do_cancel(options):
 def do_prune(options):
     import datetime as dt
 
+    from trytond.transaction import Transaction
+
     from . import ledger
     from . import logging as batch_logging
     from . import services
     from .prune import prune
     database = database_of(options)
     services.check_database(database)
-    before = ledger.now() - dt.timedelta(options.days)
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        before = ledger.now(transaction.connection.cursor()) \
+            - dt.timedelta(options.days)
     count, open_ = prune(database, before, options.name)
     print('{:,} execution{} forgotten that ended before {:%Y-%m-%d}'.format(
             count, '' if count == 1 else 's', before))
@@ -419,4 +419,4 @@ def do_check(options):
 
 def do_worker(options):
     from . import worker
-    return worker.run(options.database_names, options.rest)
+    return worker.serve(options.database_names, options.rest)

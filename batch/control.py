@@ -6,8 +6,6 @@ Each asks the state first, and says it when it refuses.
 """
 import json
 
-from kombu.exceptions import OperationalError as MessagingError
-
 import trytond.config as config
 from trytond.transaction import Transaction
 
@@ -15,26 +13,34 @@ from . import ledger, tally, tasks
 from .config import BatchConfig
 from .exceptions import BrokerError, ExecutionError
 from .job import close
-from .services import said
 from .transaction import transact
 
 __all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
 
 
-def start(database, batch, given, dry_run=False):
+def start(database, batch, given, dry_run=False, local=False):
     "Make an execution and return its id; nothing runs yet."
     return transact(database, lambda transaction: ledger.create(
-            transaction.connection.cursor(), batch, given, dry_run=dry_run))
+            transaction.connection.cursor(), batch, given, dry_run=dry_run,
+            local=local))
 
 
-def send(database, batch, execution, queue, is_followed=True):
-    "Give the broker the task that selects; raises BrokerError."
+def send(database, batch, execution, queue, chunks=None):
+    """Give the broker the chunks, or the task that selects.
+
+    Returns what is wrong where the broker takes none, else None: the keeper
+    of a worker sends what is lost.
+
+    :param chunks: ids, None to select first
+    """
     try:
-        tasks.send_selection(
-            database, batch, execution, queue, is_followed, retry=False)
-    except MessagingError as error:
-        raise BrokerError('the broker takes no message: %s'
-            % said(error)) from error
+        if chunks is None:
+            tasks.send_selection(database, batch, execution, queue)
+        else:
+            for chunk in chunks:
+                tasks.sender(database, queue)(execution, chunk)
+    except BrokerError as error:
+        return str(error)
 
 
 def cancel(database, execution, message):
@@ -47,7 +53,7 @@ def cancel(database, execution, message):
         if ledger.take_execution(cursor, execution, 'selecting'):
             ledger.update_execution(
                 cursor, execution, state='cancelled',
-                ended_at=ledger.now(), message=message)
+                ended_at=ledger.clock(), message=message)
             return True
         if existing(cursor, execution, 'state')['state'] != 'running':
             return False
@@ -59,7 +65,7 @@ def cancel(database, execution, message):
     return cancelled
 
 
-def resume(database, execution):
+def resume(database, execution, local=False):
     """Open the execution again for what is left of it.
 
     Returns (batch, ids of the chunks to send, None to select first).  Raises
@@ -71,6 +77,7 @@ def resume(database, execution):
         row = existing(
             cursor, execution, 'state', 'batch', 'left', 'settings')
         if row['state'] == 'selecting':
+            ledger.update_execution(cursor, execution, local=local)
             return row['batch'], None
         if row['state'] != 'running':
             if not row['left']:
@@ -87,16 +94,16 @@ def resume(database, execution):
                 cursor, execution, state='running', ended_at=None)
         # The breaker begins anew; what it counted stays counted
         ledger.update_execution(
-            cursor, execution, stopping=None, message=None)
+            cursor, execution, stopping=None, message=None, local=local)
         ledger.resume(cursor, execution)
         ids = ledger.queued(cursor, execution)
-        ledger.lost(cursor, ids)
+        ledger.mark_deserted(cursor, ids)
         return row['batch'], ids
 
     return transact(database, _resume)
 
 
-def retry(database, execution):
+def retry(database, execution, local=False):
     """Make an execution of the units that failed; return (id, batch).
 
     Raises ExecutionError if there are none, or they were retried already.
@@ -124,7 +131,8 @@ def retry(database, execution):
             name: text
             for name, (text, _) in json.loads(row['parameters']).items()}
         return ledger.create(
-            cursor, row['batch'], given, retry_of=execution), row['batch']
+            cursor, row['batch'], given, retry_of=execution,
+            local=local), row['batch']
 
     return transact(database, _retry)
 

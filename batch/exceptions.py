@@ -9,9 +9,9 @@ import difflib
 __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'InputError', 'NoWorkerError',
-    'OutputError', 'OverlapError', 'ParameterError', 'StateError',
-    'TimeLimitError', 'UnknownBatchError', 'UsageError', 'WorkerLostError',
-    'nearest']
+    'OutageError', 'OutputError', 'OverlapError', 'ParameterError',
+    'StateError', 'TimeLimitError', 'UnknownBatchError', 'UsageError',
+    'WorkerLostError', 'nearest']
 
 
 def nearest(name, names, cutoff=0.6):
@@ -87,6 +87,10 @@ class DefinitionError(BatchError):
 
 class InputError(BatchError):
     "Raised when a directory of input files, or one of them, can not be used."
+
+
+class OutageError(BatchError):
+    "Raised when the database can do nothing now: what was asked waits."
 
 
 class OutputError(BatchError):

@@ -46,8 +46,15 @@ class Execution(ModelSQL, ModelView):
         help="The execution whose failed units it treats again.")
     dry_run = fields.Boolean("Dry Run", readonly=True,
         help="The work of each chunk was rolled back.")
+    local = fields.Boolean("Local", readonly=True,
+        help="The command executes it itself: no worker does.")
+    waiting_for = fields.Many2One(
+        'batch.execution', "Waiting for", readonly=True, ondelete='SET NULL',
+        help="The execution of the same batch that has to end first.")
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
+    begun = fields.Char("Begun", readonly=True,
+        help="Who began to select.")
     deaths = fields.Integer("Deaths", readonly=True,
         help="How many processes died while they selected.")
     started_at = fields.Timestamp("Started at", readonly=True)
@@ -80,6 +87,12 @@ class Execution(ModelSQL, ModelView):
                 table,
                 (table.batch, Index.Equality()),
                 (table.state, Index.Equality(cardinality='low'))))
+        # What the keepers look for all the time
+        cls._sql_indexes.add(
+            Index(
+                table,
+                (table.state, Index.Equality(cardinality='low')),
+                where=table.ended_at == Null))
 
     def get_rec_name(self, name):
         return '%s #%s' % (self.batch, self.id)

@@ -75,7 +75,8 @@ def make_job(database, row, user, settings, parameters):
 def load_job(database, execution):
     """Return the job of an admitted execution, read once per process.
 
-    None if the execution is not there any more.
+    None if the execution is not there any more.  Raises BatchError where the
+    batch or its parameters are not what they were when it was started.
 
     The caches of Tryton begin anew with it: those of a process may be minutes
     old, and a batch must see what was changed right before it.
@@ -93,8 +94,9 @@ def load_job(database, execution):
         return make_job(
             database, row, row['user'],
             {k: v for k, (v, _) in json.loads(row['settings']).items()},
-            {k: parameters_.parse(declared[k], text, row['batch'])
-                for k, (text, _) in json.loads(row['parameters']).items()})
+            parameters_.reload(row['batch'], declared, {
+                    name: text for name, (text, _) in json.loads(
+                        row['parameters']).items()}))
     return transact(database, load)
 
 
@@ -106,10 +108,12 @@ def close(database, execution):
     """
     def end(transaction):
         cursor = transaction.connection.cursor()
-        if not ledger.is_over(cursor, execution):
+        if (ledger.has_open(cursor, execution) and not (ledger.read(
+                        cursor, execution, 'stopping') or {}).get('stopping')):
+            # The usual answer, for which nobody needs to wait
             return None
         row = ledger.take_execution(cursor, execution, 'running', wait=True)
-        if row is None:
+        if row is None or not ledger.is_over(cursor, execution):
             return None
         if row['stopping'] == 'cancelled':
             ledger.cancel(cursor, execution)
@@ -118,7 +122,7 @@ def close(database, execution):
         state = row['stopping'] or (
             'failed' if counts['failed'] else 'succeeded')
         ledger.update_execution(
-            cursor, execution, state=state, ended_at=ledger.now(),
+            cursor, execution, state=state, ended_at=ledger.clock(),
             done=counts['done'], failed=counts['failed'],
             left=counts['left'])
         root_dir = None

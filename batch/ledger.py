@@ -13,14 +13,15 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sql import For, Literal, Null, Select, Table, With
-from sql.aggregate import Count
-from sql.conditionals import Case, Coalesce
+from sql.conditionals import Coalesce
+from sql.functions import AtTimeZone, ClockTimestamp
 from sql.operators import Exists
 
+from . import transaction
 from .exceptions import StateError
 from .units import dump_units, load_units
 
@@ -54,6 +55,13 @@ CHUNK = {
     ('queued', 'cancelled'): "the execution was cancelled, nobody was at it",
     ('cancelled', 'waiting'): "the execution was resumed",
     }
+#: of the advisory locks of PostgreSQL: tells ours from those of others
+LOCKS = 0x62617463
+#: the worker that this process belongs to, and whose lock its keeper holds;
+#: 0 outside of a worker
+worker_key = 0
+#: what is known of a death that nobody could tell of
+GONE = 'worker lost, with its whole worker'
 #: seconds before each look at a row that is locked
 LOOKS = 0, 0.02, 0.05
 #: states of a chunk that still has to be treated
@@ -78,18 +86,61 @@ class Chunk:
     deaths: int
     #: how the last of them died
     error: str | None
+    #: time of the database at which it was claimed
+    claimed_at: dt.datetime = field(compare=False)
 
     @property
     def label(self):
         return '#%s.%s' % (self.execution, self.number)
 
 
-def now():
+def clock():
+    """Return the time of the database, UTC, as an expression.
+
+    The clocks of the workers may differ by an hour.
+    """
+    if _is_shared():
+        return AtTimeZone(ClockTimestamp(), 'UTC')
     return dt.datetime.now()
+
+
+def now(cursor):
+    "Return the time of the database (datetime, UTC)."
+    if not _is_shared():
+        return clock()
+    cursor.execute(*Select([clock()]))
+    return cursor.fetchone()[0]
 
 
 def worker_name():
     return '%s:%s' % (socket.gethostname(), os.getpid())
+
+
+def claimant():
+    "Return what is written of who begins: host, process and worker."
+    return '%s:%s' % (worker_name(), worker_key)
+
+
+def has_died(cursor, begun):
+    """Return whether a process that began is known to be gone for good.
+
+    Asked only where nobody has the lock of what it began with.  As long as
+    its worker lives, the worker itself tells of its death: else the process
+    was only cut off from the database, and is not to blame.
+    """
+    if not begun or begun == claimant():
+        return False
+    key = int((begun.split(':') + ['0'])[2])
+    if not key or not _is_shared():
+        return True
+    if key == worker_key:
+        return False
+    cursor.execute(
+        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted "
+        "AND database = (SELECT oid FROM pg_database "
+        "WHERE datname = current_database()) "
+        "AND classid = %s AND objid = %s", [LOCKS, key])
+    return cursor.fetchone() is None
 
 
 def _is_shared():
@@ -131,19 +182,22 @@ def _for_update(wait=False):
 
 # An execution
 
-def create(cursor, batch, parameters, retry_of=None, dry_run=False):
+def create(
+        cursor, batch, parameters, retry_of=None, dry_run=False, local=False):
     """Insert an execution in the state selecting and return its id.
 
     :param parameters: name -> text, as given by the command line
     :param retry_of: id of the execution whose failed units it selects
     :param dry_run: whether the work of each chunk is rolled back
+    :param local: whether the caller executes it itself: no keeper sends
+        messages for it
     """
     insert = execution_.insert(
         [execution_.batch, execution_.given, execution_.state,
             execution_.retry_of, execution_.dry_run, execution_.started_at,
-            execution_.create_date, execution_.create_uid],
+            execution_.local, execution_.create_date, execution_.create_uid],
         [[batch, json.dumps(parameters), 'selecting', retry_of, dry_run,
-            now(), now(), 0]])
+            clock(), local, clock(), 0]])
     if not _is_shared():
         cursor.execute(*insert)
         return cursor.lastrowid
@@ -168,7 +222,7 @@ def take_execution(cursor, execution, state, wait=False):
     """
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
-        'dry_run', 'stopping', 'message']
+        'dry_run', 'stopping', 'message', 'begun', 'deaths']
     if not _is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(
@@ -183,17 +237,38 @@ def take_execution(cursor, execution, state, wait=False):
     return None if row is None else dict(zip(names, row))
 
 
+def begin_selection(cursor, row):
+    """Write that this process begins to select; return how many died so.
+
+    :param row: of take_execution
+    """
+    deaths = (row['deaths'] or 0) + has_died(cursor, row['begun'])
+    update_execution(cursor, row['id'], begun=claimant(), deaths=deaths)
+    return deaths
+
+
 def selection_died(cursor, execution):
     """Write that the process that selected died; return how many did so.
 
     None where it is not there to be selected.
     """
-    if take_execution(cursor, execution, 'selecting') is None:
+    row = take_execution(cursor, execution, 'selecting')
+    if row is None:
         return None
-    cursor.execute(*execution_.update(
-            [execution_.deaths], [Coalesce(execution_.deaths, 0) + 1],
-            where=execution_.id == execution))
-    return read(cursor, execution, 'deaths')['deaths']
+    deaths = (row['deaths'] or 0) + 1
+    update_execution(cursor, execution, begun=None, deaths=deaths)
+    return deaths
+
+
+def open_executions(cursor):
+    "Return the executions that are not over, the oldest first, as dicts."
+    names = ['id', 'batch', 'state', 'stopping', 'waiting_for', 'local']
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names],
+            where=(execution_.ended_at == Null)
+            & execution_.state.in_(['selecting', 'running']),
+            order_by=execution_.id))
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
 def lock_executions(cursor):
@@ -276,6 +351,7 @@ class Plan:
         self.selected = 0
         self._rows = []
         self._bytes = 0
+        self._now = now(cursor)
 
     def add(self, units, size):
         self.count += 1
@@ -284,7 +360,7 @@ class Plan:
         self._rows.append([
                 self.execution, str(self.count), text, size,
                 'queued' if self.count <= self.concurrency else 'waiting',
-                str(self.count + self.concurrency), 0, 0, now()])
+                str(self.count + self.concurrency), 0, 0, self._now])
         self._bytes += len(text or '')
         if len(self._rows) >= self.BULK or self._bytes >= self.BYTES:
             self.flush()
@@ -324,25 +400,18 @@ def has_not_ended(execution):
     return (chunk_.execution == execution) & (chunk_.ended_at == Null)
 
 
-def queued(cursor, execution):
-    """Return the ids of the queued chunks that nobody works on, in order.
+def queued(cursor, execution, lock=True):
+    """Return the ids of the queued chunks, in order.
 
-    Only meant where the answer may be old at once: sending again is safe.
+    :param lock: whether of those only that nobody works on; they are locked,
+        so what is written of them is true until the commit
     """
     cursor.execute(*chunk_.select(
             chunk_.id,
             where=has_not_ended(execution) & (chunk_.state == 'queued'),
-            for_=_for_update()))
+            for_=_for_update() if lock else None))
     # PostgreSQL might go through all chunks in their order
     return sorted(id for id, in cursor.fetchall())
-
-
-def count_queued(cursor, execution):
-    "Return how many chunks are queued, worked on or not."
-    cursor.execute(*chunk_.select(
-            Count(chunk_.id),
-            where=has_not_ended(execution) & (chunk_.state == 'queued')))
-    return cursor.fetchone()[0]
 
 
 def take(cursor, execution, chunk, sleep=time.sleep):
@@ -364,7 +433,9 @@ def take(cursor, execution, chunk, sleep=time.sleep):
             sleep(delay)
         _execute(cursor, _written(_take), **key)
         if row := cursor.fetchone():
-            id, execution, number, units, *others = row
+            id, execution, number, units, *others = row[:11]
+            if not _is_shared():
+                others[-1] = clock()
             return Chunk(id, execution, number, load_units(units), *others)
         cursor.execute(*chunk_.select(Literal(1), where=_is_takeable(**key)))
         if not cursor.fetchone():
@@ -390,33 +461,36 @@ def _take():
     return chunk_.select(
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
         chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
-        Coalesce(chunk_.deaths, 0), chunk_.error, where=_is_takeable(),
-        for_=_for_update())
+        Coalesce(chunk_.deaths, 0), chunk_.error,
+        clock() if _is_shared() else Literal(None),
+        # In the same trip to the server, as this is in the way of every chunk
+        *transaction.client_checks(),
+        where=_is_takeable(), for_=_for_update())
 
 
-def done(cursor, chunk, started_at, attempts, files=None, numbers=None):
+def done(cursor, chunk, attempts, files=None, numbers=None):
     "queued -> done; returns the id of the successor it queues, or None."
-    return _end(cursor, chunk, 'done', chunk.successor, started_at, attempts,
+    return _end(cursor, chunk, 'done', chunk.successor, attempts,
         files=json.dumps(files) if files else None,
         numbers=json.dumps(numbers) if numbers else None)
 
 
-def fail(cursor, chunk, started_at, attempts, error):
+def fail(cursor, chunk, attempts, error):
     "queued -> failed; returns the id of the successor it queues, or None."
     return _end(
-        cursor, chunk, 'failed', chunk.successor, started_at, attempts,
+        cursor, chunk, 'failed', chunk.successor, attempts,
         **error)
 
 
 def begin(cursor, chunk):
     """Write that this process begins with a chunk delivered before.
 
-    Who wrote that before us, and has not the lock, has died.
+    Who wrote that before us, and has not the lock, may have died.
     """
-    dead = chunk.begun not in {None, '', worker_name()}
+    died = has_died(cursor, chunk.begun)
     cursor.execute(*chunk_.update(
-            [chunk_.begun, chunk_.deaths],
-            [worker_name(), chunk.deaths + dead],
+            [chunk_.begun, chunk_.deaths, chunk_.error],
+            [claimant(), chunk.deaths + died, GONE if died else chunk.error],
             where=chunk_.id == chunk.id))
 
 
@@ -431,43 +505,65 @@ def died(cursor, chunk, blame, error=None):
             where=chunk_.id == chunk.id))
 
 
-def lost(cursor, chunks):
-    """Write that whoever had the chunks (ids) is gone, as their messages are.
+def mark_deserted(cursor, chunks):
+    """Let the chunks be begun with care, as their messages may be lost.
 
-    A process that wrote that it begins, and vanished, has died.
+    A process that wrote that it begins, and is gone, has died.
+
+    :param chunks: ids; the caller has their locks
     """
     if not chunks:
         return
-    cursor.execute(*chunk_.update(
-            [chunk_.begun, chunk_.deaths],
-            ['', Coalesce(chunk_.deaths, 0) + Case(
-                    (Coalesce(chunk_.begun, '') != '', 1), else_=0)],
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.begun, Coalesce(chunk_.deaths, 0),
             where=chunk_.id.in_(chunks) & (chunk_.state == 'queued')))
+    for id, begun, deaths in cursor.fetchall():
+        values = {'begun': ''}
+        if has_died(cursor, begun):
+            values['deaths'] = deaths + 1
+            values['error'] = GONE
+        if begun != '':
+            cursor.execute(*chunk_.update(
+                    [getattr(chunk_, n) for n in values],
+                    list(values.values()), where=chunk_.id == id))
 
 
-def at_work(cursor, chunk):
-    """Return the id of the chunk that a task given chunk had come to.
+def note(cursor, chunk, error):
+    "Keep why a chunk waits, which nobody is at."
+    cursor.execute(*chunk_.update(
+            [chunk_.error], [error],
+            where=(chunk_.id == chunk) & (chunk_.state == 'queued')))
 
-    A turn goes along a lane: past what has ended, to what is queued.  None at
-    the end of the lane.
+
+def first_open_in_lane(cursor, execution, chunk, concurrency):
+    """Return the id of the queued chunk of the lane of a chunk, or None.
+
+    A task goes along a lane: past what has ended, to what is queued.
+
+    :param concurrency: how many lanes the execution was planned with
     """
-    columns = [
-        chunk_.id, chunk_.execution, chunk_.number, chunk_.state,
-        chunk_.successor]
-    cursor.execute(*chunk_.select(*columns, where=chunk_.id == chunk))
-    while row := cursor.fetchone():
-        id, execution, number, state, successor = row
-        if state == 'queued':
-            return id
-        if state == 'split':
-            successor = number + '.1'
-        cursor.execute(*chunk_.select(
-                *columns, where=(chunk_.execution == execution)
-                & (chunk_.number == successor)))
+    cursor.execute(*chunk_.select(
+            chunk_.number,
+            where=(chunk_.id == chunk) & (chunk_.execution == execution)))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    number, = row
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number,
+            where=has_not_ended(execution) & (chunk_.state == 'queued')))
+    lane = _place(number) % concurrency
+    return next((
+            id for id, other in cursor.fetchall()
+            if _place(other) % concurrency == lane), None)
 
 
-def split(cursor, chunk, parts, started_at, attempts, error, suspect=None,
-        begun=None):
+def _place(number):
+    "Return the place in the plan of a chunk, or of what it is a part of."
+    return int(number.split('.')[0])
+
+
+def split(cursor, chunk, parts, attempts, error, suspect=None, begun=None):
     """queued -> split; the parts take its place.  Returns the first's id.
 
     The parts come one behind the other, the last before the successor.
@@ -476,27 +572,26 @@ def split(cursor, chunk, parts, started_at, attempts, error, suspect=None,
     :param begun: of the parts, see Chunk
     """
     numbers = ['%s.%s' % (chunk.number, i + 1) for i in range(len(parts))]
-    _end(cursor, chunk, 'split', None, started_at, attempts,
+    _end(cursor, chunk, 'split', None, attempts,
         suspect=numbers[suspect] if suspect is not None else None, **error)
     _insert_chunks(cursor, [
             [chunk.execution, number, dump_units(part), len(part),
-                'waiting', successor, 0, 0, now()]
+                'waiting', successor, 0, 0, chunk.claimed_at]
             for number, successor, part in zip(
                 numbers, numbers[1:] + [chunk.successor], parts)],
         parent=chunk.id, begun=begun)
     return _queue(cursor, chunk.execution, numbers[0])
 
 
-def _end(cursor, chunk, state, successor, started_at, attempts, **values):
+def _end(cursor, chunk, state, successor, attempts, **values):
     """End the chunk and queue its successor; return the id of that, or None.
 
     :param successor: number, None to queue nothing
     """
     assert ('queued', state) in CHUNK, state
     values = {
-        'state': state, 'started_at': started_at, 'ended_at': now(),
-        'attempts': attempts, 'worker': worker_name(), 'write_date': now(),
-        **values}
+        'state': state, 'started_at': chunk.claimed_at, 'ended_at': clock(),
+        'attempts': attempts, 'worker': worker_name(), **values}
     key = {
         'chunk': chunk.id, 'execution': chunk.execution, 'number': successor}
     if _is_shared():
@@ -524,7 +619,9 @@ def _write_both(*names):
 
 def _write_end(*names):
     return chunk_.update(
-        [getattr(chunk_, n) for n in names], list(map(_Hole, names)),
+        [getattr(chunk_, n) for n in names],
+        [clock() if n == 'ended_at' and _is_shared() else _Hole(n)
+            for n in names],
         where=(chunk_.id == _Hole('chunk')) & (chunk_.state == 'queued'))
 
 
@@ -622,21 +719,24 @@ def resume(cursor, execution):
 def is_over(cursor, execution):
     """Return whether no chunk of the execution will be treated any more.
 
-    Either none is left, or it is stopping and nobody works on one.
+    Either none is left, or it is stopping and nobody works on one.  To be
+    asked with the lock of the execution: of two who ask for the locks of
+    chunks at once, each may believe that the other one works.
     """
+    if not has_open(cursor, execution):
+        return True
+    row = read(cursor, execution, 'stopping')
+    return bool(row['stopping']) and (
+        queued(cursor, execution) == queued(cursor, execution, lock=False))
+
+
+def has_open(cursor, execution):
+    "Return whether a chunk of the execution still has to be treated."
     cursor.execute(*chunk_.select(
             Literal(1),
             where=has_not_ended(execution) & chunk_.state.in_(OPEN),
             limit=1))
-    if cursor.fetchone() is None:
-        return True
-    row = read(cursor, execution, 'stopping')
-    return bool(row['stopping']) and is_idle(cursor, execution)
-
-
-def is_idle(cursor, execution):
-    "Return whether nobody works on a chunk of the execution."
-    return len(queued(cursor, execution)) == count_queued(cursor, execution)
+    return cursor.fetchone() is not None
 
 
 def forget(cursor, execution):

@@ -16,8 +16,8 @@ from functools import lru_cache
 from . import current
 
 __all__ = [
-    'BatchLogger', 'configure', 'get_logger', 'get_print_infos',
-    'mask_secrets', 'path_of', 'server_zone']
+    'BatchLogger', 'close_files', 'configure', 'get_logger',
+    'get_print_infos', 'mask_secrets', 'path_of', 'server_zone']
 
 #: longest text of one item in a digest, in characters
 ITEM_LENGTH = 40
@@ -77,6 +77,12 @@ def configure(log_dir):
     _files = _Files(log_dir) if log_dir else None
     if _files:
         _batches.addHandler(_files)
+
+
+def close_files():
+    "Close the log files; the next line opens its file again."
+    if _files:
+        _files.close()
 
 
 def path_of(name):

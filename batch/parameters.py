@@ -21,8 +21,8 @@ from .kinds import SUPPORTED, kind_of
 
 __all__ = [
     'HOOKS', 'NAMED', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
-    'definitions', 'describe', 'dump', 'from_arguments', 'parse', 'resolve',
-    'where']
+    'definitions', 'describe', 'dump', 'from_arguments', 'parse', 'reload',
+    'resolve', 'where']
 
 #: the hooks whose named arguments are parameters
 HOOKS = (
@@ -307,6 +307,27 @@ def resolve(batch, declared, given, config_lookup, today):
                 value = today()
         resolved[name] = value, dump(parameter, value), origin
     return resolved
+
+
+def reload(batch, declared, texts):
+    """Return the values of the texts that resolve() gave, by name.
+
+    The class may have changed meanwhile: raises ParameterError for what it
+    does not declare any more, now takes in another form, or now requires.
+    """
+    if removed := [name for name in texts if name not in declared]:
+        raise ParameterError(batch, removed[0], 'was removed since the '
+            'execution was started')
+    for name, parameter in declared.items():
+        if name not in texts and (
+                parameter.required or parameter.default is TODAY):
+            raise ParameterError(batch, name, 'was added since the execution '
+                'was started')
+    return {
+        name: parse(parameter, texts[name], batch,
+            ' since the execution was started')
+        if name in texts else parameter.default
+        for name, parameter in declared.items()}
 
 
 def _by_name(batch, declared, given):

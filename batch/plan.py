@@ -23,13 +23,13 @@ from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .engine.errors import describe, one_line, trimmed
 from .exceptions import (
-    BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
-    WorkerLostError)
+    BatchError, BrokerError, ConfigError, DefinitionError, OverlapError,
+    UnknownBatchError, WorkerLostError)
 from .input import BatchRootFiles
 from .job import close, configure_logs, load_job, make_job, version
 from .transaction import is_order, is_outage, load_pool, transact
 
-__all__ = ['lost', 'plan']
+__all__ = ['mourn', 'plan']
 
 #: how many processes may die while selecting, before it is the selection's
 #: fault
@@ -39,29 +39,36 @@ DEATHS = 3
 def plan(database, batch, execution=None, given=None, task_id=None, *, send):
     """Select the units, write the chunks, commit, and send the first.
 
-    Returns the id of the execution if it has to wait for another one.
-
     :param execution: id of the execution, None to make one with the
         parameters given (name -> text)
     :param send: called with (execution, chunk)
     """
     configure_logs()
-    load_pool(database)
-    if execution is None:
-        execution = transact(database, lambda transaction: ledger.create(
-                transaction.connection.cursor(), batch, given or {}))
+    pool = None
     try:
-        admitted, waits = transact(
-            database, lambda transaction: admit(transaction, execution))
-        if not admitted:
-            return execution if waits else None
+        pool = load_pool(database)
+        if execution is None:
+            execution = transact(database, lambda transaction: ledger.create(
+                    transaction.connection.cursor(), batch, given or {}))
+        if not transact(
+                database, lambda transaction: admit(transaction, execution)):
+            return
         job = load_job(database, execution)
         settle_earlier(job)
         chunks = transact(database, lambda transaction: select(
                 transaction, job, task_id))
     except (Exception, SystemExit) as error:
         # SystemExit: a hook may call sys.exit()
-        if is_outage(error) or is_order(error):
+        if is_order(error):
+            raise
+        if is_outage(error, database):
+            # It waits, and the keeper sends it again
+            with current.running(current.Run(batch, execution or 0)):
+                batch_logging.get_logger(batch).warning(
+                    "the selection waits for the database: %s",
+                    one_line(error))
+            return
+        if pool is None or execution is None:
             raise
         refuse(database, batch, execution, error)
         return
@@ -71,30 +78,34 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
     try:
         for chunk in chunks:
             send(execution, chunk)
-    finally:
-        if not chunks:
-            close(database, execution)
+    except BrokerError as error:
+        with job.run():
+            job.logger.warning("%s; the keeper sends again what is lost",
+                error)
+    if not chunks:
+        close(database, execution)
 
 
 def admit(transaction, execution):
-    """Resolve what the execution was given; return (select now, waits).
+    """Resolve what the execution was given; return whether to select now.
 
-    Neither if it is not there to be selected.  Raises BatchError where it is
-    refused.
+    Not if it is not there to be selected, or has to wait for another one.
+    Raises BatchError where it is refused.
     """
     cursor = transaction.connection.cursor()
     ledger.lock_executions(cursor)
     row = ledger.take_execution(cursor, execution, 'selecting')
     if row is None:
-        return False, False
+        return False
     job, settings, parameters = resolve(transaction, row)
     overlap, _ = settings['overlap']
     message = None
     if others := ledger.others(cursor, row['batch'], execution):
         if overlap == 'wait':
             ledger.update_execution(
-                cursor, execution, message='waits for #%s' % others[0])
-            return False, True
+                cursor, execution, waiting_for=others[0],
+                message='waits for #%s' % others[0])
+            return False
         if overlap == 'skip':
             message = 'skipped (overlap = skip): %s' % told(cursor, others[0])
         elif overlap == 'fail':
@@ -102,14 +113,18 @@ def admit(transaction, execution):
     disabled, origin = settings['disabled']
     if disabled:
         message = 'disabled by %s: nothing was run' % origin
+    if ledger.begin_selection(cursor, row) >= DEATHS:
+        raise WorkerLostError(
+            '%s, %s times while selecting; the log of the worker may tell '
+            'more' % (ledger.GONE, DEATHS))
     ledger.update_execution(
-        cursor, execution, user=job.user, message=message,
+        cursor, execution, user=job.user, message=message, waiting_for=None,
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
                 for name, (_, text, origin) in parameters.items()}))
     log_start(job, settings, parameters, row['retry_of'])
-    return True, False
+    return True
 
 
 def resolve(transaction, row):
@@ -142,7 +157,8 @@ def preview(transaction, batch, given):
     """
     job, _, _ = resolve(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
-            'started_at': ledger.now(), 'dry_run': True})
+            'started_at': ledger.now(transaction.connection.cursor()),
+            'dry_run': True})
     Batch = get_batch(batch)
     if issubclass(Batch, BatchRootNoSelect):
         return [1], 0
@@ -328,7 +344,7 @@ def split(job, Batch, plan, units):
         if units.duplicates else "")
 
 
-def lost(database, batch, execution, cause):
+def mourn(database, batch, execution, cause):
     """Write that the process of a selection died; return whether to go on.
 
     :param cause: how it died, such as ``signal 9``
@@ -364,7 +380,7 @@ def refuse(database, batch, execution, error):
         if ledger.take_execution(cursor, execution, 'selecting') is None:
             return False
         ledger.update_execution(
-            cursor, execution, state='failed', ended_at=ledger.now(),
+            cursor, execution, state='failed', ended_at=ledger.clock(),
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'])
         return True

@@ -63,6 +63,8 @@ class Outcome:
     planned: int
     numbers: dict
     failures: list = field(repr=False)
+    #: time of the database
+    read_at: object = field(repr=False)
 
     @classmethod
     def read(cls, cursor, execution):
@@ -79,11 +81,12 @@ class Outcome:
             counts=tally.counts(cursor, execution),
             planned=tally.planned_chunks(cursor, execution),
             numbers=tally.numbers(cursor, execution),
-            failures=in_order(tally.failures(cursor, execution)), **row)
+            failures=in_order(tally.failures(cursor, execution)),
+            read_at=ledger.now(cursor), **row)
 
     @property
     def seconds(self):
-        return ((self.ended_at or ledger.now())
+        return ((self.ended_at or self.read_at)
             - self.started_at).total_seconds()
 
     @property

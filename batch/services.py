@@ -1,14 +1,17 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What has to be there: the database, the broker, workers."""
-from kombu.exceptions import OperationalError as MessagingError
+import contextlib
+import re
 
 from trytond import backend
+from trytond.modules import get_module_info
 from trytond.transaction import Transaction
 
 from . import logging as batch_logging
 from . import tasks
 from .exceptions import BrokerError, DatabaseError
+from .transaction import connect
 
 __all__ = [
     'ask_idle_holders', 'ask_workers', 'check_broker', 'check_database',
@@ -20,9 +23,7 @@ def check_database(database):
     try:
         if backend.name == 'postgresql':
             # The pool of trytond waits 30 s for a server that is not there
-            import psycopg
-            params = backend.Database._connection_params(database)
-            psycopg.connect(params['conninfo'], connect_timeout=5).close()
+            connect(database).close()
         with Transaction().start(database, 0, readonly=True):
             if not backend.TableHandler.table_exist('batch_execution'):
                 raise DatabaseError(
@@ -56,46 +57,67 @@ def said(error):
     return batch_logging.mask_secrets(' '.join(str(error).split()))
 
 
-def ask_workers(timeout=1):
-    """Ask the workers what they serve.
+def ask_workers(database, timeout=1):
+    """Ask the workers what they serve; raises BrokerError.
 
-    Returns for each that answers its queues, and what is wrong with it or
-    None.
+    Returns for each that answers its queues, and what is wrong with it for
+    the database, or None.
     """
     inspect = tasks.celery_app.control.inspect(timeout=timeout)
-    try:
+    with tasks.from_broker():
         queues = inspect.active_queues() or {}
-        known = inspect.registered('batch_version') or {} if queues else {}
-    except (OSError, MessagingError):
-        return {}
-    name = tasks.generate.name
-    ours = '%s [batch_version=%s]' % (name, tasks.generate.batch_version)
-
-    def wrong(worker):
-        names = known.get(worker) or []
-        if ours in names:
-            return None
-        if any(n.startswith(name) for n in names):
-            return 'has another version of batch: restart it'
-        return 'does not know the tasks of batch: start it as coop worker'
-
+        known = inspect.registered(
+            'batch_version', 'batch_databases', 'batch_modules') \
+            if queues else None
     return {
-        worker: ([queue['name'] for queue in served or []], wrong(worker))
+        worker: (
+            [queue['name'] for queue in served or []],
+            unfitness((known or {}).get(worker) or [], database))
         for worker, served in queues.items()}
+
+
+def unfitness(registered, database):
+    """Return why a worker can not treat batches of the database, else None.
+
+    :param registered: its tasks, each with what it tells of itself
+    """
+    ours = [
+        re.fullmatch(r'%s(?: \[(.*)\])?' % re.escape(tasks.generate.name), t)
+        for t in registered]
+    ours = next(filter(None, ours), None)
+    if ours is None:
+        return 'does not know the tasks of batch: start it as coop worker'
+    told = dict(re.findall(r'(\w+)=(\S+)', ours[1] or ''))
+    if told.get('batch_version') != tasks.generate.batch_version:
+        return 'has another version of batch: restart it'
+    if (databases := told.get('batch_databases', '').split(',')) != ['']:
+        if database not in databases:
+            return 'serves the databases %s, not "%s": start it with -d %s' % (
+                ', '.join(databases), database, database)
+    for module in filter(None, told.get('batch_modules', '').split(',')):
+        name, _, version = module.partition(':')
+        here = module_version(name)
+        if here and here != version:
+            return 'has the module %s in version %s, and here it is %s: ' \
+                'restart it' % (name, version, here)
+
+
+def module_version(name):
+    "Return the version of a module as it is installed here, None without it."
+    with contextlib.suppress(Exception):
+        return get_module_info(name)['version']
 
 
 def ask_idle_holders(timeout=1):
     """Return the workers that hold messages and work on none of them.
 
     What was given to a process that hangs is not acknowledged, and enough of
-    those messages keep the worker from taking any other.
+    those messages keep the worker from taking any other.  Raises BrokerError.
     """
     inspect = tasks.celery_app.control.inspect(timeout=timeout)
-    try:
+    with tasks.from_broker():
         reserved = inspect.reserved() or {}
         active = inspect.active() or {}
-    except (OSError, MessagingError):
-        return set()
     return {
         worker for worker, requests in reserved.items()
         if requests and not active.get(worker)}

@@ -9,18 +9,18 @@ import contextlib
 import importlib
 import json
 import logging
-import re
 import warnings
 
-from billiard.exceptions import WorkerLostError
-from celery import signals
 from celery.app.defaults import NAMESPACES, flatten
+from kombu.exceptions import OperationalError as MessagingError
 
 import trytond.config as config
-from trytond import backend
 
-from . import job, plan, work
-from .exceptions import ConfigError, nearest
+from . import job
+from . import logging as batch_logging
+from . import plan, work
+from .exceptions import (
+    BatchError, BrokerError, ConfigError, DatabaseError, UsageError, nearest)
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -31,22 +31,15 @@ with warnings.catch_warnings():
     import celery_tryton
 
 __all__ = [
-    'TrytonTask', 'celery_app', 'generate', 'generate_all', 'has_broker',
-    'sender']
+    'TrytonTask', 'celery_app', 'from_broker', 'generate', 'generate_all',
+    'has_broker', 'send_selection', 'sender', 'served_databases']
 
 logger = logging.getLogger(__name__)
 
 celery_app = celery_tryton.celery_app
-#: what the database refuses at the end of all our retries is tried later, for
-#: about a quarter of an hour; after that, whoever follows sends it again
-LATER = {
-    'autoretry_for': (backend.DatabaseOperationalError,),
-    'retry_backoff': 1,
-    'retry_backoff_max': 60,
-    'max_retries': 20,
-    }
-#: seconds until an execution that nobody follows asks whether it still waits
-PAUSE = 10
+# By name, as only a worker has a use for what they import
+celery_app.steps['worker'].add('trytond.modules.batch.worker:Service')
+celery_app.steps['consumer'].add('trytond.modules.batch.worker:Watch')
 
 
 class TrytonTask(celery_tryton.TrytonTask):
@@ -67,6 +60,12 @@ class TrytonTask(celery_tryton.TrytonTask):
             '_database', self.app.conf.get('TRYTON_DATABASE'))
         user = kwargs.pop('_user', 0)
         context = kwargs.pop('_context', {})
+        served = served_databases(self.app)
+        if served and database not in served:
+            raise DatabaseError(
+                'a message for the database "%s" is refused: this worker '
+                'serves %s; start one with -d %s, and give each its own '
+                'queue or broker' % (database, ', '.join(served), database))
         if self.own_transactions:
             return self.run(*args, database=database, **kwargs)
         load_pool(database)
@@ -75,136 +74,95 @@ class TrytonTask(celery_tryton.TrytonTask):
             user=user, context=context)
 
 
+def served_databases(app=celery_app):
+    "Return the names of the databases of this worker; empty if none is named."
+    return app.conf.get('TRYTON_DATABASES') or []
+
+
 @celery_app.task(
     base=TrytonTask, bind=True, name='batch.generate_all',
-    own_transactions=True, acks_late=True, ignore_result=True, **LATER)
+    own_transactions=True, acks_late=True, ignore_result=True,
+    throws=(BatchError,))
 def generate_all(
-        self, batch_name, execution=None, parameters=None, is_followed=False,
-        *, database):
+        self, batch_name, execution=None, parameters=None, *, database):
     """Select the units of a batch, plan its chunks and send the first.
 
     :param batch_name: the ``__name__`` of the batch
     :param execution: id of the execution that was made for it; without it
         one is made
     :param parameters: without execution: the text of each parameter by name
-    :param is_followed: whether somebody asks again if it has to wait
     """
-    waiting = plan.plan(
+    if not isinstance(batch_name, str) or not isinstance(
+            execution, (int, type(None))):
+        raise UsageError('a message names the batch %.100r and the execution '
+            '%.100r: refused' % (batch_name, execution))
+    plan.plan(
         database, batch_name, execution, parameters,
         task_id=self.request.id, send=sender(database))
-    if waiting and not is_followed:
-        send_selection(database, batch_name, waiting, queue_of(self),
-            countdown=PAUSE)
-
-
-def send_selection(database, batch, execution, queue, is_followed=False,
-        **options):
-    "Give the broker the task that selects."
-    generate_all.apply_async(
-        args=[batch],
-        kwargs={
-            'execution': execution, 'is_followed': is_followed,
-            '_database': database},
-        queue=queue, **options)
-
-
-def queue_of(task):
-    "Return the queue from which a task was taken."
-    return (task.request.delivery_info or {}).get('routing_key')
 
 
 @celery_app.task(
     base=TrytonTask, bind=True, name='batch.generate', own_transactions=True,
-    batch_version=job.version('trytond-batch'), acks_late=True,
-    ignore_result=True, **LATER)
+    acks_late=True, ignore_result=True, throws=(BatchError,),
+    # What a worker tells of itself
+    batch_version=job.version('trytond-batch'))
 def generate(self, execution, chunk, *, database):
     """Treat a chunk, and its successors while the turn lasts.
 
     :param execution: id of the execution
     :param chunk: id of the chunk
     """
+    if not isinstance(execution, int) or not isinstance(chunk, int):
+        raise UsageError('a message names the execution %.100r and the chunk '
+            '%.100r: refused' % (execution, chunk))
     work.turn(
         database, execution, chunk, send=sender(database),
         again=(self.request.delivery_info or {}).get('redelivered', False))
 
 
-@signals.task_failure.connect(sender=generate)
-def process_lost(exception=None, kwargs=None, **_):
-    """Take up again the chunk of a process that died.
-
-    Called in the parent of the processes, which lives: so the death was that
-    of one process, and what it was working on is to blame, unless the parent
-    is stopping: who stops a service may tell all of its processes to go.
-    """
-    if not isinstance(exception, WorkerLostError):
-        return
-    database, execution = kwargs['_database'], kwargs['execution']
-    with helping(database, execution):
-        chunk = work.lost(
-            database, execution, kwargs['chunk'], cause_of(exception),
-            blame=not is_stopping())
-        if chunk is not None:
-            sender(database)(execution, chunk)
-
-
-@signals.task_failure.connect(sender=generate_all)
-def selection_lost(exception=None, args=None, kwargs=None, **_):
-    "Select again after the loss of a process, a few times."
-    if (not isinstance(exception, WorkerLostError) or is_stopping()
-            or kwargs.get('execution') is None):
-        return
-    with helping(kwargs['_database'], kwargs['execution']):
-        if plan.lost(
-                kwargs['_database'], args[0], kwargs['execution'],
-                cause_of(exception)):
-            generate_all.apply_async(
-                args=args, kwargs=kwargs, queue=queue_of(generate_all))
-
-
-def cause_of(error):
-    "Return how a process died, such as ``signal 9``."
-    cause = re.search(r'signal \d+|exitcode \d+', str(error))
-    return cause.group() if cause else str(error)
-
-
-@contextlib.contextmanager
-def helping(database, execution):
-    "For what the parent of the processes does: it must go on itself."
-    try:
-        yield
-    except Exception:
-        # Whoever follows the execution will find it
-        logger.exception(
-            "#%s could not be helped after the loss of a worker", execution)
-    finally:
-        if backend.name != 'sqlite':
-            # Processes are forked from here: they must not share connections
-            backend.Database(database).close()
-
-
-def is_stopping():
-    "Return whether the worker was told to stop."
-    # A command has no use for all that it imports
-    from celery.worker import state
-
-    # The status to end with, which may be 0
-    return any(
-        status is not None and status is not False
-        for status in [state.should_stop, state.should_terminate])
+def send_selection(database, batch, execution, queue):
+    "Give the broker the task that selects; raises BrokerError."
+    with from_broker():
+        generate_all.apply_async(
+            args=[batch],
+            kwargs={'execution': execution, '_database': database},
+            queue=queue, retry=False)
 
 
 def sender(database, queue=None):
     """Return the function that gives a chunk to the broker.
 
+    It raises BrokerError.
+
     :param queue: None to find the execution's, which needs the pool
     """
     def send(execution, chunk):
-        generate.apply_async(
-            kwargs={
-                'execution': execution, 'chunk': chunk,
-                '_database': database},
-            queue=queue or job.load_job(database, execution).settings['queue'])
+        with from_broker():
+            generate.apply_async(
+                kwargs={
+                    'execution': execution, 'chunk': chunk,
+                    '_database': database},
+                queue=queue
+                or job.load_job(database, execution).settings['queue'],
+                retry=False)
     return send
+
+
+@contextlib.contextmanager
+def from_broker():
+    """Turn whatever the broker says, or its silence, into a BrokerError.
+
+    It may be away, full, read-only or unable to save: what kombu calls errors
+    of the connection and of the channel.
+    """
+    transport = celery_app.connection_for_write().transport
+    try:
+        yield
+    except (OSError, MessagingError, *transport.connection_errors,
+            *transport.channel_errors) as error:
+        raise BrokerError('the broker does not answer: %s'
+            % batch_logging.mask_secrets(' '.join(str(error).split()))
+            ) from error
 
 
 def configure(app):
@@ -218,6 +176,9 @@ def configure(app):
         # A message is for one chunk; hold no second one while it runs
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
+        # Such as RabbitMQ's consumer_timeout, or a Redis that is full: the
+        # worker begins to consume anew
+        broker_channel_error_retry=True,
         )
     if not config.has_section('celery'):
         return

@@ -11,6 +11,9 @@ import random
 import signal
 import time
 
+from sql import Select
+from sql.functions import Function
+
 import trytond.config as config
 from trytond import backend
 from trytond.pool import Pool
@@ -18,7 +21,9 @@ from trytond.transaction import Transaction, TransactionError
 
 from .exceptions import DatabaseError
 
-__all__ = ['is_order', 'is_outage', 'load_pool', 'transact']
+__all__ = [
+    'causes', 'connect', 'is_order', 'is_outage', 'is_unique_race',
+    'load_pool', 'transact']
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +31,23 @@ logger = logging.getLogger(__name__)
 DELAY = 0.05
 #: seconds at most between two tries
 MAX_DELAY = 10
+#: how often the server looks whether the client of a statement is there
+CLIENT_CHECK = '2s'
+#: whether it can do so; None before it was asked
+_checks_clients = None
+#: seconds for a connection outside of trytond's pool
+CONNECT = 5
+#: classes of SQLSTATE, and single ones: see is_outage
+OUTAGES = {'08', '53', '57', '58'}
 QUERY_CANCELED = '57014'
+SERVER_TIMEOUTS = {'25P03', '25P04'}
+READ_ONLY = {'25006', '0A000'}
+MIXED_UP = {'26000', '42P05'}
+#: what SQLite says instead
+SQLITE_OUTAGES = [
+    'database is locked', 'database table is locked', 'disk I/O error',
+    'database or disk is full', 'unable to open database file',
+    'attempt to write a readonly database']
 
 
 def load_pool(database):
@@ -36,8 +57,9 @@ def load_pool(database):
     """
     if not _is_loaded(database):
         pool = Pool(database)
-        with Transaction().start(database, 0, readonly=True):
+        with Transaction().start(database, 0, readonly=True) as transaction:
             pool.init()
+            probe_client_checks(transaction.connection.cursor())
         if not _is_loaded(database):
             raise DatabaseError(
                 'the module "batch" is not activated in the database "%s": '
@@ -56,6 +78,38 @@ def _is_loaded(database):
     except KeyError:
         return False
     return True
+
+
+def probe_client_checks(cursor):
+    """Find out whether the server can end the statement of a dead process.
+
+    Else it goes on with what it runs, and keeps the locks for as long as that
+    takes.  PostgreSQL 14 or later, and not on all systems.
+    """
+    global _checks_clients
+    if _checks_clients is not None or backend.name == 'sqlite':
+        return
+    cursor.execute('SAVEPOINT client_check')
+    try:
+        cursor.execute(*Select([_client_check()]))
+        _checks_clients = True
+    except Exception:
+        _checks_clients = False
+        cursor.execute('ROLLBACK TO SAVEPOINT client_check')
+
+
+def client_checks():
+    "Return the expressions that ask the server to look after its client."
+    return [_client_check()] if _checks_clients else []
+
+
+class _SetConfig(Function):
+    __slots__ = ()
+    _function = 'SET_CONFIG'
+
+
+def _client_check():
+    return _SetConfig('client_connection_check_interval', CLIENT_CHECK, True)
 
 
 def transact(database, function, user=0, context=None, retry=None,
@@ -80,34 +134,92 @@ def transact(database, function, user=0, context=None, retry=None,
         except TransactionError as error:
             transaction.tasks.clear()
             error.fix(extras)
-        except backend.DatabaseOperationalError as error:
+        except BaseException as error:
             transaction.tasks.clear()
-            if count >= retry:
+            if count >= retry or not (
+                    isinstance(error, backend.DatabaseOperationalError)
+                    or _is_outage(error)):
                 raise
             count += 1
             if on_retry is not None:
                 on_retry(error, count)
             sleep(min(MAX_DELAY, DELAY * 2 ** count) * random.uniform(.5, 1.5))
-        except BaseException:
-            transaction.tasks.clear()
-            raise
         else:
             run_tasks(database, transaction)
             return result
 
 
-def is_outage(error):
+def is_outage(error, database=None):
     """Return whether the database itself is in trouble, not what was asked.
 
-    Lost connections, a shutdown, resources that ran out: by the class of the
-    SQLSTATE (PostgreSQL, appendix A), which a broken connection has not.
-    SQLite has none at all, and its operational errors are of that kind.
+    By the SQLSTATE of the error, or of one that it was raised for
+    (PostgreSQL, appendix A): lost connections, which have none, a shutdown,
+    resources that ran out, timeouts of the server, a pooler that mixes up
+    sessions, and a server that is read-only, as a standby is.
+
+    :param database: its name; asked whether it is read-only, where that is in
+        doubt
     """
-    if not isinstance(error, backend.DatabaseOperationalError):
-        return False
+    for cause in causes(error):
+        if _is_outage(cause) or database and _is_read_only(cause, database):
+            return True
+    return False
+
+
+def causes(error):
+    "Yield an error, and those while or because of which it was raised."
+    seen = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+
+
+def _is_outage(error):
     state = getattr(error, 'sqlstate', None)
-    return state is None or state[:2] in {'08', '53', '57', '58'} \
-        and state != QUERY_CANCELED
+    if state is None:
+        return isinstance(error, backend.DatabaseOperationalError) and (
+            backend.name != 'sqlite' or any(
+                text in str(error) for text in SQLITE_OUTAGES))
+    return (
+        state[:2] in OUTAGES and state != QUERY_CANCELED
+        or state in SERVER_TIMEOUTS
+        or state in MIXED_UP and '_pg3_' in str(error))
+
+
+def _is_read_only(error, database):
+    if getattr(error, 'sqlstate', None) not in READ_ONLY:
+        return False
+    try:
+        with connect(database) as connection:
+            row = connection.execute('SHOW transaction_read_only').fetchone()
+    except backend.DatabaseOperationalError:
+        return True
+    return row[0] == 'on'
+
+
+def is_unique_race(error):
+    """Return whether a constraint refused what may be right a moment later.
+
+    Another transaction may have committed what this one did not see, and
+    made, too.
+    """
+    return any(
+        isinstance(cause, backend.DatabaseIntegrityError)
+        for cause in causes(error))
+
+
+def connect(database):
+    """Return a connection to PostgreSQL of its own, without a transaction.
+
+    Raises backend.DatabaseOperationalError within seconds; the pool of
+    trytond would wait for 30 of them.
+    """
+    import psycopg
+    params = backend.Database._connection_params(database)
+    return psycopg.connect(
+        params['conninfo'], autocommit=True, connect_timeout=CONNECT,
+        fallback_application_name=params['fallback_application_name'])
 
 
 def is_order(error):

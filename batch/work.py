@@ -5,6 +5,9 @@
 Knows no Celery: ``send(execution, chunk)`` is handed in.  On workers it gives
 a message to the broker, in the process itself it appends to a list.
 """
+import contextlib
+import json
+import logging
 import time
 from functools import partial
 
@@ -13,7 +16,7 @@ from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.transaction import inactive_records
 
-from . import chunking, definition, ledger
+from . import chunking, current, definition, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
@@ -21,12 +24,16 @@ from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
 from .engine.errors import describe, one_line, trimmed
-from .engine.time_limit import time_limit
-from .exceptions import WorkerLostError
+from .engine.time_limit import call_within
+from .exceptions import OutageError, WorkerLostError
 from .job import close, configure_logs, load_job
-from .transaction import is_order, is_outage, load_pool, transact
+from .ledger import worker_name
+from .transaction import (
+    is_order, is_outage, is_unique_race, load_pool, transact)
 
-__all__ = ['TURN', 'lost', 'turn']
+__all__ = ['TURN', 'mourn', 'turn']
+
+logger = logging.getLogger(__name__)
 
 #: seconds for which a task goes on with the successors of its chunk, before
 #: it hands the next one to the broker: small chunks cost no trip through it,
@@ -62,18 +69,65 @@ def turn(database, execution, chunk, *, send, again=False,
     :param clock: gives seconds
     """
     configure_logs()
-    load_pool(database)
-    job = load_job(database, execution)
-    if job is None:
-        # A message that outlived its execution
+    try:
+        load_pool(database)
+        job = load(database, execution)
+        if job is None or not go_along(job, chunk, send, again, clock):
+            return
+    except OutageError:
+        # It is logged.  The chunk waits, and the keeper sends it again
         return
+    except Exception as error:
+        if not is_outage(error, database):
+            raise
+        logger.warning("#%s waits for the database %s: %s",
+            execution, database, one_line(error))
+        return
+    close(database, execution)
+
+
+def load(database, execution):
+    """Return the Job, None where there is nothing to do any more.
+
+    Where it can not be loaded, as the code was changed since the start, the
+    execution is stopped: to try the next chunk would help nobody.
+    """
+    try:
+        return load_job(database, execution)
+    except Exception as error:
+        if is_outage(error, database):
+            raise
+        stop(database, execution, error)
+        return None
+
+
+def stop(database, execution, error):
+    "Stop an execution that can not go on as the code is now."
+    def _stop(transaction):
+        cursor = transaction.connection.cursor()
+        row = ledger.read(cursor, execution, 'batch')
+        return row and ledger.stop(
+            cursor, execution, 'failed',
+            'stopped: it can not go on with the code of now (%s): %s' % (
+                worker_name(), one_line(error))) and row['batch']
+
+    if batch := transact(database, _stop):
+        with current.running(current.Run(batch, execution)):
+            batch_logging.get_logger(batch).exception(
+                "stopped: the execution can not go on with the code of now",
+                exc_info=error)
+    close(database, execution)
+
+
+def go_along(job, chunk, send, again, clock):
+    "Treat the chunks of a lane; return whether it came to its end."
     deadline = clock() + TURN
     while (chunk := treat(job, chunk, again)) is not None:
         again = False
         if clock() < deadline:
             continue
         try:
-            send(execution, chunk)
+            send(job.execution, chunk)
         except Exception as error:
             # Without the broker the lane goes on here: later, not never
             with job.run():
@@ -81,14 +135,14 @@ def turn(database, execution, chunk, *, send, again=False,
                     "the broker takes no message, going on without it: %s",
                     one_line(error))
         else:
-            return
-    close(database, execution)
+            return False
+    return True
 
 
 def treat(job, chunk_id, again=False):
-    """Treat one chunk; return the id of the chunk that it queued, or None.
+    """Treat one chunk; return the id of the chunk to go on with, or None.
 
-    None also where the chunk has ended before, or somebody else has it.
+    None also where somebody else has the chunk.
     """
     try:
         return attempt(job, chunk_id, careful=again)
@@ -110,37 +164,39 @@ def begin(transaction, job, chunk):
     return True
 
 
-def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
+def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
+        repeated=False):
     """Do the work of a chunk and its ``done`` in one commit, or fail it.
 
     :param careful: raise _DeliveredBefore whatever the ledger says
     :param begun: whether the ledger says that we begin with it
     :param gone: ids of records that are not there any more
+    :param repeated: whether it was refused by a constraint before
     """
-    started_at, started = ledger.now(), time.monotonic()
+    started = time.monotonic()
     # What Tryton begins anew by TransactionError is the same attempt
-    chunk, objects, attempts = None, None, 1
+    chunk, objects, attempts, cut = None, None, 1, False
 
     def work(transaction):
-        nonlocal chunk, objects
+        nonlocal chunk, objects, cut
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
-            # If the connection was lost after our commit, what we queued by
-            # it is still to be sent
-            return ledger.at_work(cursor, chunk_id) if attempts > 1 else None
+            return go_on(cursor, job, chunk_id)
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
-        with job.run(chunk), time_limit(job.settings['time_limit']):
-            objects, ids = convert(job, chunk, gone)
-            numbers = {}
-            if ids or not gone:
-                numbers = execute(job, objects, ids)
-            numbers = definition.check_numbers(job.batch, numbers)
+        try:
+            with job.run(chunk):
+                objects, numbers = call_within(
+                    job.settings['time_limit'],
+                    lambda: call_hooks(job, chunk, gone))
+        except BaseException:
+            cut = getattr(transaction.connection, 'broken', False)
+            raise
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
         return ledger.done(
-            cursor, chunk, started_at, attempts,
+            cursor, chunk, attempts,
             [str(f) for f in transaction.join(output.Outputs()).files],
             numbers)
 
@@ -161,16 +217,28 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
     except _Rehearsed as error:
         successor = transact(job.database, partial(
                 record_rehearsal, job=job, chunk=error.chunk,
-                numbers=error.numbers, started_at=started_at,
-                attempts=attempts))
+                numbers=error.numbers, attempts=attempts))
     except (Exception, SystemExit) as error:
         # SystemExit: a hook may call sys.exit()
-        if chunk is None or is_outage(error) or is_order(error):
-            # No unit is to blame: the chunk stays queued
+        if is_order(error):
+            raise
+        if cut or is_outage(error, job.database):
+            # Whatever was raised where the connection broke
+            wait(job, chunk_id, chunk, error)
+            raise OutageError(one_line(error)) from error
+        if chunk is None:
             raise
         if not gone and (gone := find_gone(job, chunk, error)):
             return attempt(job, chunk_id, begun=True, gone=gone)
-        return fail(job, chunk, started_at, attempts, error, objects)
+        if (not repeated and is_unique_race(error)
+                and not is_divisible(job, chunk)):
+            with job.run(chunk):
+                job.logger.warning(
+                    "a constraint refused %s, beginning once more: %s",
+                    units_of(chunk), one_line(error))
+            return attempt(
+                job, chunk_id, begun=True, gone=gone, repeated=True)
+        return fail(job, chunk, attempts, error, objects)
     if chunk is not None:
         with job.run(chunk):
             job.logger.info("%s done in %s", units_of(chunk),
@@ -178,12 +246,40 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
     return successor
 
 
-def record_rehearsal(transaction, job, chunk, numbers, started_at, attempts):
+def go_on(cursor, job, chunk_id):
+    """Return the id of the chunk to which the lane has come, or None.
+
+    Whoever ended a chunk may have died before it went on with the next one.
+    """
+    id = ledger.first_open_in_lane(
+        cursor, job.execution, chunk_id, job.settings['concurrency'])
+    # Somebody else has it
+    return None if id == chunk_id else id
+
+
+def call_hooks(job, chunk, gone):
+    "Return the objects of a chunk and the numbers that its work came to."
+    objects, ids = convert(job, chunk, gone)
+    numbers = execute(job, objects, ids) if ids or not gone else {}
+    return objects, definition.check_numbers(job.batch, numbers)
+
+
+def wait(job, chunk_id, chunk, error):
+    "Say why a chunk waits for the database; no unit is to blame."
+    with contextlib.suppress(Exception):
+        # Where the database can do at least that
+        transact(job.database, lambda transaction: ledger.note(
+                transaction.connection.cursor(), chunk_id,
+                describe(error)['error']), retry=0)
+    with job.run(chunk):
+        job.logger.warning("waits for the database: %s", one_line(error))
+
+
+def record_rehearsal(transaction, job, chunk, numbers, attempts):
     cursor = transaction.connection.cursor()
     chunk = ledger.take(cursor, job.execution, chunk.id)
     if chunk is not None:
-        return ledger.done(
-            cursor, chunk, started_at, attempts, numbers=numbers)
+        return ledger.done(cursor, chunk, attempts, numbers=numbers)
 
 
 def find_gone(job, chunk, error):
@@ -242,7 +338,7 @@ def flattened(chunk):
             yield id, index
 
 
-def fail(job, chunk, started_at, attempts, error, objects=None):
+def fail(job, chunk, attempts, error, objects=None):
     """Log why a chunk failed and replace it by its parts, or fail it.
 
     Returns the id of the chunk that is queued in its place, or None.
@@ -262,12 +358,11 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
             parts = chunking.parts(
                 chunk.units, suspect, job.settings['concurrency'] == 1)
             first = ledger.split(
-                cursor, chunk, parts, started_at, attempts, details,
+                cursor, chunk, parts, attempts, details,
                 suspect=None if suspect is None
                 else parts.index([chunk.units[suspect]]))
         else:
-            first = ledger.fail(
-                cursor, chunk, started_at, attempts, details)
+            first = ledger.fail(cursor, chunk, attempts, details)
             stop_if_hopeless(cursor, job)
         return first, parts, repeated
 
@@ -335,31 +430,42 @@ def stop_if_hopeless(cursor, job):
 
 # A process that died
 
-def lost(database, execution, chunk_id, cause, blame):
-    """Write that the process of a task died; return the id to send, or None.
+def mourn(database, execution, chunk_id, cause, blame):
+    """Write that the process of a task died; return whether it is written.
+
+    Not where somebody has the lock of what it was working on: the server may
+    not know yet that its client is gone.
 
     :param chunk_id: the chunk that the task was given
-    :param cause: how it died, such as ``signal 9 (SIGKILL)``
+    :param cause: how it died, such as ``signal 9``
     :param blame: whether what it was working on is to blame
+    :return: (whether it is written, id of the chunk to send or None)
     """
     def record(transaction):
         cursor = transaction.connection.cursor()
-        id = ledger.at_work(cursor, chunk_id)
+        row = ledger.read(
+            cursor, execution, 'batch', 'settings', 'stopping')
+        concurrency, _ = json.loads(row['settings'])['concurrency']
+        id = ledger.first_open_in_lane(
+            cursor, execution, chunk_id, concurrency)
         if id is None:
-            return None, None
+            return True, None, None
         chunk = ledger.take(cursor, execution, id)
-        if chunk is not None:
-            ledger.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
-        return chunk, ledger.read(cursor, execution, 'batch')
+        if chunk is None:
+            return bool(row['stopping']), None, None
+        ledger.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
+        return True, chunk, row
 
-    chunk, row = transact(database, record)
+    written, chunk, row = transact(database, record)
     if chunk is None:
-        close(database, execution)
-        return None
-    batch_logging.get_logger(row['batch']).error(
-        "%s worker lost (%s) at %s%s", chunk.label, cause, units_of(chunk),
-        "" if blame else "; nothing of it is to blame")
-    return chunk.id
+        if written:
+            close(database, execution)
+        return written, None
+    with current.running(current.Run(row['batch'], execution, chunk.number)):
+        batch_logging.get_logger(row['batch']).error(
+            "worker lost (%s) at %s%s", cause, units_of(chunk),
+            "" if blame else "; nothing of it is to blame")
+    return True, chunk.id
 
 
 def give_up(job, chunk):
@@ -370,13 +476,12 @@ def give_up(job, chunk):
         cursor = transaction.connection.cursor()
         if ledger.take(cursor, job.execution, chunk.id) is None:
             return None, None
-        now = ledger.now()
         if is_divisible(job, chunk):
             parts = chunking.parts_of_lost(chunk.units)
             return ledger.split(
-                cursor, chunk, parts, now, chunk.deaths, describe(error),
+                cursor, chunk, parts, chunk.deaths, describe(error),
                 begun=''), parts
-        first = ledger.fail(cursor, chunk, now, chunk.deaths, describe(error))
+        first = ledger.fail(cursor, chunk, chunk.deaths, describe(error))
         stop_if_hopeless(cursor, job)
         return first, None
 

@@ -1,25 +1,54 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""``coop worker``: a Celery worker that serves the given databases."""
-import os
-import sys
+"""A Celery worker for batches: ``coop worker``, or Celery's own command.
 
-from celery import signals
+Celery loads the two bootsteps below.  The first one loads the databases
+before the processes of the pool are forked, and has the keeper, a process of
+its own, as Celery's embedded beat is.  The second one looks after the
+processes: those that hang before they begin, and the keeper.
+"""
+import csv
+import json
+import logging
+import os
+import re
+import secrets
+import select
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+
+from billiard.context import Process
+from billiard.exceptions import WorkerLostError
+from celery import bootsteps, platforms, signals
+from celery.exceptions import ImproperlyConfigured
+from celery.utils.log import iter_open_logger_fds
 
 from trytond import backend
 
-from . import services, tasks, watch
-from .exceptions import BrokerError, UsageError
+from . import ledger
+from . import logging as batch_logging
+from . import services, tasks
+from .batch import get_batches
+from .exceptions import BrokerError, ConfigError, UsageError
 from .job import configure_logs
-from .transaction import load_pool
+from .rescue import LOOK, Keeper, Loss
+from .transaction import is_outage, load_pool, transact
 
-__all__ = ['run']
+__all__ = ['Service', 'Watch', 'serve']
+
+logger = logging.getLogger(__name__)
 
 #: where the log of a worker is expected (the node's name comes behind)
 LOG_DIR = '/var/log/celeryd'
+#: looks through which a job waits and a process takes none, before its end:
+#: more than one, as the parent may have been busy itself
+LOOKS = 5
 
 
-def run(databases, arguments):
+def serve(databases, arguments):
     """Run a worker until it is told to stop; return its exit status.
 
     :param arguments: passed on to ``celery worker``
@@ -34,22 +63,7 @@ def run(databases, arguments):
             'of trytond.conf (without one, batches run in the command itself)')
     for database in databases:
         services.check_database(database)
-    tasks.celery_app.conf.TRYTON_DATABASE = databases[0]
-
-    @signals.worker_init.connect(weak=False)
-    def load(**_):
-        # Once, before the processes are forked
-        configure_logs()
-        for database in databases:
-            load_pool(database)
-            if backend.name != 'sqlite':
-                # A connection is of the process that opened it
-                backend.Database(database).close()
-
-    @signals.worker_ready.connect(weak=False)
-    def ready(sender, **_):
-        watch.watch(sender)
-
+    tasks.celery_app.conf.TRYTON_DATABASES = list(databases)
     if not any(a.split('=')[0] in {'-f', '--logfile'} for a in arguments):
         if os.access(LOG_DIR, os.W_OK):
             arguments = [*arguments, '--logfile=%s/%%n.log' % LOG_DIR]
@@ -59,5 +73,267 @@ def run(databases, arguments):
                 file=sys.stderr)
     if not any(a.split('=')[0] in {'-l', '--loglevel'} for a in arguments):
         arguments = [*arguments, '--loglevel=INFO']
-    tasks.celery_app.worker_main(['worker', *arguments])
+    try:
+        tasks.celery_app.worker_main(['worker', *arguments])
+    except ImproperlyConfigured as error:
+        raise ConfigError('[celery] of trytond.conf, or the options of the '
+            'worker', str(error)) from error
     return 0
+
+
+class Service(bootsteps.StartStopStep):
+    "Loads the databases, and has the keeper."
+    requires = ('celery.worker.components:Pool',)
+
+    def __init__(self, worker, **kwargs):
+        super().__init__(worker, **kwargs)
+        worker.batch_service = self
+        self.process = None
+        self.is_stopping = False
+        refuse_time_limits(worker)
+        self.databases = name_databases(worker.app)
+        ledger.worker_key = secrets.randbelow((1 << 31) - 1) + 1
+        configure_logs()
+        load(self.databases)
+        # Who follows an execution asks for it
+        tasks.generate.batch_databases = ','.join(self.databases) or None
+        tasks.generate.batch_modules = versions(self.databases) or None
+        self.reader, self.writer = os.pipe()
+        # Rather lose the news of a death than wait for the keeper
+        os.set_blocking(self.writer, False)
+        if self.databases and backend.name != 'sqlite':
+            signals.task_failure.connect(self.told, sender=tasks.generate)
+            signals.task_failure.connect(self.told, sender=tasks.generate_all)
+
+    def start(self, worker):
+        "Start the keeper, where none runs."
+        if (not self.databases or backend.name == 'sqlite'
+                or self.is_stopping
+                or self.process is not None and self.process.is_alive()):
+            return
+        if self.process is not None:
+            logger.warning("the keeper ended (%s): started again",
+                self.process.exitcode)
+        self.process = KeeperProcess(self.databases, self.reader)
+        self.process.start()
+
+    def stop(self, worker):
+        self.is_stopping = True
+        if self.process is not None and self.process.is_alive():
+            self.process.terminate()
+            self.process.join(timeout=LOOK)
+
+    terminate = stop
+
+    def told(self, sender=None, exception=None, args=None, kwargs=None, **_):
+        """Tell the keeper of a process that died.
+
+        Called in the parent of the processes, which lives: so the death was
+        that of one process, and what it was working on is to blame, unless
+        the parent is stopping: who stops a service may tell all of its
+        processes to go.
+        """
+        if not isinstance(exception, WorkerLostError):
+            return
+        loss = Loss(
+            kwargs.get('_database') or self.databases[0],
+            kwargs.get('execution'), kwargs.get('chunk'),
+            cause_of(exception), blame=not is_stopping())
+        if loss.execution is None:
+            return
+        try:
+            os.write(self.writer, json.dumps(asdict(loss)).encode() + b'\n')
+        except OSError as error:
+            logger.error("#%s: the keeper is not told of %s: %s",
+                loss.execution, loss.cause, error)
+
+
+def refuse_time_limits(worker):
+    "Raise ImproperlyConfigured for a limit that ends what it does not know."
+    for name, limit in [
+            ('task_time_limit', worker.time_limit),
+            ('task_soft_time_limit', worker.soft_time_limit)]:
+        if limit:
+            raise ImproperlyConfigured(
+                '%s = %s of Celery would end a chunk, and nobody would know '
+                'why: remove it, and set time_limit in batch.conf' % (
+                    name, limit))
+
+
+def name_databases(app):
+    """Return the databases to serve, and keep them in the configuration.
+
+    Those of ``coop worker -d``; under Celery's own command those of
+    TRYTOND_DATABASE_NAMES, or what celery-tryton calls TRYTON_DATABASE.
+    """
+    databases = tasks.served_databases(app)
+    if not databases:
+        names = os.environ.get('TRYTOND_DATABASE_NAMES') \
+            or app.conf.get('TRYTON_DATABASE')
+        databases = next(csv.reader([names])) if names else []
+    if not databases:
+        logger.warning("no database is named: nobody keeps its executions "
+            "alive; set TRYTOND_DATABASE_NAMES, or use coop worker -d")
+    app.conf.TRYTON_DATABASES = databases
+    if databases:
+        app.conf.TRYTON_DATABASE = databases[0]
+    return databases
+
+
+def load(databases):
+    "Load the pools once, before the processes are forked."
+    for database in databases:
+        try:
+            load_pool(database)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            # Each process tries it again
+            logger.error('the database "%s" does not answer: %s',
+                database, services.said(error))
+        finally:
+            if backend.name != 'sqlite':
+                # A connection is of the process that opened it
+                backend.Database(database).close()
+
+
+def versions(databases):
+    "Return the modules that define batches as ``name:version,...``."
+    modules = set()
+    for database in databases:
+        try:
+            batches = transact(database, lambda transaction: get_batches())
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            continue
+        finally:
+            if backend.name != 'sqlite':
+                backend.Database(database).close()
+        for Batch in batches.values():
+            for base in Batch.__mro__:
+                package, _, rest = base.__module__.partition('modules.')
+                if package == 'trytond.' and rest:
+                    modules.add(rest.split('.')[0])
+    return ','.join(
+        '%s:%s' % (module, services.module_version(module))
+        for module in sorted(modules - {'batch'}))
+
+
+class KeeperProcess(Process):
+    """A process with a keeper for each database.
+
+    :param reader: descriptor of a pipe that tells of processes that died
+    """
+
+    def __init__(self, databases, reader):
+        super().__init__(name='batch-keeper', daemon=True)
+        self.databases = databases
+        self.reader = reader
+        self.parent = os.getpid()
+
+    def run(self):
+        platforms.signals.reset('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT')
+        # Ctrl-C is for the parent, which tells us
+        platforms.signals.ignore('SIGINT')
+        platforms.set_mp_process_title('coop worker', info='keeper')
+        batch_logging.close_files()
+        platforms.close_open_fds([
+                sys.__stdin__, sys.__stdout__, sys.__stderr__, self.reader,
+                *iter_open_logger_fds()])
+        tasks.celery_app.set_default()
+        tasks.celery_app.set_current()
+        keepers = {name: Keeper(name) for name in self.databases}
+        for keeper in keepers.values():
+            threading.Thread(
+                target=keep, args=[keeper], name=keeper.database,
+                daemon=True).start()
+        text = b''
+        # Not by a pipe: the processes of the pool may outlive the parent
+        while os.getppid() == self.parent:
+            if not select.select([self.reader], [], [], LOOK)[0]:
+                continue
+            *lines, text = (text + os.read(self.reader, 1 << 16)).split(b'\n')
+            for line in lines:
+                loss = Loss(**json.loads(line))
+                if keeper := keepers.get(loss.database):
+                    keeper.losses.append(loss)
+
+
+def keep(keeper):
+    while True:
+        keeper.step()
+        time.sleep(LOOK)
+
+
+class Watch(bootsteps.StartStopStep):
+    """Looks after the processes of a worker, as long as it is connected.
+
+    A process of the pool that hangs before it begins with a job keeps it for
+    ever: what was given to it is never acknowledged, and takes a place among
+    the few messages that a worker holds at once.  A worker with as many of
+    those as it has processes says that it is well, and runs nothing any more.
+    Celery takes up again what a process had that died: so those are killed.
+    """
+    requires = ('celery.worker.consumer.connection:Connection',)
+
+    def __init__(self, consumer, **kwargs):
+        super().__init__(consumer, **kwargs)
+        self.entry = None
+        self._jobs = {}
+        self._pids = {}
+
+    def start(self, consumer):
+        # Celery forgets it when it has to connect again, or does not: so it
+        # is cancelled first
+        self.stop(consumer)
+        self.entry = consumer.timer.call_repeatedly(
+            LOOK, self.look, (consumer,))
+
+    def stop(self, consumer):
+        if self.entry is not None:
+            self.entry.cancel()
+            self.entry = None
+
+    def look(self, consumer):
+        worker = consumer.controller
+        worker.batch_service.start(worker)
+        pool = getattr(consumer.pool, '_pool', None)
+        if hasattr(pool, '_cache') and hasattr(pool, '_pool'):
+            self.look_at(pool)
+
+    def look_at(self, pool):
+        jobs = [j for j in pool._cache.values() if not j.ready()]
+        busy = {pid for job in jobs for pid in job.worker_pids()}
+        self._jobs = counted(
+            self._jobs, [job._job for job in jobs if not job.accepted()])
+        self._pids = counted(
+            self._pids, [p.pid for p in pool._pool if p.pid not in busy])
+        if max(self._jobs.values(), default=0) < LOOKS:
+            return
+        for pid, count in self._pids.items():
+            if count >= LOOKS:
+                logger.warning(
+                    "the process %s takes none of the jobs that wait: killed",
+                    pid)
+                os.kill(pid, signal.SIGKILL)
+
+
+def counted(counts, keys):
+    "Return how often in succession each of keys was there."
+    return {key: counts.get(key, 0) + 1 for key in keys}
+
+
+def cause_of(error):
+    "Return how a process died, such as ``signal 9``."
+    cause = re.search(r'signal \d+|exitcode \d+', str(error))
+    return cause.group() if cause else str(error)
+
+
+def is_stopping():
+    "Return whether the worker was told to stop."
+    # The status to end with, which may be 0
+    from celery.worker import state
+    return any(
+        status is not None and status is not False
+        for status in [state.should_stop, state.should_terminate])

@@ -303,17 +303,17 @@ class Run:
                 break
         if culprit is None:
             self.done += chunk.units
-            ledger.done(self.cursor, chunk, ledger.now(), 1)
+            ledger.done(self.cursor, chunk, 1)
             return
         self.failing += 1
         if len(chunk.units) == 1:
             self.failed += chunk.units
-            ledger.fail(self.cursor, chunk, ledger.now(), 1, ERROR)
+            ledger.fail(self.cursor, chunk, 1, ERROR)
             return
         _, _, trust = ledger.lineage(self.cursor, chunk)
         suspect = self.accuse(chunk.units, culprit) if trust else None
         parts = chunking.parts(chunk.units, suspect, self.in_order)
-        ledger.split(self.cursor, chunk, parts, ledger.now(), 1, ERROR,
+        ledger.split(self.cursor, chunk, parts, 1, ERROR,
             None if suspect is None else parts.index([chunk.units[suspect]]))
 
 

@@ -98,7 +98,7 @@ class Lane:
 
 def end(function, *args):
     def move(cursor, lane):
-        function(cursor, lane.second, ledger.now(), 1, *args)
+        function(cursor, lane.second, 1, *args)
     return move
 
 
@@ -106,11 +106,11 @@ def end(function, *args):
 WAYS = {
     'waiting': lambda cursor, lane: ledger.resume(cursor, lane.execution),
     'queued': lambda cursor, lane: ledger.done(
-        cursor, lane.first, ledger.now(), 1),
+        cursor, lane.first, 1),
     'done': end(ledger.done),
     'failed': end(ledger.fail, ERROR),
     'split': lambda cursor, lane: ledger.split(
-        cursor, lane.second, [[3], [4]], ledger.now(), 1, ERROR),
+        cursor, lane.second, [[3], [4]], 1, ERROR),
     'cancelled': lambda cursor, lane: ledger.cancel(cursor, lane.execution),
     }
 EDGES = list(product(CHUNK_STATES, CHUNK_STATES))
@@ -151,7 +151,7 @@ def test_a_plan_queues_as_many_chunks_as_may_run_at_once(cursor):
         '5': 'waiting'}
     first, second = [
         take(cursor, execution, id) for id in ledger.queued(cursor, execution)]
-    ledger.done(cursor, second, ledger.now(), 1)
+    ledger.done(cursor, second, 1)
     assert lane.states['4'] == 'queued'
     assert lane.states['3'] == 'waiting'
 
@@ -159,23 +159,23 @@ def test_a_plan_queues_as_many_chunks_as_may_run_at_once(cursor):
 def test_parts_take_the_place_of_their_chunk(cursor):
     lane = Lane(cursor, 'waiting')
     first = ledger.split(
-        cursor, lane.first, [[1], [2]], ledger.now(), 1, ERROR)
+        cursor, lane.first, [[1], [2]], 1, ERROR)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
     chunk = take(cursor, lane.execution, first)
     assert (chunk.number, chunk.units, chunk.parent) == (
         '1.1', [1], lane.first.id)
-    second = ledger.fail(cursor, chunk, ledger.now(), 1, ERROR)
+    second = ledger.fail(cursor, chunk, 1, ERROR)
     chunk = take(cursor, lane.execution, second)
     assert (chunk.number, chunk.units, chunk.successor) == ('1.2', [2], '2')
-    ledger.done(cursor, chunk, ledger.now(), 1)
+    ledger.done(cursor, chunk, 1)
     assert lane.states == {
         '1': 'split', '1.1': 'failed', '1.2': 'done', '2': 'queued'}
 
 
 def test_a_resumed_lane_goes_on_where_it_was(cursor):
     lane = Lane(cursor, 'waiting')
-    ledger.split(cursor, lane.first, [[1], [2]], ledger.now(), 1, ERROR)
+    ledger.split(cursor, lane.first, [[1], [2]], 1, ERROR)
     assert ledger.cancel(cursor, lane.execution) == 3
     ledger.resume(cursor, lane.execution)
     assert lane.states == {
@@ -186,17 +186,22 @@ def test_a_resumed_lane_goes_on_where_it_was(cursor):
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
 
 
+def lane_at(cursor, lane):
+    return ledger.first_open_in_lane(
+        cursor, lane.execution, lane.first.id, 1)
+
+
 def test_what_a_task_was_at_is_found_along_its_lane(cursor):
     lane = Lane(cursor, 'waiting')
-    assert ledger.at_work(cursor, lane.first.id) == lane.first.id
+    assert lane_at(cursor, lane) == lane.first.id
     first = ledger.split(
-        cursor, lane.first, [[1], [2]], ledger.now(), 1, ERROR)
-    assert ledger.at_work(cursor, lane.first.id) == first
+        cursor, lane.first, [[1], [2]], 1, ERROR)
+    assert lane_at(cursor, lane) == first
     second = ledger.done(
-        cursor, take(cursor, lane.execution, first), ledger.now(), 1)
-    assert ledger.at_work(cursor, lane.first.id) == second
+        cursor, take(cursor, lane.execution, first), 1)
+    assert lane_at(cursor, lane) == second
     third = ledger.done(
-        cursor, take(cursor, lane.execution, second), ledger.now(), 1)
+        cursor, take(cursor, lane.execution, second), 1)
     assert third == lane.second.id
-    ledger.done(cursor, lane.second, ledger.now(), 1)
-    assert ledger.at_work(cursor, lane.first.id) is None
+    ledger.done(cursor, lane.second, 1)
+    assert lane_at(cursor, lane) is None

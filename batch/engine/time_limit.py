@@ -1,57 +1,76 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""A limit on the time of a chunk, also where it hangs in C code."""
-import contextlib
+"""A limit on the time of a chunk, also where it waits in SQL or in C code.
+
+What waits in the database is interrupted, and its query cancelled in the
+server.  Code in C that never comes back to Python can not be interrupted: its
+process ends.  The limit works in the main thread of a process only.
+"""
 import faulthandler
+import os
 import signal
 import sys
 import threading
+from functools import lru_cache
 
 from ..exceptions import TimeLimitError
 
-__all__ = ['time_limit']
+__all__ = ['call_within']
 
 #: seconds after the limit at which the process ends, if nothing of Python ran
-#: since: the chunk is then one whose process died
-GRACE = 5
+#: since: the chunk is then one whose process died.  More than psycopg takes
+#: for the cancelling of a query
+GRACE = 12
 
 
-class _Over(BaseException):
-    """Raised in the body: no "except Exception" for the sake of one record
-    may take it for the record's.
+class _Interruption(KeyboardInterrupt):
+    """Raised in the function: no "except Exception" around one record may
+    swallow it, and psycopg cancels the query that runs only for
+    a KeyboardInterrupt or a SystemExit.
     """
 
 
-@contextlib.contextmanager
-def time_limit(seconds):
-    """Raise TimeLimitError in the body when it takes longer.
+class _Alarm:
+    "Interrupts the function until it has ended."
 
-    A body that does not come back to Python ends the process GRACE later, its
-    traceback on stderr: that is a watchdog in C, which needs no lock of the
-    interpreter.
+    def __init__(self):
+        self.is_armed = True
+
+    def ring(self, signum, frame):
+        # It may ring between the end of the function and its being switched
+        # off: nobody would expect the exception there
+        if self.is_armed:
+            raise _Interruption
+
+
+def call_within(seconds, function):
+    """Return what function() returns; raise TimeLimitError if it takes longer.
+
+    A function that does not come back to Python ends the process GRACE
+    seconds later, its traceback on stderr: that is a watchdog in C, which
+    needs no lock of the interpreter.
 
     :param seconds: None for no limit
     """
     if not seconds:
-        yield
-        return
+        return function()
     if threading.current_thread() is not threading.main_thread():
         raise TimeLimitError(
             'a time_limit needs the main thread of a process: start the '
             'worker with --pool=prefork')
-
-    def over(signum, frame):
-        raise _Over
-
-    previous = signal.signal(signal.SIGALRM, over)
-    # Again and again: what swallows one gets the next
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
-    file = sys.__stderr__
+    alarm = _Alarm()
+    previous = signal.signal(signal.SIGALRM, alarm.ring)
     try:
-        faulthandler.dump_traceback_later(
-            seconds + GRACE, exit=True, file=file)
-        yield
-    except _Over as error:
+        try:
+            faulthandler.dump_traceback_later(
+                seconds + GRACE, exit=True, file=sys.__stderr__ or devnull())
+            # Again and again: what swallows one gets the next
+            signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+            return function()
+        finally:
+            alarm.is_armed = False
+    except _Interruption as error:
+        alarm.is_armed = False
         raise TimeLimitError(
             'took longer than time_limit = %s s' % seconds
             ).with_traceback(error.__traceback__) from None
@@ -59,3 +78,9 @@ def time_limit(seconds):
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, previous)
+
+
+@lru_cache
+def devnull():
+    "Return a file for what nobody reads: a process may have no stderr."
+    return open(os.devnull, 'w')

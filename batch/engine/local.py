@@ -1,0 +1,41 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""An execution without workers: the process itself treats its chunks."""
+from collections import deque
+
+from .. import ledger, plan, work
+from ..job import close
+from ..transaction import transact
+
+__all__ = ['run_here']
+
+
+def run_here(database, batch, execution, tick):
+    """Do in this process what can be done now of an execution.
+
+    That is all of it, unless it has to wait for another one, or for the
+    database.
+
+    :param tick: called before each turn
+    """
+    todo = deque()
+
+    def send(_, chunk):
+        todo.append(chunk)
+
+    def find(transaction):
+        cursor = transaction.connection.cursor()
+        row = ledger.read(cursor, execution, 'state')
+        chunks = ledger.queued(cursor, execution)
+        # Whoever had them, in an earlier command, is gone
+        ledger.mark_deserted(cursor, chunks)
+        return row['state'], chunks
+
+    state, chunks = transact(database, find)
+    todo.extend(chunks)
+    if state == 'selecting':
+        plan.plan(database, batch, execution, send=send)
+    while todo:
+        tick()
+        work.turn(database, execution, todo.popleft(), send=send)
+    close(database, execution)

@@ -1,0 +1,327 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The keeper of a database: finds what was lost, and sends or ends it.
+
+What can get lost is a message, and whoever was to go on with something: the
+process that would have sent the next chunk, or ended the execution.  Sending
+a chunk again is always safe, since whoever gets it asks the ledger first.
+
+Each worker has a keeper for each of its databases.  One of them at a time
+works, by a lock of the database that is free as soon as its holder is dead.
+"""
+import logging
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from trytond import backend
+from trytond.transaction import Transaction
+
+from . import control, current, ledger
+from . import logging as batch_logging
+from . import plan, tasks, work
+from .engine.errors import one_line
+from .exceptions import BrokerError, OutageError
+from .job import close
+from .transaction import connect, is_outage, transact
+
+__all__ = ['Keeper', 'Loss']
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two looks
+LOOK = 1
+#: seconds for which nobody works on a chunk before it may be lost
+PATIENCE = 3
+#: seconds at most between two messages that ask whether the queue moves
+MAX_DELAY = 10
+#: seconds at most for which a chunk is not sent again that is taken and given
+#: back: it waits for the database, or dies with its whole worker
+MAX_PAUSE = 60
+#: the advisory lock of the keeper that works
+ELECTED = 0
+#: what is lost, where it is not a chunk
+SELECTION = 0
+
+
+@dataclass
+class Loss:
+    "A process that died while it worked on a message."
+    database: str
+    execution: int
+    #: id of the chunk, None where it selected
+    chunk: int | None
+    #: how it died, such as ``signal 9``
+    cause: str
+    #: whether what it worked on is to blame
+    blame: bool
+
+
+@dataclass
+class Case:
+    """What the keeper knows of one execution, from one look to the next.
+
+    A chunk that nobody works on may wait in a queue that is long, or its
+    message may be lost.  To find out, the one that was queued last is sent
+    once more (the probe): when somebody takes it, all messages before it in
+    the queue were taken, and what still waits is lost.
+    """
+    #: chunk -> when it was first seen to be free
+    since: dict = field(default_factory=dict)
+    #: chunks that somebody worked on at the last look
+    busy: set = field(default_factory=set)
+    #: chunk -> how often somebody worked on it and then did not any more
+    returned: Counter = field(default_factory=Counter)
+    #: chunks of which somebody had the message and has it no more
+    deserted: set = field(default_factory=set)
+    probe: int | None = None
+    probe_at: float = 0
+    #: seconds until the probe is sent again
+    delay: float = PATIENCE
+    #: whether there was nothing to wait for any more at the last look
+    was_ready: bool = False
+
+    def look(self, free, busy, now):
+        """Return what has to be sent, of what is known to be lost or not.
+
+        :param free: ids of the queued chunks that nobody works on
+        :param busy: ids of the others
+        :param now: seconds
+        :return: (lost, probe): a list of chunks, and one chunk or None
+        """
+        free, busy = set(free), set(busy)
+        self.since = {chunk: self.since.get(chunk, now) for chunk in free}
+        self.returned.update(self.busy & free)
+        self.deserted = (self.deserted | self.busy) & free
+        self.busy = busy
+        patient = {
+            chunk for chunk in free
+            if now - self.since[chunk] >= self.patience(chunk)}
+        lost = patient & self.deserted
+        if self.probe is not None and self.probe not in free:
+            lost |= {
+                chunk for chunk in patient
+                if self.since[chunk] <= self.probe_since}
+            self.probe, self.delay = None, PATIENCE
+        for chunk in lost:
+            self.since[chunk] = now
+        self.deserted -= lost
+        patient -= lost
+        return sorted(lost), self.next_probe(patient, now)
+
+    def patience(self, chunk):
+        "Return seconds; longer for what is taken and given back repeatedly."
+        returns = max(self.returned[chunk] - 1, 0)
+        return min(PATIENCE * 2 ** min(returns, 10), MAX_PAUSE)
+
+    def next_probe(self, patient, now):
+        if not patient:
+            return None
+        if self.probe is not None:
+            if now - self.probe_at < self.delay:
+                return None
+            self.delay = min(2 * self.delay, MAX_DELAY)
+        if self.probe not in patient:
+            self.probe = max(patient, key=lambda c: (self.since[c], c))
+            self.probe_since = self.since[self.probe]
+        self.probe_at = now
+        return self.probe
+
+
+class Keeper:
+    """Keeps the executions of one database alive.
+
+    :param clock: gives seconds
+    """
+
+    def __init__(self, database, clock=time.monotonic):
+        self.database = database
+        self.clock = clock
+        #: of Loss, to be written down
+        self.losses = deque()
+        self.cases = {}
+        self.connection = None
+        self.is_elected = False
+        #: after the broker took no message, another one may try
+        self.elected_again_at = 0
+        self._said = None
+
+    def step(self):
+        "Look once; raises nothing, as nobody would keep anything any more."
+        try:
+            self.hold()
+            self.mourn()
+            if self.is_elected:
+                self.look()
+            self._said = None
+        except BrokerError as error:
+            self.say(error)
+            self.resign()
+        except Exception as error:
+            self.release()
+            if isinstance(error, OutageError) or is_outage(error):
+                self.say('the database "%s" does not answer: %s' % (
+                        self.database, one_line(error)))
+            else:
+                logger.exception("the keeper of %s stumbled", self.database)
+
+    def say(self, text):
+        "Log a text, once as long as it is the same."
+        if str(text) != self._said:
+            logger.warning("%s", text)
+            self._said = str(text)
+
+    # The lock
+
+    def hold(self):
+        """Show that this worker lives, and become the one that works.
+
+        Both are locks of a connection of its own.
+        """
+        if self.connection is None:
+            self.connection = connect(self.database)
+            self.ask('SELECT pg_advisory_lock(%s, %s)', ledger.worker_key)
+        if not self.is_elected and self.clock() >= self.elected_again_at:
+            self.is_elected = self.ask(
+                'SELECT pg_try_advisory_lock(%s, %s)', ELECTED)
+            if self.is_elected:
+                logger.info("keeps the executions of %s alive", self.database)
+        else:
+            self.connection.execute('SELECT 1')
+
+    def ask(self, sql, key):
+        return self.connection.execute(
+            sql, [ledger.LOCKS, key]).fetchone()[0]
+
+    def resign(self):
+        "Let the keeper of another worker try."
+        self.cases.clear()
+        if self.is_elected:
+            self.is_elected = False
+            self.elected_again_at = self.clock() + PATIENCE
+            self.ask('SELECT pg_advisory_unlock(%s, %s)', ELECTED)
+
+    def release(self):
+        "Give up the connection; what was known may be no longer true."
+        self.cases.clear()
+        self.is_elected = False
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    # Processes that died
+
+    def mourn(self):
+        "Write down the deaths that this worker knows of."
+        for _ in range(len(self.losses)):
+            loss = self.losses.popleft()
+            try:
+                if not self.mourn_one(loss):
+                    # The server has not noticed it yet
+                    self.losses.append(loss)
+            except BrokerError as error:
+                # It is written; what was to be sent is found later
+                self.say(error)
+            except Exception:
+                self.losses.append(loss)
+                raise
+
+    def mourn_one(self, loss):
+        "Return whether it is written."
+        batch = self.batch_of(loss.execution)
+        if batch is None:
+            return True
+        if loss.chunk is None:
+            if plan.mourn(self.database, batch, loss.execution, loss.cause):
+                self.send(loss.execution, batch, [SELECTION])
+            return True
+        written, chunk = work.mourn(
+            self.database, loss.execution, loss.chunk, loss.cause, loss.blame)
+        if chunk is not None:
+            self.send(loss.execution, batch, [chunk])
+        return written
+
+    def batch_of(self, execution):
+        with Transaction().start(
+                self.database, 0, readonly=True) as transaction:
+            row = ledger.read(
+                transaction.connection.cursor(), execution, 'batch')
+        return row and row['batch']
+
+    # What was lost
+
+    def look(self):
+        "Send again what is lost, and end what nobody ends."
+        with Transaction().start(
+                self.database, 0, readonly=True) as transaction:
+            rows = ledger.open_executions(transaction.connection.cursor())
+        rows = [row for row in rows if not row['local']]
+        self.cases = {
+            row['id']: self.cases.get(row['id']) or Case() for row in rows}
+        for row in rows:
+            try:
+                self.look_at(row, self.cases[row['id']])
+            except backend.DatabaseOperationalError as error:
+                # Somebody changed what was looked at: look again
+                if is_outage(error):
+                    raise
+
+    def look_at(self, row, case):
+        execution, was_ready = row['id'], case.was_ready
+        lost, probe, is_over = transact(
+            self.database, lambda transaction: self.examine(
+                transaction.connection.cursor(), row, case), retry=0)
+        if is_over and was_ready:
+            # Whoever ended the last chunk had a look's time for it
+            close(self.database, execution)
+        if lost:
+            with current.running(current.Run(row['batch'], execution)):
+                batch_logging.get_logger(row['batch']).warning(
+                    "sent again, as nobody works on it and its message is "
+                    "lost: %s", 'the selection' if lost == [SELECTION]
+                    else batch_logging.get_print_infos(lost, 'chunk', 0))
+        if to_send := lost + [probe] * (probe is not None):
+            self.send(execution, row['batch'], to_send)
+
+    def examine(self, cursor, row, case):
+        """Return (lost, probe, whether nothing is left to do).
+
+        What is sent again is begun with care.
+        """
+        execution, state = row['id'], row['state']
+        if state == 'selecting':
+            return *self.examine_selection(cursor, row, case), False
+        free = ledger.queued(cursor, execution)
+        queued = ledger.queued(cursor, execution, lock=False)
+        stopping = ledger.read(cursor, execution, 'stopping')['stopping']
+        if stopping or not queued:
+            case.was_ready = len(free) == len(queued) and (
+                bool(stopping) or not ledger.has_open(cursor, execution))
+            return [], None, case.was_ready
+        case.was_ready = False
+        lost, probe = case.look(
+            free, set(queued).difference(free), self.clock())
+        ledger.mark_deserted(cursor, lost + [probe] * (probe is not None))
+        return lost, probe, False
+
+    def examine_selection(self, cursor, row, case):
+        if row['waiting_for']:
+            if ledger.others(cursor, row['batch'], row['id']):
+                case.was_ready = False
+                return [], None
+            if not case.was_ready:
+                case.was_ready = True
+                return [], SELECTION
+        taken = ledger.take_execution(cursor, row['id'], 'selecting')
+        return case.look(*(
+                ([SELECTION], []) if taken else ([], [SELECTION])),
+            self.clock())
+
+    def send(self, execution, batch, chunks):
+        "Raises BrokerError."
+        queue = control.queue_of(self.database, batch, execution)
+        for chunk in chunks:
+            if chunk == SELECTION:
+                tasks.send_selection(self.database, batch, execution, queue)
+            else:
+                tasks.sender(self.database, queue)(execution, chunk)
