@@ -76,7 +76,7 @@ def check_workers(database):
         services.check_broker()
     except BrokerError:
         raise NoWorkerError('can not be asked without the broker')
-    workers = services.ask_workers(timeout=2)
+    workers = services.ask_workers(database, timeout=2)
     if not workers:
         raise NoWorkerError(
             'none answers; start one: coop worker -d %s' % database)

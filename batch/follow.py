@@ -153,7 +153,7 @@ class Follower:
     def ask_workers(self, is_begun):
         "Say which workers are there, where none is of use."
         try:
-            problem = self.missing_worker()
+            problem, is_there = self.missing_worker()
         except BrokerError as error:
             self._worker_at = self._asked_at = self.clock()
             return self.say_once('%s, waiting' % error)
@@ -161,7 +161,7 @@ class Follower:
         if problem is None:
             self._worker_at = self._asked_at = now
             return
-        if is_begun:
+        if is_begun or is_there:
             self._asked_at = now
             self.say_once(problem + '; waiting for one')
         elif now - self._worker_at > NO_WORKER and cancel(
@@ -171,7 +171,8 @@ class Follower:
     def missing_worker(self):
         """Return what to do if no worker answers for the queue, else None.
 
-        Raises BrokerError.
+        And whether there is one, which is of no use as it is.  Raises
+        BrokerError.
         """
         workers = ask_workers(self.database)
         fit = {
@@ -181,7 +182,7 @@ class Follower:
         # Each of them may have been about to begin at the first look
         stuck, self._holders = self._holders & holders, holders
         if fit - stuck:
-            return None
+            return None, True
         for worker in stuck:
             queues, _ = workers[worker]
             workers[worker] = (
@@ -194,4 +195,4 @@ class Follower:
             text += ' (%s)' % '; '.join(
                 '%s %s' % (worker, wrong or 'serves ' + ', '.join(queues))
                 for worker, (queues, wrong) in sorted(workers.items()))
-        return text
+        return text, bool(fit)

@@ -543,12 +543,11 @@ def first_open_in_lane(cursor, execution, chunk, concurrency):
     :param concurrency: how many lanes the execution was planned with
     """
     cursor.execute(*chunk_.select(
-            chunk_.number,
-            where=(chunk_.id == chunk) & (chunk_.execution == execution)))
+            chunk_.number, chunk_.execution, where=chunk_.id == chunk))
     row = cursor.fetchone()
-    if row is None:
+    if row is None or row[1] != execution:
         return None
-    number, = row
+    number, _ = row
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number,
             where=has_not_ended(execution) & (chunk_.state == 'queued')))

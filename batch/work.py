@@ -178,18 +178,22 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
     chunk, objects, attempts, cut = None, None, 1, False
 
     def work(transaction):
-        nonlocal chunk, objects, cut
+        nonlocal chunk, cut
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
             return go_on(cursor, job, chunk_id)
+        if chunk.execution != job.execution:
+            job.logger.error(
+                "a message of #%s names the chunk %s: refused",
+                job.execution, chunk.label)
+            chunk = None
+            return None
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
         try:
             with job.run(chunk):
-                objects, numbers = call_within(
-                    job.settings['time_limit'],
-                    lambda: call_hooks(job, chunk, gone))
+                numbers = call_within(job.settings['time_limit'], call_hooks)
         except BaseException:
             cut = getattr(transaction.connection, 'broken', False)
             raise
@@ -199,6 +203,12 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             cursor, chunk, attempts,
             [str(f) for f in transaction.join(output.Outputs()).files],
             numbers)
+
+    def call_hooks():
+        nonlocal objects
+        objects, ids = convert(job, chunk, gone)
+        numbers = execute(job, objects, ids) if ids or not gone else {}
+        return definition.check_numbers(job.batch, numbers)
 
     def on_retry(error, count):
         nonlocal attempts
@@ -255,13 +265,6 @@ def go_on(cursor, job, chunk_id):
         cursor, job.execution, chunk_id, job.settings['concurrency'])
     # Somebody else has it
     return None if id == chunk_id else id
-
-
-def call_hooks(job, chunk, gone):
-    "Return the objects of a chunk and the numbers that its work came to."
-    objects, ids = convert(job, chunk, gone)
-    numbers = execute(job, objects, ids) if ids or not gone else {}
-    return objects, definition.check_numbers(job.batch, numbers)
 
 
 def wait(job, chunk_id, chunk, error):

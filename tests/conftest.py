@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 import pytest
 from scene import Scene
+from stage import Stage
 
 from devel.servers import PostgreSQL, Redis
 
@@ -40,6 +41,22 @@ def scene(stage):
     """A Scene in which nothing has happened yet."""
     stage.reset()
     return stage
+
+
+@pytest.fixture(scope='module')
+def servers(tmp_path_factory):
+    """Servers of a module's own, which it may restart and empty."""
+    with PostgreSQL(tmp_path_factory.mktemp('crash'), settings={
+                    'fsync': 'off', 'full_page_writes': 'off'}) as postgresql:
+        with Redis(tmp_path_factory.mktemp('crash')) as redis:
+            yield {'postgresql': postgresql, 'redis': redis}
+
+
+@pytest.fixture(scope='module')
+def crashed(servers):
+    """One Stage for all tests of a module."""
+    with Stage(**servers) as scene:
+        yield scene
 
 
 def _refuse_skip(report):

@@ -160,7 +160,7 @@ def test_a_chunk_is_treated_without_a_look_at_all_others(
     counts = json.loads(scene.script(
             READ, json.dumps([others, 2000, is_analyzed])))
     assert set(counts) == {'done', 'split', 'fail', 'lane', 'over', 'idle'}
-    assert max(counts.values()) < 150, str(counts)
+    assert max(counts.values()) < 60, str(counts)
 
 
 @only_workers
