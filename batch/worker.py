@@ -30,7 +30,7 @@ from trytond import backend
 
 from . import ledger
 from . import logging as batch_logging
-from . import services, tasks
+from . import services, tasks, upstream
 from .batch import get_batches
 from .exceptions import BrokerError, ConfigError, UsageError
 from .job import configure_logs
@@ -92,6 +92,7 @@ class Service(bootsteps.StartStopStep):
         self.is_stopping = False
         refuse_time_limits(worker)
         self.databases = name_databases(worker.app)
+        upstream.outlive_lost_connections()
         ledger.worker_key = secrets.randbelow((1 << 31) - 1) + 1
         configure_logs()
         load(self.databases)

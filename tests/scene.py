@@ -168,9 +168,9 @@ print(json.dumps(ids))
 class Execution:
     "The last execution of a scene, as the command and the ledger have it."
 
-    def __init__(self, scene, result=None):
+    def __init__(self, scene, result=None, id=None):
         self.scene = scene
-        self.id = scene.last_execution()
+        self.id = id or scene.last_execution()
         if result is not None:
             self.status = result.returncode
             self.stdout = result.stdout

@@ -97,7 +97,7 @@ class Stage(Scene):
         id = execution or self.last_execution()
         wait_for(lambda: self.state(id) not in {'selecting', 'running'},
             PATIENCE, "end the execution %s" % id)
-        return Execution(self)
+        return Execution(self, id=id)
 
     def deaths(self):
         (sum_,), = self.execute(

@@ -329,3 +329,19 @@ class LethalSelection(_Crash):
     @classmethod
     def execute(cls, objects, ids):
         raise AssertionError('nothing was selected')
+
+
+class LethalWorker(_Crash):
+    "Wait, while selecting, for somebody who kills the whole worker"
+    __name__ = 'batch.scenario.lethal_worker'
+
+    @classmethod
+    def select_ids(cls, directory: Path):
+        count = len(list(directory.glob('died-*'))) + 1
+        Path(directory, 'died-%s' % count).touch()
+        time.sleep(600)
+        return []
+
+    @classmethod
+    def execute(cls, objects, ids):
+        raise AssertionError('nothing was selected')
