@@ -359,12 +359,12 @@ def again(options, prepare):
     database = database_of(options)
     # What is wrong there is said before anything is made
     BatchConfig.load(config.get('batch', 'config_file'))
-    services.check_database(database)
+    services.check_database(database, patience=services.PATIENCE)
     local = options.local or not tasks.has_broker()
     if local:
         load_pool(database)
     else:
-        services.check_broker()
+        services.check_broker(patience=services.PATIENCE)
     configure_logs()
     execution, batch, chunks = prepare(control, database, local)
     return follow_to_end(

@@ -159,7 +159,8 @@ class Keeper:
             self.resign()
         except Exception as error:
             self.release()
-            if isinstance(error, OutageError) or is_outage(error):
+            if isinstance(error, OutageError) or is_outage(
+                    error, self.database):
                 self.say('the database "%s" does not answer: %s' % (
                         self.database, one_line(error)))
             else:

@@ -3,6 +3,9 @@
 """What has to be there: the database, the broker, workers."""
 import contextlib
 import re
+import time
+
+from kombu.exceptions import OperationalError as MessagingError
 
 from trytond import backend
 from trytond.modules import get_module_info
@@ -18,12 +21,43 @@ __all__ = [
     'said']
 
 
-def check_database(database):
-    "Raise DatabaseError unless the database answers and has the module."
+#: seconds for which a command waits at its start for a service that is away:
+#: it may just be restarted, and a night is not to be lost for that
+PATIENCE = 10
+#: what PostgreSQL says while it refuses for a moment only
+PASSING = [
+    'starting up', 'shutting down', 'recovery', 'too many', 'not accepting']
+
+
+def patiently(function, errors, patience):
+    """Return function(), tried again for patience seconds if it raises errors.
+
+    But not where a server answers, and refuses for good.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return function()
+        except errors as error:
+            text = str(error)
+            if (time.monotonic() >= deadline
+                    or 'FATAL' in text
+                    and not any(word in text for word in PASSING)):
+                raise
+            time.sleep(0.5)
+
+
+def check_database(database, patience=0):
+    """Raise DatabaseError unless the database answers and has the module.
+
+    :param patience: seconds for which it may be away
+    """
     try:
         if backend.name == 'postgresql':
             # The pool of trytond waits 30 s for a server that is not there
-            connect(database).close()
+            patiently(
+                lambda: connect(database).close(),
+                backend.DatabaseOperationalError, patience)
         with Transaction().start(database, 0, readonly=True):
             if not backend.TableHandler.table_exist('batch_execution'):
                 raise DatabaseError(
@@ -37,14 +71,20 @@ def check_database(database):
             % (database, said(error))) from error
 
 
-def check_broker():
-    "Raise BrokerError unless the broker answers."
+def check_broker(patience=0):
+    """Raise BrokerError unless the broker answers.
+
+    :param patience: seconds for which it may be away
+    """
     app = tasks.celery_app
     url = batch_logging.mask_secrets(str(app.conf.broker_url))
-    try:
+
+    def connect_once():
         with app.connection_for_write() as connection:
-            connection.ensure_connection(
-                max_retries=1, interval_start=0.2, timeout=5)
+            connection.ensure_connection(max_retries=1, timeout=5)
+
+    try:
+        patiently(connect_once, (OSError, MessagingError), patience)
     except Exception as error:
         raise BrokerError(
             'the broker %s can not be reached (%s); check broker_url in '

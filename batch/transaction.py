@@ -37,6 +37,8 @@ CLIENT_CHECK = '2s'
 _checks_clients = None
 #: seconds for a connection outside of trytond's pool
 CONNECT = 5
+#: whether a pooler was found to be in between
+_is_pooled = False
 #: classes of SQLSTATE, and single ones: see is_outage
 OUTAGES = {'08', '53', '57', '58'}
 QUERY_CANCELED = '57014'
@@ -130,13 +132,17 @@ def transact(database, function, user=0, context=None, retry=None,
         try:
             with transaction.start(
                     database, user, context=context or {}, **extras):
+                if _is_pooled:
+                    transaction.connection.prepare_threshold = None
                 result = function(transaction)
         except TransactionError as error:
             transaction.tasks.clear()
             error.fix(extras)
         except BaseException as error:
             transaction.tasks.clear()
-            if count >= retry or not (
+            if not _is_pooled and any(map(_is_mixed_up, causes(error))):
+                prepare_no_more()
+            elif count >= retry or not (
                     isinstance(error, backend.DatabaseOperationalError)
                     or _is_outage(error)):
                 raise
@@ -154,14 +160,13 @@ def is_outage(error, database=None):
 
     By the SQLSTATE of the error, or of one that it was raised for
     (PostgreSQL, appendix A): lost connections, which have none, a shutdown,
-    resources that ran out, timeouts of the server, a pooler that mixes up
-    sessions, and a server that is read-only, as a standby is.
+    resources that ran out, timeouts of the server, and a server that is
+    a standby.
 
-    :param database: its name; asked whether it is read-only, where that is in
-        doubt
+    :param database: its name; asked whether it is a standby, where it may be
     """
     for cause in causes(error):
-        if _is_outage(cause) or database and _is_read_only(cause, database):
+        if _is_outage(cause) or database and _is_standby(cause, database):
             return True
     return False
 
@@ -183,19 +188,34 @@ def _is_outage(error):
                 text in str(error) for text in SQLITE_OUTAGES))
     return (
         state[:2] in OUTAGES and state != QUERY_CANCELED
-        or state in SERVER_TIMEOUTS
-        or state in MIXED_UP and '_pg3_' in str(error))
+        or state in SERVER_TIMEOUTS)
 
 
-def _is_read_only(error, database):
+def _is_mixed_up(error):
+    "Return whether a pooler gave us the session of somebody else."
+    return (getattr(error, 'sqlstate', None) in MIXED_UP
+        # The names that psycopg gives
+        and '_pg3_' in str(error))
+
+
+def prepare_no_more():
+    "Do without prepared statements, in this process."
+    global _is_pooled
+    _is_pooled = True
+    logger.warning("a pooler in transaction mode mixes up the prepared "
+        "statements of sessions: none are used from now on; see "
+        "\"The database\" in doc/configuration.rst")
+
+
+def _is_standby(error, database):
     if getattr(error, 'sqlstate', None) not in READ_ONLY:
         return False
     try:
         with connect(database) as connection:
-            row = connection.execute('SHOW transaction_read_only').fetchone()
+            row = connection.execute('SELECT pg_is_in_recovery()').fetchone()
     except backend.DatabaseOperationalError:
         return True
-    return row[0] == 'on'
+    return row[0]
 
 
 def is_unique_race(error):

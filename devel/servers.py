@@ -226,7 +226,8 @@ class PostgreSQL(Server):
             return False
         return (len(lines) > 7
             and lines[0] == str(self.process.pid)
-            and lines[7].strip() == 'ready')
+            # A standby takes connections, too
+            and lines[7].strip() in {'ready', 'standby'})
 
     def _binary(self, name):
         if not self._bin:

@@ -208,6 +208,10 @@ class Dying(_Crash):
         time.sleep(1000)
 
     @classmethod
+    def hang_in_sql(cls):
+        Transaction().connection.cursor().execute('SELECT pg_sleep(3600)')
+
+    @classmethod
     def hang_in_c(cls):
         # Without ever giving the lock of the interpreter back
         sum(range(1 << 60))
