@@ -54,6 +54,7 @@ class TrytonTask(celery_tryton.TrytonTask):
     #: Celery would check the protocol's arguments against the body's
     typing = False
     own_transactions = False
+    Strategy = 'trytond.modules.batch.upstream:strategy'
 
     def __call__(self, *args, **kwargs):
         database = kwargs.pop(

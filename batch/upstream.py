@@ -8,10 +8,12 @@ we support.
 import functools
 import logging
 
+from celery.exceptions import InvalidTaskError
+from celery.worker.strategy import default
 from kombu.message import Message
 from kombu.transport.virtual import QoS
 
-__all__ = ['outlive_lost_connections']
+__all__ = ['outlive_lost_connections', 'strategy']
 
 logger = logging.getLogger(__name__)
 
@@ -42,3 +44,21 @@ def outliving(method):
             logger.warning("the connection to the broker was lost, and so "
                 "were the messages it had delivered: %s", error)
     return outlive
+
+
+def strategy(task, app, consumer, **options):
+    """Return what Celery does with a message for a task: its own strategy.
+
+    A body that is none, as another application may send it, would end the
+    worker, and every next one that gets the message (Celery 5.7): it is
+    refused instead.
+    """
+    handle = default(task, app, consumer, **options)
+
+    def handle_or_refuse(message, *args, **kwargs):
+        try:
+            return handle(message, *args, **kwargs)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InvalidTaskError('%s: %s' % (
+                    type(error).__name__, error)) from error
+    return handle_or_refuse
