@@ -2,10 +2,11 @@
 # this repository contains the full copyright notices and license terms.
 """Whatever dies: python -m benchmarks.chaos [--records N] [--runs N].
 
-A batch runs once in peace.  Then it runs while processes of its workers are
-killed every few hundred milliseconds, now and then a whole worker, while each
-message comes three times, Redis is emptied twice and PostgreSQL restarted
-once.  What was done is counted in the database.
+A batch runs once in peace.  Then it runs, and nobody follows it, while
+processes of its workers are killed every few hundred milliseconds, now and
+then a whole worker, while each message comes three times, Redis is emptied
+twice and away for 10 seconds once, and PostgreSQL restarted once.  What was
+done is counted in the database.
 
 Exit status: 0 if no unit was done twice, lost or failed; else 1.
 """
@@ -19,6 +20,8 @@ import sys
 import threading
 import time
 
+import psycopg
+
 from devel.process import StartError, wait_for
 from devel.servers import PostgreSQL, Redis, Site
 
@@ -31,7 +34,9 @@ DEATHS = 0.1, 0.5
 #: one death of so many takes the whole worker along
 WHOLE = 12
 #: shares of the units after which something happens to a server
-FLUSHES, RESTART = (0.25, 0.75), 0.5
+FLUSHES, RESTART, AWAY = (0.2, 0.8), 0.4, 0.6
+#: seconds for which Redis is away
+AWAY_FOR = 10
 #: seconds after which a run has failed
 LIMIT = 600
 COUNTS = 'selected', 'once', 'twice', 'lost', 'failed'
@@ -68,9 +73,9 @@ def main(arguments=None):
             result = run(postgresql, redis, options, monkey)
             show('chaos %s' % number, result, calm)
             print('%s processes and %s workers killed, %s flushes, '
-                '%s restarts' % (
+                '%s restarts, Redis away %s times' % (
                     monkey.processes, monkey.workers, monkey.flushes,
-                    monkey.restarts), flush=True)
+                    monkey.restarts, monkey.outages), flush=True)
             missed |= any(result[n] for n in ['twice', 'lost', 'failed'])
     print('the bar is missed' if missed else 'the bar is reached')
     return 1 if missed else 0
@@ -102,25 +107,36 @@ def run(postgresql, redis, options, monkey=None):
             [options.records])
         workers = [site.worker(PROCESSES) for _ in range(WORKERS)]
         started = time.monotonic()
-        command = site.start_coop(
-            'batch', BATCH, '--seconds', options.seconds, '--json', '--quiet')
+        site.coop('batch', BATCH, '--seconds', options.seconds, '--detach',
+            check=True)
+        told = []
         with contextlib.ExitStack() as stack:
             if monkey:
                 stack.enter_context(monkey.at(
                         site, workers, options.records))
             try:
-                stdout, stderr = command.communicate(timeout=LIMIT)
-            except Exception as error:
-                command.kill()
-                stdout, stderr = '', 'coop: %s' % error
+                wait_for(lambda: is_over(site), LIMIT, "end the execution")
+            except TimeoutError as error:
+                told.append(str(error))
         result = count(site)
         result['seconds'] = time.monotonic() - started
-        result['told'] = [] if command.returncode == 0 else [
-            'exit status %s' % command.returncode,
-            *stdout.splitlines(), *stderr.splitlines()]
-        if stdout and json.loads(stdout)['done'] != result['once']:
-            result['told'].append('the command says something else')
+        shown = json.loads(site.coop('show', '1', '--json').stdout or '{}')
+        if shown.get('state') != 'succeeded' \
+                or shown.get('done') != result['once']:
+            told.append('coop show says something else: %s' % {
+                    k: shown.get(k) for k in [
+                        'state', 'done', 'failed', 'left', 'message']})
+        result['told'] = told
         return result
+
+
+def is_over(site):
+    try:
+        return site.execute(
+            'SELECT id FROM batch_execution WHERE ended_at IS NOT NULL')
+    except psycopg.OperationalError:
+        # It is being restarted
+        return False
 
 
 def count(site):
@@ -150,6 +166,8 @@ class Monkey:
     def __init__(self, random):
         self.random = random
         self.processes = self.workers = self.flushes = self.restarts = 0
+        self.outages = 0
+        self._outage = None
         self._over = threading.Event()
 
     @contextlib.contextmanager
@@ -171,10 +189,11 @@ class Monkey:
     def play(self, site, workers, records):
         troubles = sorted([
                 *((share, 'flush') for share in FLUSHES),
-                (RESTART, 'restart')])
+                (RESTART, 'restart'), (AWAY, 'away')])
         while not self._over.wait(self.random.uniform(*DEATHS)):
             done = self.done(site) / records
-            if troubles and done >= troubles[0][0]:
+            if (troubles and done >= troubles[0][0]
+                    and not (self._outage and self._outage.is_alive())):
                 getattr(self, troubles.pop(0)[1])(site)
             if self.random.randrange(WHOLE):
                 self.kill_process(workers)
@@ -193,6 +212,17 @@ class Monkey:
     def restart(self, site):
         site.postgresql.restart(crash=True)
         self.restarts += 1
+
+    def away(self, site):
+        def outage():
+            site.redis.stop()
+            self._over.wait(AWAY_FOR)
+            site.redis.start()
+
+        self.outages += 1
+        self._outage = threading.Thread(target=outage)
+        self._outage.start()
+        self._starting.append(self._outage)
 
     def kill_process(self, workers):
         processes = [p for w in workers if w for p in children(w.pid)]

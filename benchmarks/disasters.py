@@ -1,6 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Chaos, and a log under rotation: what is lost, torn or done twice."""
+"""Chaos that nobody follows, and a log under rotation: what is lost, torn or
+done twice.
+"""
 import subprocess
 import sys
 
@@ -8,13 +10,15 @@ from . import chaos
 from .figures import Figure
 
 RECORDS = 10_000
+RUNS = 20
 #: 8 processes, 10,000 lines each, while the file is moved away
 LOGS = 'tests/test_logging.py'
 
 
 def measure(ground, options):
     missed = chaos.main([
-            '--records', str(max(int(RECORDS * options.scale), 1000))])
+            '--records', str(max(int(RECORDS * options.scale), 1000)),
+            '--runs', str(max(int(RUNS * options.scale), 1))])
     print(flush=True)
     logs = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', LOGS, '-k', 'torn_or_lost'])

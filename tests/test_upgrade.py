@@ -1,0 +1,80 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""A database of an earlier version is updated, and goes on."""
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from scene import Execution, Scene
+from stage import once
+
+from devel.process import wait_for
+
+#: seconds within which the keeper begins with what nobody began
+BOUND = 15
+VERSIONS = sorted((Path(__file__).parent / 'upgrades').glob('*.sql'))
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
+def scene(request, postgresql, redis):
+    with Scene(postgresql=postgresql, redis=redis) as scene:
+        for table in ['input', 'chunk']:
+            scene.execute('DROP TABLE batch_execution_%s CASCADE' % table)
+        scene.execute('DROP TABLE batch_execution CASCADE')
+        scene.execute(request.param.read_text())
+        yield scene
+
+
+def update(scene):
+    password = os.path.join(scene.directory, '.password')
+    with open(password, 'w') as file:
+        file.write('admin')
+    scene.run([
+            sys.executable, '-m', 'trytond.cli.admin', '-d', scene.database,
+            '--email', 'admin@example.com', '-u', 'batch'],
+        env={'TRYTONPASSFILE': password}, check=True, timeout=300)
+
+
+def schema(scene):
+    "Return the columns and indexes of our tables."
+    return (
+        set(scene.execute(
+                "SELECT table_name, column_name, data_type "
+                "FROM information_schema.columns "
+                "WHERE table_name LIKE 'batch_execution%'")),
+        set(scene.execute(
+                "SELECT indexdef FROM pg_indexes "
+                "WHERE tablename LIKE 'batch_execution%'")))
+
+
+def test_what_was_open_or_failed_goes_on_after_the_update(
+        scene, postgresql, redis):
+    update(scene)
+    with Scene(postgresql=postgresql) as new:
+        assert schema(scene) == schema(new)
+    scene.records(40)
+    history = scene.coop('history', check=True).stdout
+    assert 'batch.scenario.failing' in history
+    shown = scene.coop('show', '2', check=True).stdout
+    assert '40 selected, 38 done, 2 failed, 0 left' in shown
+    scene.worker()
+    # Nobody asks for it
+    wait_for(lambda: scene.state(4) == 'succeeded', BOUND, "begin")
+    assert scene.treated() == once(range(1, 41))
+    scene.execute('UPDATE batch_scenario_record SET treated = 0')
+    assert scene.coop('resume', '3').returncode == 1
+    assert Execution(scene, id=3).row['left'] == 0
+    assert len(scene.treated()) == 39
+    scene.execute('UPDATE batch_scenario_record SET treated = 0')
+    scene.coop('retry', '2', check=True)
+    assert scene.treated() == once([3, 4])
+
+
+def test_what_is_not_updated_is_said_in_one_line(scene):
+    for command in [['history'], ['batch', 'batch.scenario.ok'], ['worker']]:
+        result = scene.coop(*command)
+        assert result.returncode == 1
+        assert 'Traceback' not in result.stderr
+        assert 'trytond-admin -d %s -u batch' % scene.database \
+            in result.stderr.splitlines()[-1]
