@@ -8,7 +8,7 @@ from setuptools import setup
 MODULE = 'batch'
 PACKAGE = 'trytond.modules.%s' % MODULE
 #: the wings of the house
-WINGS = ['engine']
+WINGS = ['command', 'engine']
 
 
 def read(name):

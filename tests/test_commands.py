@@ -13,7 +13,7 @@ import pytest
 from scene import PATIENCE, Scene, one_line
 
 from devel.process import free_port, wait_for
-from trytond.modules.batch import cli
+from trytond.modules.batch.command import cli
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 only_in_process = pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from trytond.modules.batch import (
-    BatchRoot, chunking, cli, kinds, ledger, parameters)
+    BatchRoot, chunking, kinds, ledger, parameters)
+from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import SETTINGS, shown
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from scene import one_line
 
-from trytond.modules.batch import BatchRoot, BatchRootNoSelect, cli
+from trytond.modules.batch import BatchRoot, BatchRootNoSelect
 from trytond.modules.batch.batch import RESERVED
+from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import SETTINGS, BatchConfig
 from trytond.modules.batch.exceptions import (
     BatchError, ConfigError, DefinitionError, ParameterError, UsageError)

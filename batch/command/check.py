@@ -7,12 +7,12 @@ import tempfile
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from . import logging as batch_logging
-from . import services, tasks
-from .batch import get_batches
-from .config import BatchConfig
-from .exceptions import BatchError, BrokerError, NoWorkerError
-from .transaction import load_pool
+from .. import logging as batch_logging
+from .. import services, tasks
+from ..batch import get_batches
+from ..config import BatchConfig
+from ..exceptions import BatchError, BrokerError, NoWorkerError
+from ..transaction import load_pool
 
 __all__ = ['run']
 

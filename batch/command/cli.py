@@ -10,8 +10,8 @@ import csv
 import os
 import sys
 
-from . import commands
-from .exceptions import BatchError
+from ..exceptions import BatchError
+from . import environment, manage, run, show
 
 __all__ = ['get_parser', 'main']
 
@@ -54,19 +54,21 @@ def get_parser():
         epilog="Exit status: 0: every selected unit was treated; 1: not, or "
         "not all; 2: the command line is wrong.")
     parser.add_argument(
-        '--version', action='version', version=commands.version())
+        '--version', action='version', version=environment.version())
     _common(parser)
     subparsers = parser.add_subparsers(
         dest='command', metavar='COMMAND', required=True, parser_class=Parser)
 
-    def add(name, help, **kwargs):
+    def add(name, func, help, **kwargs):
         subparser = subparsers.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + '.',
             **kwargs)
         _common(subparser)
+        subparser.set_defaults(func=func)
         return subparser
 
-    batch = add('batch', "run a batch and wait for its end", add_help=False,
+    batch = add('batch', run.batch, "run a batch and wait for its end",
+        add_help=False,
         usage='coop batch NAME [--PARAMETER VALUE ...] [options]')
     batch.add_argument('name', metavar='NAME', nargs='?',
         help='the batch ("coop list" shows them)')
@@ -84,46 +86,50 @@ def get_parser():
     _output(batch)
     batch.set_defaults(parser=batch)
 
-    add('list', "show the batches, a line each")
+    add('list', show.list_, "show the batches, a line each")
 
-    history = add('history', "show past executions, the newest first")
+    history = add('history', show.history,
+        "show past executions, the newest first")
     history.add_argument('name', metavar='NAME', nargs='?',
         help="only those of this batch")
     history.add_argument('--limit', type=int, default=20, metavar='N',
         help="how many (default: %(default)s)")
     history.add_argument('--json', action='store_true', help="as JSON")
 
-    show = add('show', "show one execution: counts, failures, files")
-    _execution(show)
-    show.add_argument('--json', action='store_true', help="as JSON")
+    one = add(
+        'show', show.show, "show one execution: counts, failures, files")
+    _execution(one)
+    one.add_argument('--json', action='store_true', help="as JSON")
 
     for again in [
-            add('resume', "go on with what is left of an execution"),
-            add('retry', "run again just the units that failed")]:
+            add('resume', run.resume,
+                "go on with what is left of an execution"),
+            add('retry', run.retry, "run again just the units that failed")]:
         _execution(again)
         again.add_argument('--local', action='store_true',
             help="in this process, without broker and workers")
         _output(again)
 
-    cancel = add('cancel', "stop an execution; what runs ends its chunk")
+    cancel = add('cancel', manage.cancel,
+        "stop an execution; what runs ends its chunk")
     _execution(cancel)
 
-    prune = add('prune', "forget old executions, but none with open failures")
+    prune = add('prune', manage.prune,
+        "forget old executions, but none with open failures")
     prune.add_argument('name', metavar='NAME', nargs='?',
         help="only those of this batch")
     prune.add_argument('--days', type=_days, default=90, metavar='N',
         help="how long they are kept after their end (default: %(default)s)")
 
-    add('check', "check configuration, database, broker, workers, "
-        "directories")
+    add('check', manage.check,
+        "check configuration, database, broker, workers, directories")
 
-    worker = add('worker', "run a Celery worker for batches",
+    add('worker', manage.worker, "run a Celery worker for batches",
         usage='coop worker [-d DATABASE ...] [options of celery worker]',
         epilog='All other options are passed to "celery worker": '
         '--concurrency N, -Q QUEUE, --hostname NODE, --logfile FILE, '
         '--loglevel LEVEL ... Its log is /var/log/celeryd/NODE.log unless '
         '--logfile says otherwise.')
-    worker.set_defaults(passes_on=True)
     return parser
 
 
@@ -185,7 +191,8 @@ def main(argv=None):
     "Run the command and return its exit status."
     options = parse(sys.argv[1:] if argv is None else argv)
     try:
-        return commands.run(options)
+        environment.configure(options)
+        return options.func(options)
     except BatchError as error:
         print('coop: %s' % error, file=sys.stderr)
         return error.exit_status

@@ -1,0 +1,134 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The commands that execute: batch, resume, retry.  They follow to the end."""
+import os
+import signal
+import sys
+
+from .environment import database_of, pool_of
+from .progress import Progress
+from .show import help_batch
+
+__all__ = ['batch', 'resume', 'retry']
+
+
+def batch(options):
+    if options.help:
+        return help_batch(options)
+    from .. import parameters
+    given = parameters.from_arguments(options.rest)
+    if options.plan:
+        return plan_batch(options, given)
+    return again(options, lambda control, database: (
+            control.start(database, options.name, given, options.dry_run),
+            options.name, None))
+
+
+def plan_batch(options, given):
+    "Select and split in this process, and say what came out."
+    from ..plan import preview
+    from ..report import as_json
+    with pool_of(options) as transaction:
+        sizes, duplicates = preview(transaction, options.name, given)
+    if options.json:
+        print(as_json({
+                    'batch': options.name, 'selected': sum(sizes),
+                    'chunks': len(sizes), 'duplicates': duplicates}))
+        return 0
+    print('%s: %s selected, %s chunks%s%s; nothing was executed' % (
+            options.name,
+            *('{:,}'.format(n) for n in [sum(sizes), len(sizes)]),
+            ' of {:,} to {:,} units'.format(min(sizes), max(sizes))
+            if len(set(sizes)) > 1 else '',
+            ', {:,} duplicates dropped'.format(duplicates)
+            if duplicates else ''))
+    return 0
+
+
+def resume(options):
+    return again(options, lambda control, database: (
+            options.execution, *control.resume(database, options.execution)))
+
+
+def retry(options):
+    return again(options, lambda control, database: (
+            *control.retry(database, options.execution), None))
+
+
+def again(options, prepare):
+    "Follow the execution that prepare opens; it returns (id, batch, chunks)."
+    import trytond.config as config
+
+    from .. import control, services, tasks
+    from ..config import BatchConfig
+    from ..job import configure_logs
+    from ..transaction import load_pool
+    database = database_of(options)
+    # What is wrong there is said before anything is made
+    BatchConfig.load(config.get('batch', 'config_file'))
+    services.check_database(database)
+    local = options.local or not tasks.has_broker()
+    if local:
+        load_pool(database)
+    else:
+        services.check_broker()
+    configure_logs()
+    execution, batch, chunks = prepare(control, database)
+    return follow_to_end(
+        options, database, batch, execution,
+        control.queue_of(database, batch, execution), local=local,
+        chunks=chunks)
+
+
+def follow_to_end(options, database, batch, execution, queue, local,
+        chunks=None):
+    from .. import control, follow, tasks
+    if getattr(options, 'detach', False) and not local:
+        control.send(database, batch, execution, queue, is_followed=False)
+        print(execution)
+        return 0
+    progress = Progress(batch, execution, quiet=options.quiet)
+    follower = follow.Follower(
+        database, batch, execution, queue, progress, local=local)
+
+    def interrupt(signum, frame):
+        follower.interrupted += 1
+        if follower.interrupted > 1:
+            progress.say('left; go on with: coop resume %s' % execution)
+            os._exit(1)
+        progress.say('stopping: what runs ends its chunk (again: leave at '
+            'once)')
+
+    for signum in [signal.SIGINT, signal.SIGTERM]:
+        signal.signal(signum, interrupt)
+    with progress:
+        try:
+            if local:
+                follower.run(chunks)
+            elif chunks is None:
+                control.send(database, batch, execution, queue)
+            else:
+                for chunk in chunks:
+                    tasks.sender(database, queue)(execution, chunk)
+            outcome = follower.follow()
+            progress.update(outcome.counts, outcome.selected)
+        except Exception as error:
+            # Nobody follows it any more: a worker must not begin with it
+            control.cancel(database, execution, str(error))
+            raise
+    return conclude(options, batch, outcome)
+
+
+def conclude(options, batch, outcome):
+    "Print the outcome and return the exit status."
+    from .. import logging as batch_logging
+    from ..report import as_json
+    name = '%s #%s' % (batch, outcome.id)
+    if options.json:
+        print(as_json(outcome.as_dict()))
+    elif outcome.succeeded and not options.quiet:
+        print('[SUCCESS] ' + outcome.text(name))
+    if not outcome.succeeded:
+        print('[FAILURE] ' + outcome.text(
+                name, log=batch_logging.path_of(batch)), file=sys.stderr)
+    return outcome.exit_status
