@@ -8,10 +8,13 @@ Results go to stdout, everything else to stderr.  0: all was done, 1: not all,
 import argparse
 import csv
 import os
+import re
 import sys
+import traceback
 
 from ..exceptions import BatchError
 from . import environment, manage, run, show
+from .streams import lasting, written
 
 __all__ = ['get_parser', 'main']
 
@@ -70,7 +73,7 @@ def get_parser():
     batch = add('batch', run.batch, "run a batch and wait for its end",
         add_help=False,
         usage='coop batch NAME [--PARAMETER VALUE ...] [options]')
-    batch.add_argument('name', metavar='NAME', nargs='?',
+    batch.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help='the batch ("coop list" shows them)')
     batch.add_argument('-h', '--help', action='store_true',
         help="show this, or with NAME its parameters and settings")
@@ -90,7 +93,7 @@ def get_parser():
 
     history = add('history', show.history,
         "show past executions, the newest first")
-    history.add_argument('name', metavar='NAME', nargs='?',
+    history.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
     history.add_argument('--limit', type=int, default=20, metavar='N',
         help="how many (default: %(default)s)")
@@ -116,7 +119,7 @@ def get_parser():
 
     prune = add('prune', manage.prune,
         "forget old executions, but none with open failures")
-    prune.add_argument('name', metavar='NAME', nargs='?',
+    prune.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
     prune.add_argument('--days', type=_days, default=90, metavar='N',
         help="how long they are kept after their end (default: %(default)s)")
@@ -131,6 +134,14 @@ def get_parser():
         '--loglevel LEVEL ... Its log is /var/log/celeryd/NODE.log unless '
         '--logfile says otherwise.')
     return parser
+
+
+def _name(text):
+    if not re.fullmatch(r'\w[\w.-]*', text):
+        raise argparse.ArgumentTypeError(
+            'is "%s", expected the name of a batch ("coop list" shows them)'
+            % text)
+    return text
 
 
 def _days(text):
@@ -189,15 +200,27 @@ def parse(argv):
 
 def main(argv=None):
     "Run the command and return its exit status."
-    options = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        environment.configure(options)
-        return options.func(options)
-    except BatchError as error:
-        print('coop: %s' % error, file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    options = None
+    with lasting():
+        try:
+            options = parse(sys.argv[1:] if argv is None else argv)
+            environment.configure(options)
+            return options.func(options)
+        except SystemExit as leave:
+            # --help and --version have printed what was asked for
+            return leave.code or written()
+        except BatchError as error:
+            return fail(error, error.exit_status)
+        except KeyboardInterrupt:
+            return 1
+        except Exception as error:
+            if getattr(options, 'verbose', 0):
+                traceback.print_exc()
+            return fail('%s: %s (an error of coop itself; -v shows where)' % (
+                    type(error).__name__, error))
+
+
+def fail(problem, status=1):
+    "Print a line that says what is wrong; return the status."
+    print('coop: %s' % ' '.join(str(problem).split()), file=sys.stderr)
+    return status

@@ -43,8 +43,8 @@ def prune(options):
 
 
 def check(options):
-    from . import check
-    return check.run(database_of(options))
+    from .check import check_all
+    return check_all(database_of(options))
 
 
 def worker(options):

@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 
+from ..exceptions import FollowError, NoWorkerError
 from .environment import database_of, pool_of
 from .progress import Progress
 from .show import help_batch
+from .streams import written
 
 __all__ = ['batch', 'resume', 'retry']
 
@@ -34,7 +36,7 @@ def plan_batch(options, given):
         print(as_json({
                     'batch': options.name, 'selected': sum(sizes),
                     'chunks': len(sizes), 'duplicates': duplicates}))
-        return 0
+        return written()
     print('%s: %s selected, %s chunks%s%s; nothing was executed' % (
             options.name,
             *('{:,}'.format(n) for n in [sum(sizes), len(sizes)]),
@@ -42,7 +44,7 @@ def plan_batch(options, given):
             if len(set(sizes)) > 1 else '',
             ', {:,} duplicates dropped'.format(duplicates)
             if duplicates else ''))
-    return 0
+    return written()
 
 
 def resume(options):
@@ -82,27 +84,23 @@ def again(options, prepare):
 
 def follow_to_end(options, database, batch, execution, queue, local,
         chunks=None):
+    """Return the exit status of the execution, which is that of its work.
+
+    Whatever goes wrong here is said, and the execution goes on: it is
+    cancelled by a signal, or where no worker came for it.
+    """
     from .. import control, follow, tasks
-    if getattr(options, 'detach', False) and not local:
-        control.send(database, batch, execution, queue, is_followed=False)
-        print(execution)
-        return 0
     progress = Progress(batch, execution, quiet=options.quiet)
     follower = follow.Follower(
         database, batch, execution, queue, progress, local=local)
-
-    def interrupt(signum, frame):
-        follower.interrupted += 1
-        if follower.interrupted > 1:
-            progress.say('left; go on with: coop resume %s' % execution)
-            os._exit(1)
-        progress.say('stopping: what runs ends its chunk (again: leave at '
-            'once)')
-
-    for signum in [signal.SIGINT, signal.SIGTERM]:
-        signal.signal(signum, interrupt)
-    with progress:
-        try:
+    try:
+        if getattr(options, 'detach', False) and not local:
+            control.send(
+                database, batch, execution, queue, is_followed=False)
+            print(execution)
+            return written()
+        obey_signals(follower)
+        with progress:
             if local:
                 follower.run(chunks)
             elif chunks is None:
@@ -112,11 +110,42 @@ def follow_to_end(options, database, batch, execution, queue, local,
                     tasks.sender(database, queue)(execution, chunk)
             outcome = follower.follow()
             progress.update(outcome.counts, outcome.selected)
-        except Exception as error:
-            # Nobody follows it any more: a worker must not begin with it
+    except NoWorkerError as error:
+        if not is_begun(database, execution):
             control.cancel(database, execution, str(error))
             raise
+        raise FollowError(execution, error, local) from error
+    except Exception as error:
+        raise FollowError(execution, error, local) from error
     return conclude(options, batch, outcome)
+
+
+def obey_signals(follower):
+    "Cancel at the first SIGINT or SIGTERM, leave at the second."
+    def interrupt(signum, frame):
+        follower.interrupted += 1
+        if follower.interrupted > 1:
+            follower.progress.say('left; go on with: coop resume %s'
+                % follower.execution)
+            os._exit(1)
+        follower.progress.say('stopping: what runs ends its chunk (again: '
+            'leave at once)')
+
+    for signum in [signal.SIGINT, signal.SIGTERM]:
+        signal.signal(signum, interrupt)
+    # A terminal that goes away says nothing about the work
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda signum, frame: None)
+
+
+def is_begun(database, execution):
+    from trytond.transaction import Transaction
+
+    from .. import ledger
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        row = ledger.read(
+            transaction.connection.cursor(), execution, 'state')
+    return row['state'] != 'selecting'
 
 
 def conclude(options, batch, outcome):

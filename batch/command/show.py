@@ -6,6 +6,7 @@ import sys
 
 from ..exceptions import ExecutionError
 from .environment import pool_of, reading
+from .streams import written
 
 __all__ = ['help_batch', 'history', 'list_', 'show']
 
@@ -35,7 +36,7 @@ def help_batch(options):
                 for name, (value, origin) in settings.items()])
         print('\nbatch.conf.example says what the settings mean; "coop batch '
             '--help" shows the\noptions of the command.')
-    return 0
+    return written()
 
 
 def list_(options):
@@ -44,11 +45,11 @@ def list_(options):
         batches = get_batches()
         if not batches:
             print('no module with batches is activated', file=sys.stderr)
-            return 0
+            return written()
         _table([
                 (name, (doc_of(Batch).splitlines() or [''])[0])
                 for name, Batch in batches.items()], indent='')
-    return 0
+    return written()
 
 
 def history(options):
@@ -58,12 +59,12 @@ def history(options):
         rows = tally.history(cursor, options.name, options.limit)
     if options.json:
         print(as_json(rows))
-        return 0
+        return written()
     if not rows:
         print('no execution%s yet' % (
                 ' of "%s"' % options.name if options.name else ''),
             file=sys.stderr)
-        return 0
+        return written()
     head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
         'failed', 'left']
     _table([head] + [
@@ -74,7 +75,7 @@ def history(options):
                 *('{:,}'.format(row[n]) if row[n] is not None else '-'
                     for n in ['selected', 'done', 'failed', 'left']))
             for row in rows])
-    return 0
+    return written()
 
 
 def taken(row, duration):
@@ -107,7 +108,7 @@ def show(options):
                     **outcome.as_dict(), 'parameters': parameters,
                     'settings': settings, 'files': files,
                     'inputs': inputs}))
-        return 0
+        return written()
     print(outcome.text(
             '%s #%s' % (outcome.batch, outcome.id), details=False))
     print('\nstate:     ', outcome.state)
@@ -146,7 +147,7 @@ def show(options):
                 error))
         for line in (traceback or '').splitlines():
             print('    ' + line)
-    return 0
+    return written()
 
 
 def _table(rows, indent='  '):
