@@ -11,8 +11,16 @@ from .ledger import chunk_, execution_, has_ended
 from .units import load_units
 
 __all__ = [
-    'alike', 'counts', 'failed_units', 'failures', 'files', 'had_deaths',
-    'history', 'is_committed_file', 'numbers', 'planned_chunks', 'retries']
+    'alike', 'batches', 'counts', 'failed_units', 'failures', 'files',
+    'had_deaths', 'history', 'is_committed_file', 'numbers', 'planned_chunks',
+    'retries']
+
+
+def batches(cursor):
+    "Return the set of the names of batches that were executed."
+    cursor.execute(*execution_.select(
+            execution_.batch, group_by=execution_.batch))
+    return {name for name, in cursor.fetchall()}
 
 
 def counts(cursor, execution):

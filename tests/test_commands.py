@@ -8,6 +8,7 @@ itself is wrong.
 import os
 import re
 import time
+from importlib import metadata
 
 import pytest
 from scene import PATIENCE, Scene, one_line
@@ -95,7 +96,7 @@ def test_options_can_not_be_abbreviated(option):
             ['[default] split_sise', 'did you mean "split_size"?']),
         ('[default]\nsplit_size = many',
             ['[default] split_size',
-                'expected a whole number of 1 or more, got "many"']),
+                'expected a whole number from 1 to 1000000, got "many"']),
         ])
 def test_a_broken_batch_conf_is_refused_in_one_line(scene, text, texts):
     write(scene, text)
@@ -305,3 +306,31 @@ def wrong_lines(result):
     return dict(
         m.groups() for line in result.stdout.splitlines()
         if (m := wrong.match(line)))
+
+
+# A database of an earlier version
+
+@pytest.mark.parametrize('table, column', [
+        ('batch_execution', 'deaths'), ('batch_execution_chunk', 'begun'),
+        ('batch_execution_input', '')])
+def test_a_database_that_is_not_updated_is_named(scene, table, column):
+    rename = 'ALTER TABLE %s RENAME %s TO %s'
+    names = (table, 'COLUMN ' + column, 'absent') if column else (
+        table, '', 'absent')
+    back = (table, 'COLUMN absent', column) if column else (
+        'absent', '', table)
+    scene.execute(rename % names)
+    try:
+        for command in [OK, ['history'], ['show', '1'], ['list'], ['prune'],
+                ['resume', '1'], [*OK, '--local'], [*OK, '--plan'],
+                *([['worker']] if scene.on_workers else [])]:
+            one_line(scene.coop(*command), 1,
+                'coop: the database "%s" is not updated to batch %s: '
+                'trytond-admin -d %s -u batch' % (
+                    scene.database, metadata.version('trytond-batch'),
+                    scene.database))
+        wrong = wrong_lines(scene.coop('check'))
+        assert 'is not updated to batch' in wrong['database']
+    finally:
+        scene.execute(rename % back)
+    assert scene.coop('history').returncode == 0

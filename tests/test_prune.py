@@ -109,4 +109,4 @@ def test_a_retry_that_was_disabled_can_be_done_again(scene):
 @pytest.mark.parametrize('days', ['-1', '1.5', 'x'])
 def test_a_number_of_days_that_is_none_is_refused(scene, days):
     one_line(scene.coop('prune', '--days=' + days), 2,
-        "argument --days: invalid number of days value: '%s'" % days)
+        'argument --days: is "%s", expected a whole number from 0' % days)

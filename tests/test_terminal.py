@@ -7,6 +7,7 @@ can not be written, ends with 1.
 """
 import os
 import pty
+import re
 import sys
 
 import pytest
@@ -153,3 +154,63 @@ def test_the_number_of_a_detached_execution_is_an_answer(scene):
     assert (result.returncode, result.stderr) == (1, NO_SPACE + '\n')
     wait_for(lambda: scene.state(scene.last_execution()) == 'succeeded',
         PATIENCE, "go on by itself")
+
+
+# Whatever else goes wrong in the command
+
+@pytest.fixture
+def follower(scene, tmp_path):
+    """A role of the database that can be kept from reading the chunks.
+
+    Gives the options of a command that has it.
+    """
+    scene.execute('CREATE ROLE follower LOGIN')
+    scene.execute('GRANT ALL ON ALL TABLES IN SCHEMA public TO follower')
+    scene.execute('GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO follower')
+    path = tmp_path / 'follower.conf'
+    path.write_text('[database]\nuri = %s\n' % re.sub(
+            '//[^@/]*@', '//follower@', scene.postgresql.uri))
+    yield '-c', scene.trytond_conf, '-c', str(path)
+    scene.execute('DROP OWNED BY follower')
+    scene.execute('DROP ROLE follower')
+
+
+def keep_out(scene, tmp_path, follower, *args):
+    "Return what a command says that may read no further, and the execution."
+    scene.records(20)
+    scene.configure({'default': {'split_size': 1, 'concurrency': 1}})
+    started = tmp_path / 'started'
+    command = scene.start_coop(
+        'batch', 'batch.scenario.slow', '--seconds', '0.2',
+        '--started', str(started), *follower, *args)
+    wait_for(started.exists, PATIENCE, "begin")
+    scene.execute('REVOKE ALL ON batch_execution_chunk FROM follower')
+    stdout, stderr = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 1
+    assert 'Traceback' not in stderr
+    *_, line = stderr.splitlines()
+    assert 'InsufficientPrivilege: permission denied' in line
+    return line, scene.last_execution()
+
+
+@only_workers
+def test_a_command_that_stumbles_ends_no_execution(
+        scene, tmp_path, follower):
+    line, execution = keep_out(scene, tmp_path, follower)
+    assert line.endswith('; execution #%s goes on without this command, to '
+        'look at it: coop show %s' % (execution, execution))
+    wait_for(lambda: scene.state(execution) != 'running', PATIENCE, "end")
+    assert scene.state(execution) == 'succeeded'
+    assert scene.treated() == {i: 1 for i in range(1, 21)}
+
+
+@only_workers
+def test_what_a_command_executed_itself_can_be_gone_on_with(
+        scene, tmp_path, follower):
+    line, execution = keep_out(scene, tmp_path, follower, '--local')
+    assert line.endswith('; to go on with execution #%s: coop resume %s' % (
+            execution, execution))
+    assert scene.state(execution) == 'running'
+    assert len(scene.treated()) < 20
+    assert scene.coop('resume', str(execution), '--local').returncode == 0
+    assert scene.treated() == {i: 1 for i in range(1, 21)}

@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 
-from ..exceptions import BatchError
+from ..exceptions import BatchError, UsageError
 from . import environment, manage, run, show
 from .streams import lasting, written
 
@@ -27,21 +27,25 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, '%s: %s ("%s --help" shows the usage)\n' % (
-                self.prog, message, self.prog))
+                self.prog, ' '.join(message.split()), self.prog))
 
 
 def _common(parser):
     "Add the options of trytond's own commands."
     default = argparse.SUPPRESS
+
+    def shown(name):
+        # argparse replaces what follows a "%"
+        return (os.environ.get(name) or 'unset').replace('%', '%%')
+
     parser.add_argument(
         '-c', '--config', dest='configfile', metavar='FILE', action='append',
         default=default, help="configuration file of trytond, may be repeated "
-        "(TRYTOND_CONFIG: %s)" % (os.environ.get('TRYTOND_CONFIG') or 'unset'))
+        "(TRYTOND_CONFIG: %s)" % shown('TRYTOND_CONFIG'))
     parser.add_argument(
         '-d', '--database', dest='database_names', metavar='DATABASE',
         action='append', default=default, help="the database "
-        "(TRYTOND_DATABASE_NAMES: %s)"
-        % (os.environ.get('TRYTOND_DATABASE_NAMES') or 'unset'))
+        "(TRYTOND_DATABASE_NAMES: %s)" % shown('TRYTOND_DATABASE_NAMES'))
     parser.add_argument(
         '-v', '--verbose', action='count', default=default,
         help="show more of the log on stderr; -vv, -vvv: still more")
@@ -95,8 +99,8 @@ def get_parser():
         "show past executions, the newest first")
     history.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
-    history.add_argument('--limit', type=int, default=20, metavar='N',
-        help="how many (default: %(default)s)")
+    history.add_argument('--limit', metavar='N', default=20,
+        type=_whole(1, 1000000), help="how many (default: %(default)s)")
     history.add_argument('--json', action='store_true', help="as JSON")
 
     one = add(
@@ -121,7 +125,8 @@ def get_parser():
         "forget old executions, but none with open failures")
     prune.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
-    prune.add_argument('--days', type=_days, default=90, metavar='N',
+    prune.add_argument('--days', metavar='N', default=90,
+        type=_whole(0, 36500),
         help="how long they are kept after their end (default: %(default)s)")
 
     add('check', manage.check,
@@ -144,26 +149,21 @@ def _name(text):
     return text
 
 
-def _days(text):
-    days = int(text)
-    if days < 0:
-        raise ValueError(text)
-    return days
-
-
-_days.__name__ = 'number of days'
-
-
-def _number(text):
-    try:
+def _whole(minimum, maximum, form='a whole number from %s to %s'):
+    "Return the type of an argument that is a whole number."
+    def parse(text):
+        if not re.fullmatch('[0-9]{1,10}', text) \
+                or not minimum <= int(text) <= maximum:
+            raise argparse.ArgumentTypeError('is "%s", expected %s' % (
+                    text, form % (minimum, maximum) if '%' in form else form))
         return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            'is "%s", expected the number of an execution' % text) from None
+    return parse
 
 
 def _execution(parser):
-    parser.add_argument('execution', metavar='N', type=_number,
+    parser.add_argument('execution', metavar='N',
+        # What a column of PostgreSQL takes
+        type=_whole(1, 2 ** 31 - 1, 'the number of an execution'),
         help="the number of the execution")
 
 
@@ -186,16 +186,23 @@ def parse(argv):
             options.parser.exit()
         options.parser.error('the name of a batch is missing')
     options.rest = rest
-    environment = os.environ.get('TRYTOND_DATABASE_NAMES')
     for name, default in [
             ('configfile', [os.environ.get('TRYTOND_CONFIG')]),
-            ('database_names', next(csv.reader([environment]))
-                if environment else []),
+            ('database_names', _databases()),
             ('verbose', 0),
             ('logconf', os.environ.get('TRYTOND_LOGGING_CONFIG'))]:
         if not hasattr(options, name):
             setattr(options, name, default)
     return options
+
+
+def _databases():
+    text = os.environ.get('TRYTOND_DATABASE_NAMES')
+    try:
+        return next(csv.reader([text])) if text else []
+    except csv.Error as error:
+        raise UsageError('TRYTOND_DATABASE_NAMES is no line of comma separated'
+            ' names of databases: %s' % error) from error
 
 
 def main(argv=None):

@@ -9,11 +9,15 @@ import contextlib
 import importlib.metadata
 import logging
 import os
+import re
 
-from ..exceptions import ConfigError, UsageError
+from ..config import open_regular
+from ..exceptions import ConfigError, UnknownBatchError, UsageError
+from ..logging import mask_secrets
 
 __all__ = [
-    'configure', 'database_of', 'kept_alive', 'pool_of', 'reading', 'version']
+    'check_batch', 'checked_name', 'configure', 'database_of', 'kept_alive',
+    'pool_of', 'reading', 'version']
 
 
 def version():
@@ -21,29 +25,98 @@ def version():
 
 
 def configure(options):
-    import trytond.commandline as commandline
-    import trytond.config as config
-    for name in filter(None, options.configfile):
-        try:
-            open(os.path.expanduser(name)).close()
-        except OSError as error:
-            raise ConfigError(name, 'can not be read: %s; name the '
-                'configuration of trytond with -c or TRYTOND_CONFIG'
-                % error.strerror)
-    try:
-        config.update_etc(options.configfile)
-    except Exception as error:
-        raise ConfigError(', '.join(filter(None, options.configfile)),
-            'is no configuration of trytond: %s'
-            % ' '.join(str(error).split())) from error
-    config.set('database', 'uri', kept_alive(config.get('database', 'uri')))
+    "Load the configuration of trytond and begin the log; raises ConfigError."
+    load_configuration([
+            os.path.expanduser(name) for name in options.configfile if name])
+    check_numbers()
+    check_uri()
     if options.command != 'worker':
+        begin_log(options)
+
+
+def load_configuration(names):
+    for name in names:
+        check_file(name, 'name the configuration of trytond with -c or '
+            'TRYTOND_CONFIG')
+    try:
+        import trytond.config as config
+        config.update_etc(names)
+    except Exception as error:
+        raise ConfigError(', '.join(names) or 'trytond.conf',
+            'is no configuration of trytond: %s' % shortened(error)) from error
+
+
+def check_file(path, hint):
+    "Raise ConfigError if the file can not be read."
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        raise ConfigError(path, 'can not be read: %s; %s' % (
+                error.strerror, hint)) from error
+
+
+def shortened(error):
+    "Return one line of an error that may show a whole file."
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:200] + '...'
+
+
+def check_numbers():
+    import trytond.config as config
+
+    def refuse(name, expected):
+        raise ConfigError('trytond.conf', 'is "%s", expected %s' % (
+                config.get('database', name), expected), 'database', name)
+
+    values = {'minconn': 1, 'maxconn': 64}
+    for name in ['retry', 'timeout', 'subquery_threshold', *values]:
+        text = config.get('database', name)
+        if text is None:
+            continue
+        if not re.fullmatch('[0-9]{1,9}', text):
+            refuse(name, 'a whole number')
+        values[name] = int(text)
+    if values['maxconn'] < max(1, values['minconn']):
+        refuse('maxconn', 'a whole number of 1 or more that is not below '
+            'minconn')
+
+
+def check_uri():
+    "Import the backend of the database, with the timeouts of TCP in its URI."
+    import trytond.config as config
+    uri = config.get('database', 'uri')
+    try:
+        from trytond import backend
+        if backend.name == 'postgresql':
+            from psycopg.conninfo import conninfo_to_dict
+            conninfo_to_dict(
+                backend.Database._connection_params('name')['conninfo'])
+    except Exception as error:
+        raise ConfigError(
+            'trytond.conf', 'is "%s", expected one as postgresql://USER@HOST:'
+            '5432/ or sqlite:// (%s)' % (
+                mask_secrets(uri), shortened(error)),
+            'database', 'uri') from error
+    config.set('database', 'uri', kept_alive(uri))
+
+
+def begin_log(options):
+    import trytond.commandline as commandline
+    if options.logconf:
+        check_file(options.logconf, 'name the configuration of logging with '
+            '--logconf or TRYTOND_LOGGING_CONFIG')
+    try:
         commandline.config_log(options)
-        if not options.verbose:
-            # Each new try to connect; the command says it once
-            logging.getLogger('psycopg.pool').setLevel(logging.ERROR)
-        # What a batch logs is in its file; the command says the outcome
-        logging.getLogger('batch').propagate = bool(options.verbose)
+    except Exception as error:
+        # It may name any class and call it
+        raise ConfigError(options.logconf or 'TRYTOND_LOGGING_LEVEL',
+            'is no configuration of logging: %s: %s' % (
+                type(error).__name__, shortened(error))) from error
+    if not options.verbose:
+        # Each new try to connect; the command says it once
+        logging.getLogger('psycopg.pool').setLevel(logging.ERROR)
+    # What a batch logs is in its file; the command says the outcome
+    logging.getLogger('batch').propagate = bool(options.verbose)
 
 
 def kept_alive(uri):
@@ -66,7 +139,15 @@ def database_of(options):
             'expected one database, got %s; name it with -d DATABASE or '
             'TRYTOND_DATABASE_NAMES'
             % (' '.join(options.database_names) or 'none'))
-    return options.database_names[0]
+    return checked_name(options.database_names[0])
+
+
+def checked_name(database):
+    "Return the name of a database; raises UsageError if it can not be one."
+    if not re.fullmatch(r':memory:|\w[\w.+@$~-]*', database):
+        raise UsageError('no database is named "%s"; expected letters, '
+            'digits and _ - . + @ $ ~' % database)
+    return database
 
 
 @contextlib.contextmanager
@@ -79,6 +160,22 @@ def reading(options):
     services.check_database(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
         yield transaction.connection.cursor()
+
+
+def check_batch(options):
+    """Raise UnknownBatchError unless there is such a batch, or was one.
+
+    The pool is loaded only where the ledger does not know the name.
+    """
+    from .. import tally
+    from ..batch import get_batches
+    with reading(options) as cursor:
+        names = tally.batches(cursor)
+    if options.name not in names:
+        with pool_of(options):
+            names.update(get_batches())
+    if options.name not in names:
+        raise UnknownBatchError(options.name, names)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """The commands that change no record: cancel, prune, check, worker."""
 from ..exceptions import ExecutionError
-from .environment import database_of
+from .environment import check_batch, checked_name, database_of
 
 __all__ = ['cancel', 'check', 'prune', 'worker']
 
@@ -31,6 +31,8 @@ def prune(options):
     from ..prune import prune
     database = database_of(options)
     services.check_database(database)
+    if options.name:
+        check_batch(options)
     before = ledger.now() - dt.timedelta(options.days)
     count, open_ = prune(database, before, options.name)
     print('{:,} execution{} forgotten that ended before {:%Y-%m-%d}'.format(
@@ -49,4 +51,5 @@ def check(options):
 
 def worker(options):
     from .. import worker
-    return worker.run(options.database_names, options.rest)
+    return worker.run(
+        list(map(checked_name, options.database_names)), options.rest)

@@ -5,7 +5,7 @@ import json
 import sys
 
 from ..exceptions import ExecutionError
-from .environment import pool_of, reading
+from .environment import check_batch, pool_of, reading
 from .streams import written
 
 __all__ = ['help_batch', 'history', 'list_', 'show']
@@ -57,6 +57,8 @@ def history(options):
     from ..report import as_json, duration, moment
     with reading(options) as cursor:
         rows = tally.history(cursor, options.name, options.limit)
+    if options.name and not rows:
+        check_batch(options)
     if options.json:
         print(as_json(rows))
         return written()
