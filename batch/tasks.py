@@ -15,12 +15,14 @@ import warnings
 from billiard.exceptions import WorkerLostError
 from celery import signals
 from celery.app.defaults import NAMESPACES, flatten
+from kombu.transport import TRANSPORT_ALIASES
 
 import trytond.config as config
 from trytond import backend
 
 from . import job, plan, work
 from .exceptions import ConfigError, nearest
+from .logging import mask_secrets
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -45,6 +47,9 @@ LATER = {
     'retry_backoff_max': 60,
     'max_retries': 20,
     }
+#: the settings of Celery that are URLs of brokers, and types that are JSON
+BROKERS = {'broker_url', 'broker_read_url', 'broker_write_url'}
+JSON = {'dict': dict, 'list': list, 'tuple': list}
 #: seconds until an execution that nobody follows asks whether it still waits
 PAUSE = 10
 
@@ -235,6 +240,11 @@ def configure(app):
             raise ConfigError(
                 'trytond.conf', 'is no setting of Celery%s'
                 % nearest(name, known), 'celery', name)
+        if name in BROKERS and not is_broker(text):
+            raise ConfigError(
+                'trytond.conf', 'is "%s", expected a URL as '
+                'redis://HOST:6379/0 or amqp://USER:PASSWORD@HOST:5672//'
+                % mask_secrets(text), 'celery', name)
         try:
             app.conf[name] = _read(known[name], text)
         except (TypeError, ValueError) as error:
@@ -244,9 +254,25 @@ def configure(app):
 
 
 def _read(option, text):
-    if option.type in {'dict', 'list', 'tuple', 'any'}:
+    if option.type == 'any':
         return json.loads(text)
+    if option.type in JSON:
+        value = json.loads(text)
+        if not isinstance(value, JSON[option.type]):
+            raise ValueError('expected a JSON %s' % (
+                    'object' if option.type == 'dict' else 'array'))
+        return value
     return option.to_python(text)
+
+
+def is_broker(url):
+    "Return whether the URL, or each of several, names a transport of kombu."
+    transports = [one.partition('://') for one in url.split(';') if one]
+    return all(
+        found and (name.split('+')[0] in TRANSPORT_ALIASES
+            # A class of its own
+            or '.' in name or ':' in name)
+        for name, found, _ in transports)
 
 
 configure(celery_app)
