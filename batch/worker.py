@@ -4,12 +4,15 @@
 import os
 import sys
 
+import click
 from celery import signals
+from celery.bin.base import CLIContext
+from celery.bin.worker import worker
 
 from trytond import backend
 
 from . import services, tasks, watch
-from .exceptions import BrokerError, UsageError
+from .exceptions import BatchError, BrokerError, UsageError
 from .job import configure_logs
 from .transaction import load_pool
 
@@ -24,6 +27,7 @@ def run(databases, arguments):
 
     :param arguments: passed on to ``celery worker``
     """
+    given_options(arguments)
     if not databases:
         raise UsageError(
             'a worker needs to know its databases: -d DATABASE or '
@@ -50,14 +54,49 @@ def run(databases, arguments):
     def ready(sender, **_):
         watch.watch(sender)
 
-    if not any(a.split('=')[0] in {'-f', '--logfile'} for a in arguments):
+    return run_celery(arguments)
+
+
+def given_options(arguments):
+    "Return the options of celery worker by name; raises UsageError."
+    try:
+        options, _, _ = worker.make_parser(
+            click.Context(worker)).parse_args(list(arguments))
+    except click.ClickException as error:
+        raise not_understood(error) from error
+    if options.get('detach'):
+        raise UsageError('a worker stays in the foreground: leave out '
+            '--detach, and let a service manager start it')
+    return options
+
+
+def not_understood(error):
+    return UsageError(
+        '%s ("celery worker --help" shows the options of a worker)'
+        % error.format_message())
+
+
+def run_celery(arguments):
+    "Run Celery's command and return its exit status; raises BatchError."
+    # The last one of an option counts
+    defaults = ['--loglevel=INFO']
+    if not given_options(arguments).get('logfile'):
         if os.access(LOG_DIR, os.W_OK):
-            arguments = [*arguments, '--logfile=%s/%%n.log' % LOG_DIR]
+            defaults.append('--logfile=%s/%%n.log' % LOG_DIR)
         else:
             print('coop: %s can not be written: the log of the worker goes '
                 'to stderr (--logfile FILE puts it elsewhere)' % LOG_DIR,
                 file=sys.stderr)
-    if not any(a.split('=')[0] in {'-l', '--loglevel'} for a in arguments):
-        arguments = [*arguments, '--loglevel=INFO']
-    tasks.celery_app.worker_main(['worker', *arguments])
-    return 0
+    context = CLIContext(
+        tasks.celery_app, no_color=bool(os.environ.get('NO_COLOR')),
+        workdir=None)
+    try:
+        return worker.main(
+            [*defaults, *arguments], prog_name='coop worker', obj=context,
+            standalone_mode=False) or 0
+    except click.ClickException as error:
+        raise not_understood(error) from error
+    except Exception as error:
+        raise BatchError('the worker ended: %s: %s; check [celery] of '
+            'trytond.conf' % (
+                type(error).__name__, services.said(error))) from error

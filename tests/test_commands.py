@@ -196,6 +196,52 @@ def test_a_worker_needs_its_database(scene):
         'the database "absent" can not be reached')
 
 
+@only_in_process
+@pytest.mark.parametrize('args, said', [
+        (['--nonsense'], 'No such option'), (['-lloud'], '--loglevel'),
+        (['--concurrency', 'many'], 'many'), (['--concurrency'], 'argument'),
+        (['night'], 'extra configuration'),
+        (['--detach'], 'leave out --detach'), (['-D'], 'leave out --detach')])
+def test_options_that_celery_does_not_take_are_refused(
+        scene, tmp_path, args, said):
+    options = conf(scene, tmp_path, 'celery', broker_url='redis://127.0.0.1:1')
+    line = one_line(scene.coop(
+            'worker', '--logfile', str(tmp_path / 'log'), *args, *options), 2)
+    assert line.startswith('coop: ') and said in line
+
+
+@only_workers
+@pytest.mark.parametrize('logfile', ['-f%s', '--logfile=%s'])
+def test_a_worker_takes_options_in_each_form_of_celery(
+        scene, tmp_path, logfile):
+    log = tmp_path / 'worker.log'
+    worker = scene.start_coop(
+        'worker', '-ldebug', '-ndebug@%h', '-Qnight', logfile % log)
+    wait_for(lambda: log.exists() and ' ready.' in log.read_text(), PATIENCE,
+        "start the worker")
+    assert 'DEBUG/MainProcess' in log.read_text()
+    worker.terminate()
+    # Told to go, it has done what it should
+    stdout, stderr = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 0, stderr
+    assert 'the log of the worker goes to stderr' not in stderr
+
+
+@only_workers
+def test_a_worker_that_can_not_go_on_is_no_success(scene, tmp_path):
+    options = conf(scene, tmp_path, 'celery',
+        broker_url=re.sub(r'/\d+$', '/x', scene.broker_url))
+    log = tmp_path / 'worker.log'
+    result = scene.coop('worker', '--logfile', str(log), *options)
+    assert result.returncode == 1
+    assert 'Unrecoverable error' in log.read_text()
+    options = conf(scene, tmp_path, 'celery',
+        broker_url=scene.broker_url, accept_content='["nothing"]')
+    one_line(scene.coop('worker', '--logfile', str(log), *options), 1,
+        'the worker ended: SerializerNotInstalled',
+        'check [celery] of trytond.conf')
+
+
 # All is well: 0
 
 @only_in_process

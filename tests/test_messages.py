@@ -767,6 +767,18 @@ COMMANDS = [
         "expected a module that can be imported: No module named "
         "'no_such_module'", '',
         '[celery]\nconfig = no_such_module'),
+    *(
+        (OK, 1, 'coop: trytond.conf: [celery] broker_url: is "%s", expected a '
+            'URL as redis://HOST:6379/0 or amqp://USER:PASSWORD@HOST:5672//'
+            % url, '', '[celery]\nbroker_url = %s' % url)
+        for url in ['localhost:6379', 'redis', 'radis://localhost', '://x',
+            'redis://a;b', 'foo://user:***@host']),
+    (OK, 1, 'coop: trytond.conf: [celery] broker_transport_options: is '
+        '"[1]", expected a value of the type dict: expected a JSON object',
+        '', '[celery]\nbroker_transport_options = [1]'),
+    (OK, 1, 'coop: trytond.conf: [celery] accept_content: is ""json"", '
+        'expected a value of the type list: expected a JSON array',
+        '', '[celery]\naccept_content = "json"'),
     (OK + ' -c /tmp', 1, 'coop: /tmp: can not be read: Is a directory; name '
         'the configuration of trytond with -c or TRYTOND_CONFIG'),
     (OK + ' --logconf /nowhere/log.conf', 1, 'coop: /nowhere/log.conf: can '
