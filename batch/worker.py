@@ -90,6 +90,7 @@ def run_celery(arguments):
     context = CLIContext(
         tasks.celery_app, no_color=bool(os.environ.get('NO_COLOR')),
         workdir=None)
+    streams = sys.stdout, sys.stderr
     try:
         return worker.main(
             [*defaults, *arguments], prog_name='coop worker', obj=context,
@@ -100,3 +101,6 @@ def run_celery(arguments):
         raise BatchError('the worker ended: %s: %s; check [celery] of '
             'trytond.conf' % (
                 type(error).__name__, services.said(error))) from error
+    finally:
+        # Celery leads them into its log
+        sys.stdout, sys.stderr = streams
