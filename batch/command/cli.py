@@ -106,6 +106,9 @@ def get_parser():
     one = add(
         'show', show.show, "show one execution: counts, failures, files")
     _execution(one)
+    one.add_argument('--limit', metavar='N', default=100,
+        type=_whole(1, 1000000),
+        help="how many failures (default: %(default)s)")
     one.add_argument('--json', action='store_true', help="as JSON")
 
     for again in [

@@ -3,6 +3,7 @@
 """The commands that only read: list, history, show; the help of a batch."""
 import json
 import sys
+import textwrap
 
 from ..exceptions import ExecutionError
 from .environment import check_batch, pool_of, reading
@@ -54,12 +55,14 @@ def list_(options):
 
 def history(options):
     from .. import tally
-    from ..report import as_json, duration, moment
+    from ..report import as_json, duration, moment, stamp
     with reading(options) as cursor:
         rows = tally.history(cursor, options.name, options.limit)
     if options.name and not rows:
         check_batch(options)
     if options.json:
+        for row in rows:
+            row.update({n: stamp(row[n]) for n in ['started_at', 'ended_at']})
         print(as_json(rows))
         return written()
     if not rows:
@@ -88,29 +91,53 @@ def taken(row, duration):
 
 def show(options):
     from .. import archive, ledger, tally
-    from .. import units as units_
-    from ..config import shown
-    from ..report import Outcome, as_json, duration, moment
-    names = ['parameters', 'settings', 'task_id', 'traceback', 'given']
+    from ..report import Outcome
+    names = ['parameters', 'settings', 'task_id', 'traceback']
     with reading(options) as cursor:
         outcome = Outcome.read(cursor, options.execution)
         if outcome is None:
             raise ExecutionError(options.execution,
                 'does not exist ("coop history" shows the last ones)')
-        row = ledger.read(cursor, options.execution, *names)
-        files = tally.files(cursor, options.execution)
-        inputs = [
+        details = ledger.read(cursor, options.execution, *names)
+        for name in ['parameters', 'settings']:
+            details[name] = json.loads(details[name] or '{}')
+        details['files'] = tally.files(cursor, options.execution)
+        details['inputs'] = [
             {'path': path, 'archived': archived, 'held': bool(held)}
             for path, archived, held in archive.files(
                 cursor, options.execution)]
-    parameters, settings = [
-        json.loads(row[n]) if row[n] else {} for n in names[:2]]
-    if options.json:
-        print(as_json({
-                    **outcome.as_dict(), 'parameters': parameters,
-                    'settings': settings, 'files': files,
-                    'inputs': inputs}))
-        return written()
+        # As they come: there may be many, with their tracebacks
+        failures = tally.failures(
+            cursor, options.execution, options.limit,
+            tracebacks=not options.json)
+        (show_json if options.json else show_text)(
+            outcome, details, failures,
+            max(0, outcome.failures.count - options.limit))
+    return written()
+
+
+def show_json(outcome, details, failures, more):
+    from ..report import as_dict, as_json
+    told = {
+        **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
+    for name in ['task_id', 'traceback']:
+        del told[name]
+    # Last, so that they can be put in one after the other
+    told['failures'] = told.pop('failures')
+    head, _, tail = as_json(told).rpartition('[]')
+    print(head, end='[')
+    separator = '\n'
+    for failure in failures:
+        print(separator + textwrap.indent(as_json(as_dict(*failure)), '    '),
+            end='')
+        separator = ',\n'
+    print(('\n  ]' if separator != '\n' else ']') + tail)
+
+
+def show_text(outcome, details, failures, more):
+    from .. import units as units_
+    from ..config import shown
+    from ..report import duration, moment
     print(outcome.text(
             '%s #%s' % (outcome.batch, outcome.id), details=False))
     print('\nstate:     ', outcome.state)
@@ -118,38 +145,40 @@ def show(options):
     if outcome.ended_at:
         print('ended:     ', moment(outcome.ended_at),
             '(%s)' % duration(outcome.seconds))
-    print('task:      ', row['task_id'] or '-')
+    print('task:      ', details['task_id'] or '-')
     counts = outcome.counts
     print('chunks:     %s, %s of them split, in %s transactions' % (
             counts['chunks'], counts['split'], counts['transactions']))
-    for title, values in [('parameters', parameters), ('settings', settings)]:
+    for title in ['parameters', 'settings']:
         print('\n%s:' % title)
         _table([
                 (name, shown(value), origin)
-                for name, (value, origin) in values.items()]
+                for name, (value, origin) in details[title].items()]
             or [('none',)])
-    if row['traceback']:
-        print('\n' + row['traceback'])
-    if files:
+    if details['traceback']:
+        print('\n' + details['traceback'])
+    if details['files']:
         print('\nfiles:')
-        _table([(f,) for f in files])
-    if inputs:
+        _table([(f,) for f in details['files']])
+    if details['inputs']:
         print('\ninput files:')
         _table([
                 (i['path'], 'archived as %s' % i['archived']
                     if i['archived'] else 'in hand' if i['held']
-                    else 'taken away') for i in inputs])
-    if outcome.failures:
+                    else 'taken away') for i in details['inputs']])
+    if outcome.failures.count:
         print('\nfailures:')
-    for number, units, type_, error, traceback in outcome.failures:
+    for number, units, type_, error, traceback in failures:
         print('\n  #%s.%s  %s: %s: %s' % (
                 outcome.id, number,
                 'the batch' if units is None
                 else 'unit %s' % ', '.join(map(units_.shown, units)), type_,
                 error))
-        for line in (traceback or '').splitlines():
-            print('    ' + line)
-    return written()
+        if traceback:
+            print(textwrap.indent(traceback.rstrip(), '    '))
+    if more:
+        print('\n... and {:,} more; coop show {} --limit N shows N of them'
+            .format(more, outcome.id))
 
 
 def _table(rows, indent='  '):
