@@ -201,6 +201,7 @@ def test_a_worker_needs_its_database(scene):
         (['--nonsense'], 'No such option'), (['-lloud'], '--loglevel'),
         (['--concurrency', 'many'], 'many'), (['--concurrency'], 'argument'),
         (['night'], 'extra configuration'),
+        (['--logconf', '/nowhere'], '--logconf'), (['-v'], '-v'),
         (['--detach'], 'leave out --detach'), (['-D'], 'leave out --detach')])
 def test_options_that_celery_does_not_take_are_refused(
         scene, tmp_path, args, said):

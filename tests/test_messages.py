@@ -859,8 +859,8 @@ def test_an_error_that_nobody_expects_is_one_line_too(scene):
     scene.execute("UPDATE batch_execution SET settings = 'no JSON'")
     show = 'show', str(scene.last_execution())
     assert one_line(scene.coop(*show), 1) == (
-        'coop: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (an '
-        'error of coop itself; -v shows where)')
+        'coop: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (-v '
+        'shows where)')
     assert 'Traceback (most recent call last)' in scene.coop(
         *show, '-v').stderr
 

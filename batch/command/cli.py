@@ -13,6 +13,7 @@ import sys
 import traceback
 
 from ..exceptions import BatchError, UsageError
+from ..logging import mask_secrets
 from . import environment, manage, run, show
 from .streams import lasting, written
 
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
                 self.prog, ' '.join(message.split()), self.prog))
 
 
-def _common(parser):
+def _common(parser, has_log=True):
     "Add the options of trytond's own commands."
     default = argparse.SUPPRESS
 
@@ -46,6 +47,8 @@ def _common(parser):
         '-d', '--database', dest='database_names', metavar='DATABASE',
         action='append', default=default, help="the database "
         "(TRYTOND_DATABASE_NAMES: %s)" % shown('TRYTOND_DATABASE_NAMES'))
+    if not has_log:
+        return
     parser.add_argument(
         '-v', '--verbose', action='count', default=default,
         help="show more of the log on stderr; -vv, -vvv: still more")
@@ -70,7 +73,8 @@ def get_parser():
         subparser = subparsers.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + '.',
             **kwargs)
-        _common(subparser)
+        # The log of a worker is Celery's
+        _common(subparser, has_log=func is not manage.worker)
         subparser.set_defaults(func=func)
         return subparser
 
@@ -226,11 +230,12 @@ def main(argv=None):
         except Exception as error:
             if getattr(options, 'verbose', 0):
                 traceback.print_exc()
-            return fail('%s: %s (an error of coop itself; -v shows where)' % (
+            return fail('%s: %s (-v shows where)' % (
                     type(error).__name__, error))
 
 
 def fail(problem, status=1):
     "Print a line that says what is wrong; return the status."
-    print('coop: %s' % ' '.join(str(problem).split()), file=sys.stderr)
+    print('coop: %s' % mask_secrets(' '.join(str(problem).split())),
+        file=sys.stderr)
     return status
