@@ -14,7 +14,7 @@ from . import tally
 from .units import shown
 
 __all__ = [
-    'FIRST', 'Failures', 'Outcome', 'as_dict', 'as_json', 'duration', 'moment',
+    'Failures', 'Outcome', 'as_json', 'duration', 'failure_as_dict', 'moment',
     'stamp']
 
 #: units named per kind of error in the summary
@@ -232,11 +232,11 @@ class Outcome:
             'numbers': self.numbers,
             'message': self.message,
             'more_failures': self.failures.count - len(self.failures.first),
-            'failures': [as_dict(*f) for f in self.failures.first],
+            'failures': [failure_as_dict(*f) for f in self.failures.first],
             }
 
 
-def as_dict(number, units, type_, error):
+def failure_as_dict(number, units, type_, error):
     "Return what JSON has of a failure."
     return {
         'chunk': number, 'units': units, 'error_type': type_, 'error': error}

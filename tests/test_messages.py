@@ -853,6 +853,15 @@ def test_what_can_not_be_the_name_of_a_database(scene, command, name):
 
 
 @only_in_process
+def test_a_level_of_the_log_that_is_none(scene):
+    said = one_line(scene.coop(
+            'history', env={'TRYTOND_LOGGING_LEVEL': 'loud'}), 1)
+    assert said.startswith(
+        'coop: TRYTOND_LOGGING_LEVEL: is no configuration of logging: '
+        'ValueError: ')
+
+
+@only_in_process
 def test_an_error_that_nobody_expects_is_one_line_too(scene):
     scene.records(1)
     scene.batch('ok', status=0)

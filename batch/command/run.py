@@ -76,48 +76,52 @@ def again(options, prepare):
         services.check_broker()
     configure_logs()
     execution, batch, chunks = prepare(control, database)
-    return follow_to_end(
-        options, database, batch, execution,
-        control.queue_of(database, batch, execution), local=local,
-        chunks=chunks)
+    # From here on it is there, and nothing that goes wrong here is its fault
+    try:
+        outcome = follow_to_end(
+            options, database, batch, execution, local, chunks)
+    except (FollowError, NoWorkerError):
+        raise
+    except Exception as error:
+        raise FollowError(execution, error, local) from error
+    if outcome is None:
+        print(execution)
+        return written()
+    return conclude(options, batch, outcome)
 
 
-def follow_to_end(options, database, batch, execution, queue, local,
-        chunks=None):
-    """Return the exit status of the execution, which is that of its work.
+def follow_to_end(options, database, batch, execution, local, chunks):
+    """Return the Outcome of the execution, None where nobody waits for it.
 
-    Whatever goes wrong here is said, and the execution goes on: it is
-    cancelled by a signal, or where no worker came for it.
+    Nothing but a signal cancels it, and that no worker came for it: then
+    raises NoWorkerError.
     """
     from .. import control, follow, tasks
+    queue = control.queue_of(database, batch, execution)
+    if getattr(options, 'detach', False) and not local:
+        control.send(database, batch, execution, queue, is_followed=False)
+        return None
     progress = Progress(batch, execution, quiet=options.quiet)
     follower = follow.Follower(
         database, batch, execution, queue, progress, local=local)
-    try:
-        if getattr(options, 'detach', False) and not local:
-            control.send(
-                database, batch, execution, queue, is_followed=False)
-            print(execution)
-            return written()
-        obey_signals(follower)
-        with progress:
-            if local:
-                follower.run(chunks)
-            elif chunks is None:
-                control.send(database, batch, execution, queue)
-            else:
-                for chunk in chunks:
-                    tasks.sender(database, queue)(execution, chunk)
+    obey_signals(follower)
+    with progress:
+        if local:
+            follower.run(chunks)
+        elif chunks is None:
+            control.send(database, batch, execution, queue)
+        else:
+            for chunk in chunks:
+                tasks.sender(database, queue)(execution, chunk)
+        try:
             outcome = follower.follow()
-            progress.update(outcome.counts, outcome.selected)
-    except NoWorkerError as error:
-        if not is_begun(database, execution):
+        except NoWorkerError as error:
+            if is_begun(database, execution):
+                raise FollowError(execution, error) from error
             control.cancel(database, execution, str(error))
             raise
-        raise FollowError(execution, error, local) from error
-    except Exception as error:
-        raise FollowError(execution, error, local) from error
-    return conclude(options, batch, outcome)
+        progress.update(outcome.counts, outcome.selected)
+    return outcome
 
 
 def obey_signals(follower):

@@ -117,7 +117,7 @@ def show(options):
 
 
 def show_json(outcome, details, failures, more):
-    from ..report import as_dict, as_json
+    from ..report import as_json, failure_as_dict
     told = {
         **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
     for name in ['task_id', 'traceback']:
@@ -128,8 +128,8 @@ def show_json(outcome, details, failures, more):
     print(head, end='[')
     separator = '\n'
     for failure in failures:
-        print(separator + textwrap.indent(as_json(as_dict(*failure)), '    '),
-            end='')
+        print(separator + textwrap.indent(
+                as_json(failure_as_dict(*failure)), '    '), end='')
         separator = ',\n'
     print(('\n  ]' if separator != '\n' else ']') + tail)
 
