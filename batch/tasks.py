@@ -243,7 +243,7 @@ def configure(app):
         if name in BROKERS and not is_broker(text):
             raise ConfigError(
                 'trytond.conf', 'is "%s", expected a URL as '
-                'redis://HOST:6379/0 or amqp://USER:PASSWORD@HOST:5672//'
+                'redis://HOST:6379/0 or amqp://HOST:5672//'
                 % mask_secrets(text), 'celery', name)
         try:
             app.conf[name] = _read(known[name], text)

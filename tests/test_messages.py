@@ -769,7 +769,7 @@ COMMANDS = [
         '[celery]\nconfig = no_such_module'),
     *(
         (OK, 1, 'coop: trytond.conf: [celery] broker_url: is "%s", expected a '
-            'URL as redis://HOST:6379/0 or amqp://USER:PASSWORD@HOST:5672//'
+            'URL as redis://HOST:6379/0 or amqp://HOST:5672//'
             % url, '', '[celery]\nbroker_url = %s' % url)
         for url in ['localhost:6379', 'redis', 'radis://localhost', '://x',
             'redis://a;b', 'foo://user:***@host']),
@@ -789,7 +789,7 @@ COMMANDS = [
     *(
         (OK, 1, 'coop: trytond.conf: [database] uri: is "%s", expected one as '
             'postgresql://USER@HOST:5432/ or sqlite:// (%s)' % (uri, why), '',
-            '[database]\nuri = %s' % uri)
+            '[database]\nuri = %s' % uri.replace('***', 'p%zz'))
         for uri, why in [
             ('localhost', "No module named 'trytond.backend.'"),
             ('//localhost/', "No module named 'trytond.backend.'"),
@@ -797,6 +797,8 @@ COMMANDS = [
                 "No module named 'trytond.backend.mysql'"),
             ('postgresql://local%zz/',
                 'invalid percent-encoded token: "local%zz"'),
+            ('postgresql://user:***@localhost/',
+                'invalid percent-encoded token: "***"'),
             ('postgresql://localhost/?sslmod=on',
                 'invalid URI query parameter: "sslmod"'),
             ('postgresql://[::1/', 'Invalid IPv6 URL')]),
@@ -850,6 +852,28 @@ def test_what_can_not_be_the_name_of_a_database(scene, command, name):
         '_ - . + @ $ ~' % ' '.join(name.split()))
     assert one_line(scene.coop(*command.split(), env={
                 'TRYTOND_DATABASE_NAMES': '"%s"' % name}), 2) == said
+
+
+@only_in_process
+@pytest.mark.parametrize('uri, said', [
+        ('postgresql://127.0.0.1:port/', 'invalid integer value "port"'),
+        ('postgresql://127.0.0.1:99999/name', 'invalid port number: "99999"'),
+        ('sqlite://host/', 'invalid uri authority: host')])
+def test_a_database_that_its_uri_can_not_reach(scene, tmp_path, uri, said):
+    more = tmp_path / 'more.conf'
+    more.write_text('[database]\nuri = %s\n' % uri)
+    one_line(scene.coop('history', '-c', scene.trytond_conf, '-c', str(more)),
+        1, 'the database "%s" can not be reached (' % scene.database, said)
+
+
+@only_in_process
+def test_a_binary_file_is_no_configuration(scene, tmp_path):
+    path = tmp_path / 'coop.conf'
+    path.write_bytes(b'\x7fELF\x02\x01\x01\x00\xff\xfe\n' * 1000)
+    for args in [['-c', str(path)], ['--logconf', str(path)]]:
+        line = one_line(scene.coop('history', *args), 1)
+        assert re.match('coop: %s: is no configuration of' % path, line)
+        assert len(line) < 500
 
 
 @only_in_process

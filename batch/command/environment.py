@@ -89,13 +89,15 @@ def check_uri():
         from trytond import backend
         if backend.name == 'postgresql':
             from psycopg.conninfo import conninfo_to_dict
-            conninfo_to_dict(
-                backend.Database._connection_params('name')['conninfo'])
+            conninfo_to_dict(config.parse_uri(uri)._replace(
+                    scheme='postgresql', path='/name').geturl())
     except Exception as error:
+        why = shortened(error)
+        for password in re.findall('//[^/]*?:(.+)@', uri):
+            why = why.replace(password, '***')
         raise ConfigError(
             'trytond.conf', 'is "%s", expected one as postgresql://USER@HOST:'
-            '5432/ or sqlite:// (%s)' % (
-                mask_secrets(uri), shortened(error)),
+            '5432/ or sqlite:// (%s)' % (mask_secrets(uri), why),
             'database', 'uri') from error
     config.set('database', 'uri', kept_alive(uri))
 
