@@ -66,7 +66,7 @@ bench: $(stamp)
 	$(bin)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .demo .pytest_cache build dist *.egg-info \
+	rm -rf $(VENV) .demo .hypothesis .pytest_cache build dist *.egg-info \
 		tests/scenarios/build tests/scenarios/*.egg-info \
 		examples/build examples/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -6,10 +6,8 @@ Knows neither Celery nor the ledger.
 """
 import datetime as dt
 import inspect
-import secrets
 
 import trytond.config as config
-from trytond import backend
 from trytond.model import ModelSQL, ModelView
 from trytond.pool import Pool
 from trytond.tools import timezone as tz
@@ -21,6 +19,7 @@ from . import parameters as parameters_
 from .config import SETTINGS, BatchConfig
 from .exceptions import DefinitionError, UnknownBatchError
 from .output import Outputs, filepath
+from .rows import streamed
 
 __all__ = [
     'BatchRoot', 'BatchRootNoSelect', 'doc_of', 'get_batch', 'get_batches',
@@ -31,8 +30,6 @@ __all__ = [
 RESERVED = frozenset(SETTINGS) | {
     'config', 'database', 'detach', 'dry_run', 'help', 'json', 'local',
     'logconf', 'plan', 'quiet', 'verbose'}
-#: of a selection that are in memory at once
-ROWS = 10_000
 
 
 class classproperty:
@@ -137,7 +134,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             query.columns = [table.select(
                     getattr(table, field),
                     where=table.id == query.columns[0].expression).as_(field)]
-        for rows in streamed(query):
+        for rows in streamed(Transaction().connection.cursor(), query):
             yield from [value for value, in rows if value is not None]
 
     @classmethod
@@ -276,30 +273,6 @@ class BatchRootNoSelect(BatchRoot):
     @classmethod
     def check_models(cls):
         pass
-
-
-def streamed(query):
-    """Yield the rows of a query of python-sql, some thousands at once.
-
-    The client of PostgreSQL would hold all rows of an ordinary cursor.
-    """
-    cursor = Transaction().connection.cursor()
-    if backend.name != 'postgresql':
-        cursor.execute(*query)
-        while rows := cursor.fetchmany(ROWS):
-            yield rows
-        return
-    name = 'batch_%s' % secrets.token_hex(4)
-    sql, params = query
-    # All rows will be read, not only the first of them
-    cursor.execute('SET LOCAL cursor_tuple_fraction = 1')
-    cursor.execute('DECLARE %s NO SCROLL CURSOR FOR %s' % (name, sql), params)
-    while True:
-        cursor.execute('FETCH %s FROM %s' % (ROWS, name))
-        if not (rows := cursor.fetchall()):
-            break
-        yield rows
-    cursor.execute('CLOSE %s' % name)
 
 
 def record_id(id):

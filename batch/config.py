@@ -6,10 +6,12 @@ Imports nothing of Tryton or Celery.
 """
 import configparser
 import copy
+import errno
 import json
 import math
 import os
 import re
+import stat
 import textwrap
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +22,7 @@ from .exceptions import ConfigError, DefinitionError, nearest
 
 __all__ = [
     'BOOLEANS', 'BatchConfig', 'PLACEHOLDERS', 'SETTINGS', 'Setting',
-    'example', 'failures_allowed', 'shown']
+    'example', 'failures_allowed', 'open_regular', 'shown']
 
 #: the section whose settings hold for every batch
 DEFAULT = 'default'
@@ -30,6 +32,10 @@ PLACEHOLDERS = 'BATCHNAME', 'FILENAME', 'TIMESTAMP', 'EXECUTION', 'CHUNK'
 BOOLEANS = {
     'true': True, 'yes': True, 'on': True, '1': True,
     'false': False, 'no': False, 'off': False, '0': False}
+#: what it means that a value is none of a setting
+REFUSALS = KeyError, OverflowError, RecursionError, TypeError, ValueError
+#: characters of a wrong value that are shown
+SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,7 @@ class Setting:
     name: str
     #: a JSON value; the text "none" stands for it where it is None
     default: Any
-    #: from a text or a value of Python to a JSON value, or any of ValueError,
-    #: TypeError and KeyError
+    #: from a text or a value of Python to a JSON value, or any of REFUSALS
     parse: Callable
     #: ends the sentence "expected ..."
     form: str
@@ -57,9 +62,11 @@ class Setting:
             return None
         try:
             return self.parse(value)
-        except (KeyError, TypeError, ValueError):
+        except REFUSALS:
             got = ('"%s"' % ' '.join(value.split())
                 if isinstance(value, str) else repr(value))
+            if len(got) > SHOWN:
+                got = got[:SHOWN] + '...'
             raise ValueError(
                 'expected %s, got %s' % (self.form, got)) from None
 
@@ -73,26 +80,35 @@ def _choice(*choices):
     return lambda value: choices[choices.index(value)]
 
 
-def _whole(minimum):
+def _whole(minimum, maximum):
+    "Return how to parse a whole number, and its form."
     def parse(value):
         # True is an int for Python, and a slip of the pen for us
-        _refuse_unless(type(value) in {int, str} and int(value) >= minimum)
+        _refuse_unless(type(value) in {int, str})
+        _refuse_unless(minimum <= int(value) <= maximum)
         return int(value)
-    return parse
+    return parse, 'a whole number from %s to %s' % (minimum, maximum)
 
 
 def _failures(value):
-    value = str(_whole(0)(value) if isinstance(value, int) else value)
-    _refuse_unless(re.fullmatch(r'[0-9]+(\.[0-9]+%|%)?', value))
+    value = str(value if type(value) is int else _text(value))
+    _refuse_unless(
+        re.fullmatch(r'[0-9]{1,9}|[0-9]{1,3}(\.[0-9]{1,9})?%', value))
     _refuse_unless(value[-1] != '%' or Fraction(value[:-1]) <= 100)
     return value
 
 
-def _seconds(value):
-    _refuse_unless(not isinstance(value, bool))
-    seconds = float(value)
-    _refuse_unless(0 < seconds < math.inf)
-    return int(seconds) if seconds.is_integer() else seconds
+def _seconds(minimum, maximum):
+    "Return how to parse seconds, and their form."
+    def parse(value):
+        _refuse_unless(not isinstance(value, bool))
+        _refuse_unless(minimum <= float(value) <= maximum)
+        return int(value) if float(value).is_integer() else float(value)
+    return parse, 'a number of seconds from %s to %s' % (minimum, maximum)
+
+
+def _or_none(parse, form):
+    return parse, form + ', or none'
 
 
 def _text(value):
@@ -141,14 +157,13 @@ SETTINGS = {setting.name: setting for setting in [
             'number or divide',
             'How the units become chunks. number: chunks of split_size units;'
             ' divide: split_size chunks, balanced.'),
-        Setting('split_size', 100, _whole(1), 'a whole number of 1 or more',
+        Setting('split_size', 100, *_whole(1, 1000000),
             'Units of a chunk, or number of chunks: see split_mode. 1: a'
             ' chunk that fails is never split.'),
-        Setting('concurrency', 64, _whole(1), 'a whole number of 1 or more',
+        Setting('concurrency', 64, *_whole(1, 10000),
             'Chunks in flight at once. 1: strictly one after the other, in'
             ' order.'),
-        Setting('retry', None, _whole(0),
-            'a whole number of 0 or more, or none',
+        Setting('retry', None, *_or_none(*_whole(0, 1000)),
             'Attempts more on a transient error: a conflict in the database, a'
             ' lost connection. none: the retry of [database] in'
             ' trytond.conf.'),
@@ -156,8 +171,7 @@ SETTINGS = {setting.name: setting for setting in [
             'a number of units as 10, a percentage as 5%, or none',
             'Stop the execution once more units than this have failed, or more'
             ' than this percentage of those selected. none: never stop.'),
-        Setting('time_limit', None, _seconds,
-            'a number of seconds above 0, or none',
+        Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
             'Seconds for a chunk; past it, the chunk has failed. none: no'
             ' limit.'),
         Setting('queue', 'celery', _text, 'the name of a queue',
@@ -263,9 +277,9 @@ class BatchConfig:
     @staticmethod
     def _text(path):
         try:
-            with open(path, 'rb') as file:
+            with open_regular(path) as file:
                 content = file.read()
-            return content.decode('utf-8-sig')
+            text = content.decode('utf-8-sig')
         except OSError as error:
             raise ConfigError(path, 'can not be read (%s); see config_file in'
                 ' [batch] of trytond.conf' % error.strerror) from error
@@ -273,6 +287,10 @@ class BatchConfig:
             raise ConfigError(path, 'line %s is not UTF-8; save the file as'
                 ' UTF-8' % (error.object.count(b'\n', 0, error.start) + 1)
                 ) from error
+        if '\0' in text:
+            raise ConfigError(path, 'line %s has a character NUL; write the '
+                'file anew' % (text.count('\n', 0, text.index('\0')) + 1))
+        return text
 
     def _read(self, section, key, text):
         try:
@@ -367,6 +385,22 @@ def _of_class(batch, attribute, items):
     return values
 
 
+def open_regular(path):
+    """Return a file opened to read bytes; raises OSError.
+
+    Also for what is no regular file, as a FIFO would wait for its writer for
+    ever; but for those of /dev, which a shell makes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or path.startswith('/dev/'):
+        os.set_blocking(descriptor, True)
+        return open(descriptor, 'rb')
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, 'Is a directory' if stat.S_ISDIR(mode)
+        else 'Is no regular file', path)
+
+
 def shown(value):
     "Return the text that stands in batch.conf for the value of a setting."
     text = value if isinstance(value, str) else json.dumps(value)
@@ -384,9 +418,11 @@ def example():
         '# as shown here.  "coop batch NAME --help" says what holds for one.',
         '', '[default]']
     for setting in SETTINGS.values():
-        lines += ['', *textwrap.wrap(setting.help, 77, initial_indent='# ',
-                subsequent_indent='# '),
-            '#%s = %s' % (setting.name, shown(setting.default))]
+        lines += ['']
+        for text in [setting.help, 'Expected: %s.' % setting.form]:
+            lines += textwrap.wrap(
+                text, 77, initial_indent='# ', subsequent_indent='# ')
+        lines.append('#%s = %s' % (setting.name, shown(setting.default)))
     lines += [
         '', '# Settings of one batch, and defaults of its parameters:',
         '#[contract.renew]', '#split_size = 20', '#treatment_date = 2026-12-31'

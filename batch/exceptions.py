@@ -8,10 +8,10 @@ import difflib
 
 __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
-    'DefinitionError', 'ExecutionError', 'InputError', 'NoWorkerError',
-    'OutageError', 'OutputError', 'OverlapError', 'ParameterError',
-    'StateError', 'TimeLimitError', 'UnknownBatchError', 'UsageError',
-    'WorkerLostError', 'nearest']
+    'DefinitionError', 'ExecutionError', 'FollowError', 'InputError',
+    'NoWorkerError', 'OutageError', 'OutputError', 'OverlapError',
+    'ParameterError', 'StateError', 'TimeLimitError', 'UnknownBatchError',
+    'UsageError', 'WorkerLostError', 'nearest']
 
 
 def nearest(name, names, cutoff=0.6):
@@ -83,6 +83,20 @@ class DefinitionError(BatchError):
         self.hook = hook
         super().__init__('batch "%s"%s: %s' % (
                 batch, ', %s' % hook if hook else '', problem))
+
+
+class FollowError(BatchError):
+    "Raised when a command can not follow an execution, which goes on."
+
+    def __init__(self, execution, problem, local=False):
+        self.execution = execution
+        if not isinstance(problem, BatchError):
+            problem = '%s: %s' % (type(problem).__name__, problem)
+        super().__init__('%s; %s' % (
+                problem, 'to go on with execution #%s: coop resume %s'
+                % (execution, execution) if local else
+                'execution #%s goes on without this command, to look at it: '
+                'coop show %s' % (execution, execution)))
 
 
 class InputError(BatchError):

@@ -21,6 +21,8 @@ from sql.conditionals import Coalesce
 from sql.functions import AtTimeZone, ClockTimestamp
 from sql.operators import Exists
 
+from trytond.tools import grouped_slice
+
 from . import transaction
 from .exceptions import StateError
 from .units import dump_units, load_units
@@ -738,14 +740,31 @@ def has_open(cursor, execution):
     return cursor.fetchone() is not None
 
 
+def take_ended(cursor, executions):
+    """Lock those of the executions that are over; return their ids.
+
+    Without those that somebody else has.
+    """
+    taken = []
+    for ids in grouped_slice(executions, 1000):
+        cursor.execute(*execution_.select(
+                execution_.id,
+                where=execution_.id.in_(list(ids)) & execution_.state.in_(
+                    ['succeeded', 'failed', 'cancelled']),
+                for_=_for_update()))
+        taken.extend(id for id, in cursor.fetchall())
+    return taken
+
+
 def forget(cursor, execution):
-    "Delete an execution that is over, with its chunks; return how many."
-    over = (execution_.id == execution) \
-        & execution_.state.in_(['succeeded', 'failed', 'cancelled'])
-    # SQLite cascades nothing
-    for table in [chunk_, input_]:
-        cursor.execute(*table.delete(
-                where=table.execution.in_(
-                    execution_.select(execution_.id, where=over))))
-    cursor.execute(*execution_.delete(where=over))
-    return cursor.rowcount
+    """Delete an execution that is over, with its chunks; return how many.
+
+    Not where somebody else has it.
+    """
+    ids = take_ended(cursor, [execution])
+    if ids:
+        # SQLite cascades nothing
+        for table in [chunk_, input_]:
+            cursor.execute(*table.delete(where=table.execution.in_(ids)))
+        cursor.execute(*execution_.delete(where=execution_.id.in_(ids)))
+    return len(ids)

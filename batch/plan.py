@@ -294,7 +294,7 @@ def select(transaction, job, task_id):
 def retry(cursor, job, Batch, plan, execution):
     "Plan the units that failed in an earlier execution."
     units = []
-    for _, failed, *_ in tally.failures(cursor, execution):
+    for _, failed, _, _ in tally.failures(cursor, execution):
         if failed is None:
             plan.add(None, 1)
         else:

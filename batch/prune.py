@@ -13,7 +13,8 @@ __all__ = ['forgettable', 'prune']
 def prune(database, before, batch=None):
     """Delete the executions that ended before a moment, with their chunks.
 
-    Those with open failures stay, and so does what they retry.  Returns (how
+    Those with open failures stay, and so does what they retry; those that
+    somebody else has in hand stay too, and are not waited for.  Returns (how
     many were deleted, the ids of those with open failures, the oldest first).
 
     :param before: datetime
@@ -21,7 +22,15 @@ def prune(database, before, batch=None):
     """
     def forget(transaction):
         cursor = transaction.connection.cursor()
-        ids, open_ = forgettable(read(cursor, batch), before)
+        ledger.lock_executions(cursor)
+        executions = read(cursor, batch)
+        ids, _ = forgettable(executions, before)
+        held = set(ids).difference(ledger.take_ended(cursor, ids))
+        for execution in executions:
+            if execution['id'] in held:
+                # As one that has not ended: with it stays what it retries
+                execution['ended_at'] = None
+        ids, open_ = forgettable(executions, before)
         return sum(ledger.forget(cursor, id) for id in ids), open_
 
     # All or none: a chain of retries without its end could be retried again

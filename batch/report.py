@@ -3,6 +3,7 @@
 """What an execution came to, in words: the end of its log and of the command.
 """
 import datetime as dt
+import heapq
 import json
 import re
 from dataclasses import dataclass, field
@@ -12,10 +13,18 @@ from . import logging as batch_logging
 from . import tally
 from .units import shown
 
-__all__ = ['Outcome', 'as_json', 'duration', 'moment']
+__all__ = [
+    'Failures', 'Outcome', 'as_json', 'duration', 'failure_as_dict', 'moment',
+    'stamp']
 
 #: units named per kind of error in the summary
 NAMED = 3
+#: kinds of errors in the summary, and those that are told apart for it
+GROUPS, KINDS = 20, 1000
+#: characters of an error in the summary
+LENGTH = 200
+#: failed chunks that JSON has unless told otherwise
+FIRST = 100
 
 
 def duration(seconds):
@@ -37,12 +46,60 @@ def moment(timestamp):
         batch_logging.server_zone()).isoformat(' ', 'seconds')
 
 
-def in_order(failures):
-    "Return the failures by unit, where units have an order."
-    try:
-        return sorted(failures, key=lambda failure: failure[1])
-    except TypeError:
-        return failures
+def stamp(timestamp):
+    "Return a timestamp of the ledger, which is in UTC, for JSON."
+    return timestamp and timestamp.replace(tzinfo=dt.timezone.utc).isoformat()
+
+
+@dataclass
+class Group:
+    "Failures of one kind."
+    text: str
+    #: how many units, and the first of them
+    count: int = 0
+    units: list = field(default_factory=list)
+
+    def add(self, units):
+        self.count += len(units) if units is not None else 1
+        try:
+            self.units = heapq.nsmallest(NAMED, [*self.units, *(units or ())])
+        except TypeError:
+            # They have no order
+            self.units = [*self.units, *units][:NAMED]
+
+
+class Failures:
+    "Sums up failures that come one after the other, in bounded memory."
+
+    def __init__(self):
+        #: how many chunks failed
+        self.count = 0
+        #: (number, units, type, error) of the first of them
+        self.first = []
+        self._groups = {}
+        self._others = Group('other errors')
+
+    def add(self, number, units, type_, error):
+        self.count += 1
+        if len(self.first) < FIRST:
+            self.first.append((number, units, type_, error))
+        if len(error) > LENGTH:
+            error = error[:LENGTH] + '...'
+        # The same error of two records differs in names and numbers
+        key = type_, re.sub(r'"[^"]*"|\d+', '', error)
+        group = self._groups.get(key, self._others)
+        if group is self._others and len(self._groups) < KINDS:
+            group = self._groups[key] = Group(
+                error if type_ == exceptions.WorkerLostError.__name__
+                else ': '.join(filter(None, [type_, error])))
+        group.add(units)
+
+    def groups(self):
+        "Return a Group per kind of error, the largest first."
+        groups = sorted(self._groups.values(), key=lambda g: -g.count)
+        rest = sum(g.count for g in [*groups[GROUPS:], self._others])
+        return groups[:GROUPS] + (
+            [Group(self._others.text, rest)] if rest else [])
 
 
 @dataclass
@@ -62,7 +119,7 @@ class Outcome:
     counts: dict
     planned: int
     numbers: dict
-    failures: list = field(repr=False)
+    failures: Failures = field(repr=False)
     #: time of the database
     read_at: object = field(repr=False)
 
@@ -77,12 +134,14 @@ class Outcome:
             return None
         row['selected'] = row['selected'] or 0
         row['duplicates'] = row['duplicates'] or 0
+        failures = Failures()
+        for failure in tally.failures(cursor, execution):
+            failures.add(*failure)
         return cls(
             counts=tally.counts(cursor, execution),
             planned=tally.planned_chunks(cursor, execution),
             numbers=tally.numbers(cursor, execution),
-            failures=in_order(tally.failures(cursor, execution)),
-            read_at=ledger.now(cursor), **row)
+            failures=failures, read_at=ledger.now(cursor), **row)
 
     @property
     def seconds(self):
@@ -105,19 +164,6 @@ class Outcome:
             return 0
         error = self.is_refused and getattr(exceptions, self.error_type, None)
         return getattr(error, 'exit_status', 1)
-
-    def groups(self):
-        "Return the failures by kind of error: (count, text, units)."
-        groups = {}
-        for _, units, type_, error, _ in self.failures:
-            # The same error of two records differs in names and numbers
-            key = type_, re.sub(r'"[^"]*"|\d+', '', error)
-            group = groups.setdefault(key, [
-                    0, error if type_ == exceptions.WorkerLostError.__name__
-                    else ': '.join(filter(None, [type_, error])), []])
-            group[0] += len(units) if units is not None else 1
-            group[2].extend(units or ())
-        return sorted(groups.values(), key=lambda g: -g[0])
 
     def text(self, name, log=None, details=True):
         """Return the summary; its first line says it all.
@@ -145,13 +191,12 @@ class Outcome:
             lines.append('  ' + ', '.join(
                     '%s: %.12g' % item
                     for item in sorted(self.numbers.items())))
-        for count, text, units in self.groups():
-            named = ', '.join(map(shown, units[:NAMED]))
-            if len(units) > NAMED:
-                named += ' ... (+%s)' % (len(units) - NAMED)
-            if len(text) > 200:
-                text = text[:200] + '...'
-            lines.append(('  %s x %s    %s' % (count, text, named)).rstrip())
+        for group in self.failures.groups():
+            named = ', '.join(map(shown, group.units))
+            if named and group.count > NAMED:
+                named += ' ... (+%s)' % (group.count - NAMED)
+            lines.append(('  %s x %s    %s' % (
+                        group.count, group.text, named)).rstrip())
         if self.message and counts['chunks']:
             lines.append('  ' + self.message)
         extra = counts['transactions'] - self.planned
@@ -178,6 +223,8 @@ class Outcome:
             'batch': self.batch,
             'state': self.state,
             'dry_run': bool(self.dry_run),
+            'started_at': stamp(self.started_at),
+            'ended_at': stamp(self.ended_at),
             'selected': self.selected,
             'duplicates': self.duplicates,
             'done': self.counts['done'],
@@ -186,11 +233,15 @@ class Outcome:
             'seconds': round(self.seconds, 3),
             'numbers': self.numbers,
             'message': self.message,
-            'failures': [
-                {'chunk': number, 'units': units, 'error_type': type_,
-                    'error': error}
-                for number, units, type_, error, _ in self.failures],
+            'more_failures': self.failures.count - len(self.failures.first),
+            'failures': [failure_as_dict(*f) for f in self.failures.first],
             }
+
+
+def failure_as_dict(number, units, type_, error):
+    "Return what JSON has of a failure."
+    return {
+        'chunk': number, 'units': units, 'error_type': type_, 'error': error}
 
 
 def as_json(value):

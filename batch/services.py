@@ -12,8 +12,9 @@ from trytond.modules import get_module_info
 from trytond.transaction import Transaction
 
 from . import logging as batch_logging
-from . import tasks
+from . import schema, tasks
 from .exceptions import BrokerError, DatabaseError
+from .job import version
 from .transaction import connect
 
 __all__ = [
@@ -64,6 +65,11 @@ def check_database(database, patience=0):
                     'the module "batch" is not activated in the database '
                     '"%s": trytond-admin -d %s -u batch '
                     '--activate-dependencies' % (database, database))
+            if schema.is_outdated():
+                raise DatabaseError(
+                    'the database "%s" is not updated to batch %s: '
+                    'trytond-admin -d %s -u batch' % (
+                        database, version('trytond-batch'), database))
     except backend.DatabaseOperationalError as error:
         raise DatabaseError(
             'the database "%s" can not be reached (%s); check [database] uri '

@@ -8,11 +8,20 @@ from sql.aggregate import Count, Sum
 from sql.functions import Position
 
 from .ledger import chunk_, execution_, has_ended
+from .rows import streamed
 from .units import load_units
 
 __all__ = [
-    'alike', 'counts', 'failed_units', 'failures', 'files', 'had_deaths',
-    'history', 'is_committed_file', 'numbers', 'planned_chunks', 'retries']
+    'alike', 'batches', 'counts', 'failed_units', 'failures', 'files',
+    'had_deaths', 'history', 'is_committed_file', 'numbers', 'planned_chunks',
+    'retries']
+
+
+def batches(cursor):
+    "Return the set of the names of batches that were executed."
+    cursor.execute(*execution_.select(
+            execution_.batch, group_by=execution_.batch))
+    return {name for name, in cursor.fetchall()}
 
 
 def counts(cursor, execution):
@@ -47,16 +56,22 @@ def planned_chunks(cursor, execution):
     return cursor.fetchone()[0]
 
 
-def failures(cursor, execution):
-    """Return the failed chunks: (number, units, type, error, traceback)."""
-    cursor.execute(*chunk_.select(
-            chunk_.number, chunk_.units, chunk_.error_type, chunk_.error,
-            chunk_.traceback,
-            where=(chunk_.execution == execution)
-            & (chunk_.state == 'failed'),
-            order_by=chunk_.id))
-    return [(number, load_units(units), type_, error, traceback)
-        for number, units, type_, error, traceback in cursor.fetchall()]
+def failures(cursor, execution, limit=None, tracebacks=False):
+    """Yield (number, units, type, error) of each failed chunk, by its id.
+
+    :param limit: how many at most
+    :param tracebacks: whether the traceback is a fifth item: they are long
+    """
+    columns = [chunk_.number, chunk_.units, chunk_.error_type, chunk_.error]
+    if tracebacks:
+        columns.append(chunk_.traceback)
+    query = chunk_.select(
+        *columns,
+        where=has_ended(execution) & (chunk_.state == 'failed'),
+        order_by=chunk_.id, limit=limit)
+    for rows in streamed(cursor, query, 100 if tracebacks else 1000):
+        for number, units, *error in rows:
+            yield number, load_units(units), *error
 
 
 def files(cursor, execution):

@@ -13,6 +13,7 @@ import warnings
 
 from celery.app.defaults import NAMESPACES, flatten
 from kombu.exceptions import OperationalError as MessagingError
+from kombu.transport import TRANSPORT_ALIASES
 
 import trytond.config as config
 
@@ -40,6 +41,9 @@ celery_app = celery_tryton.celery_app
 # By name, as only a worker has a use for what they import
 celery_app.steps['worker'].add('trytond.modules.batch.worker:Service')
 celery_app.steps['consumer'].add('trytond.modules.batch.worker:Watch')
+#: the settings of Celery that are URLs of brokers, and types that are JSON
+BROKERS = {'broker_url', 'broker_read_url', 'broker_write_url'}
+JSON = {'dict': dict, 'list': list, 'tuple': list}
 
 
 class TrytonTask(celery_tryton.TrytonTask):
@@ -197,6 +201,11 @@ def configure(app):
             raise ConfigError(
                 'trytond.conf', 'is no setting of Celery%s'
                 % nearest(name, known), 'celery', name)
+        if name in BROKERS and not is_broker(text):
+            raise ConfigError(
+                'trytond.conf', 'is "%s", expected a URL as '
+                'redis://HOST:6379/0 or amqp://HOST:5672//'
+                % batch_logging.mask_secrets(text), 'celery', name)
         try:
             app.conf[name] = _read(known[name], text)
         except (TypeError, ValueError) as error:
@@ -206,9 +215,25 @@ def configure(app):
 
 
 def _read(option, text):
-    if option.type in {'dict', 'list', 'tuple', 'any'}:
+    if option.type == 'any':
         return json.loads(text)
+    if option.type in JSON:
+        value = json.loads(text)
+        if not isinstance(value, JSON[option.type]):
+            raise ValueError('expected a JSON %s' % (
+                    'object' if option.type == 'dict' else 'array'))
+        return value
     return option.to_python(text)
+
+
+def is_broker(url):
+    "Return whether the URL, or each of several, names a transport of kombu."
+    transports = [one.partition('://') for one in url.split(';') if one]
+    return all(
+        found and (name.split('+')[0] in TRANSPORT_ALIASES
+            # A class of its own
+            or '.' in name or ':' in name)
+        for name, found, _ in transports)
 
 
 configure(celery_app)

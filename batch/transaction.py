@@ -23,7 +23,7 @@ from .exceptions import DatabaseError
 
 __all__ = [
     'causes', 'connect', 'is_order', 'is_outage', 'is_unique_race',
-    'load_pool', 'transact']
+    'kept_alive', 'load_pool', 'transact']
 
 logger = logging.getLogger(__name__)
 
@@ -261,3 +261,17 @@ def run_tasks(database, transaction):
     from trytond.worker import run_task
     while transaction.tasks:
         run_task(database, transaction.tasks.pop(0))
+
+
+def kept_alive(uri):
+    """Return the URI of the database with the timeouts of TCP, if it has none.
+
+    Where a host vanishes, its peer would otherwise wait for hours.  libpq
+    takes them as parameters of the URI: seconds, the last one milliseconds
+    (it is for what was sent and never acknowledged, where no keepalive goes).
+    """
+    if not uri.startswith('postgresql:') or 'keepalives' in uri \
+            or 'tcp_user_timeout' in uri:
+        return uri
+    return uri + ('&' if '?' in uri else '?') + 'keepalives_idle=30' \
+        '&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000'

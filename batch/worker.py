@@ -20,22 +20,26 @@ import threading
 import time
 from dataclasses import asdict
 
+import click
 from billiard.context import Process
 from billiard.exceptions import WorkerLostError
 from celery import bootsteps, platforms, signals
+from celery.bin.base import CLIContext
+from celery.bin.worker import worker as celery_worker
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.log import iter_open_logger_fds
 
+import trytond.config as config
 from trytond import backend
 
 from . import ledger
 from . import logging as batch_logging
 from . import services, tasks, upstream
 from .batch import get_batches
-from .exceptions import BrokerError, ConfigError, UsageError
+from .exceptions import BatchError, BrokerError, ConfigError, UsageError
 from .job import configure_logs
 from .rescue import LOOK, Keeper, Loss
-from .transaction import is_outage, load_pool, transact
+from .transaction import is_outage, kept_alive, load_pool, transact
 
 __all__ = ['Service', 'Watch', 'serve']
 
@@ -53,6 +57,7 @@ def serve(databases, arguments):
 
     :param arguments: passed on to ``celery worker``
     """
+    given_options(arguments)
     if not databases:
         raise UsageError(
             'a worker needs to know its databases: -d DATABASE or '
@@ -64,21 +69,59 @@ def serve(databases, arguments):
     for database in databases:
         services.check_database(database)
     tasks.celery_app.conf.TRYTON_DATABASES = list(databases)
-    if not any(a.split('=')[0] in {'-f', '--logfile'} for a in arguments):
+    return run_celery(arguments)
+
+
+def given_options(arguments):
+    "Return the options of celery worker by name; raises UsageError."
+    try:
+        options, _, _ = celery_worker.make_parser(
+            click.Context(celery_worker)).parse_args(list(arguments))
+    except click.ClickException as error:
+        raise not_understood(error) from error
+    if options.get('detach'):
+        raise UsageError('a worker stays in the foreground: leave out '
+            '--detach, and let a service manager start it')
+    return options
+
+
+def not_understood(error):
+    return UsageError(
+        '%s ("celery worker --help" shows the options of a worker)'
+        % error.format_message())
+
+
+def run_celery(arguments):
+    "Run Celery's command and return its exit status; raises BatchError."
+    # The last one of an option counts
+    defaults = ['--loglevel=INFO']
+    if not given_options(arguments).get('logfile'):
         if os.access(LOG_DIR, os.W_OK):
-            arguments = [*arguments, '--logfile=%s/%%n.log' % LOG_DIR]
+            defaults.append('--logfile=%s/%%n.log' % LOG_DIR)
         else:
             print('coop: %s can not be written: the log of the worker goes '
                 'to stderr (--logfile FILE puts it elsewhere)' % LOG_DIR,
                 file=sys.stderr)
-    if not any(a.split('=')[0] in {'-l', '--loglevel'} for a in arguments):
-        arguments = [*arguments, '--loglevel=INFO']
+    context = CLIContext(
+        tasks.celery_app, no_color=bool(os.environ.get('NO_COLOR')),
+        workdir=None)
+    streams = sys.stdout, sys.stderr
     try:
-        tasks.celery_app.worker_main(['worker', *arguments])
+        return celery_worker.main(
+            [*defaults, *arguments], prog_name='coop worker', obj=context,
+            standalone_mode=False) or 0
+    except click.ClickException as error:
+        raise not_understood(error) from error
     except ImproperlyConfigured as error:
         raise ConfigError('[celery] of trytond.conf, or the options of the '
             'worker', str(error)) from error
-    return 0
+    except Exception as error:
+        raise BatchError('the worker ended: %s: %s; check [celery] of '
+            'trytond.conf' % (
+                type(error).__name__, services.said(error))) from error
+    finally:
+        # Celery leads them into its log
+        sys.stdout, sys.stderr = streams
 
 
 class Service(bootsteps.StartStopStep):
@@ -94,6 +137,8 @@ class Service(bootsteps.StartStopStep):
         self.databases = name_databases(worker.app)
         upstream.outlive_lost_connections()
         ledger.worker_key = secrets.randbelow((1 << 31) - 1) + 1
+        config.set(
+            'database', 'uri', kept_alive(config.get('database', 'uri')))
         configure_logs()
         load(self.databases)
         # Who follows an execution asks for it

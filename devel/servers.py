@@ -296,6 +296,12 @@ class Redis(Server):
         with self._client(self.port) as client:
             client.flushall()
 
+    def configure(self, **settings):
+        """Change settings of the running server, "_" for "-" in names."""
+        with self._client(self.port) as client:
+            for name, value in settings.items():
+                client.config_set(name.replace('_', '-'), value)
+
     def _url(self, database):
         return 'redis://%s:%s/%s' % (HOST, self.port, database)
 

@@ -8,12 +8,14 @@ itself is wrong.
 import os
 import re
 import time
+from importlib import metadata
 
 import pytest
 from scene import PATIENCE, Scene, one_line
 
 from devel.process import free_port, wait_for
-from trytond.modules.batch import cli
+from devel.servers import Redis
+from trytond.modules.batch.command import cli
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 only_in_process = pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_options_can_not_be_abbreviated(option):
             ['[default] split_sise', 'did you mean "split_size"?']),
         ('[default]\nsplit_size = many',
             ['[default] split_size',
-                'expected a whole number of 1 or more, got "many"']),
+                'expected a whole number from 1 to 1000000, got "many"']),
         ])
 def test_a_broken_batch_conf_is_refused_in_one_line(scene, text, texts):
     write(scene, text)
@@ -194,6 +196,53 @@ def test_a_worker_needs_its_database(scene):
         'the database "absent" can not be reached')
 
 
+@only_in_process
+@pytest.mark.parametrize('args, said', [
+        (['--nonsense'], 'No such option'), (['-lloud'], '--loglevel'),
+        (['--concurrency', 'many'], 'many'), (['--concurrency'], 'argument'),
+        (['night'], 'extra configuration'),
+        (['--logconf', '/nowhere'], '--logconf'), (['-v'], '-v'),
+        (['--detach'], 'leave out --detach'), (['-D'], 'leave out --detach')])
+def test_options_that_celery_does_not_take_are_refused(
+        scene, tmp_path, args, said):
+    options = conf(scene, tmp_path, 'celery', broker_url='redis://127.0.0.1:1')
+    line = one_line(scene.coop(
+            'worker', '--logfile', str(tmp_path / 'log'), *args, *options), 2)
+    assert line.startswith('coop: ') and said in line
+
+
+@only_workers
+@pytest.mark.parametrize('logfile', ['-f%s', '--logfile=%s'])
+def test_a_worker_takes_options_in_each_form_of_celery(
+        scene, tmp_path, logfile):
+    log = tmp_path / 'worker.log'
+    worker = scene.start_coop(
+        'worker', '-ldebug', '-ndebug@%h', '-Qnight', logfile % log)
+    wait_for(lambda: log.exists() and ' ready.' in log.read_text(), PATIENCE,
+        "start the worker")
+    assert 'DEBUG/MainProcess' in log.read_text()
+    worker.terminate()
+    # Told to go, it has done what it should
+    stdout, stderr = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 0, stderr
+    assert 'the log of the worker goes to stderr' not in stderr
+
+
+@only_workers
+def test_a_worker_that_can_not_go_on_is_no_success(scene, tmp_path):
+    options = conf(scene, tmp_path, 'celery',
+        broker_url=re.sub(r'/\d+$', '/x', scene.broker_url))
+    log = tmp_path / 'worker.log'
+    result = scene.coop('worker', '--logfile', str(log), *options)
+    assert result.returncode == 1
+    assert 'Unrecoverable error' in log.read_text()
+    options = conf(scene, tmp_path, 'celery',
+        broker_url=scene.broker_url, accept_content='["nothing"]')
+    one_line(scene.coop('worker', '--logfile', str(log), *options), 1,
+        'the worker ended: SerializerNotInstalled',
+        'check [celery] of trytond.conf')
+
+
 # All is well: 0
 
 @only_in_process
@@ -269,11 +318,66 @@ def test_a_check_misses_a_worker(deserted, tmp_path, nowhere):
     assert 'secret' not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize('settings, said', [
+        ({'maxmemory': '1'}, 'command not allowed'),
+        ({'min_replicas_to_write': '1'}, 'NOREPLICAS')])
+def test_a_broker_that_refuses_to_work_is_a_line_of_a_check(
+        postgresql, tmp_path, settings, said):
+    with Redis(tmp_path) as redis, \
+            Scene(postgresql=postgresql, redis=redis) as scene:
+        redis.configure(**settings)
+        result = scene.coop('check')
+        wrong = wrong_lines(result)
+        assert sorted(wrong) == ['workers']
+        assert said in wrong['workers']
+        assert len(result.stdout.splitlines()) == 6
+
+
+@only_in_process
+def test_a_check_goes_on_after_whatever_is_broken(scene, tmp_path):
+    options = conf(scene, tmp_path, 'celery', broker_ulr='redis://localhost')
+    result = scene.coop('check', *options)
+    wrong = wrong_lines(result)
+    assert 'did you mean "broker_url"?' in wrong['broker']
+    words = [line.split()[:2] for line in result.stdout.splitlines()]
+    assert ['configuration', 'ok'] in words
+    assert ['directories', 'ok'] in words
+    assert len(words) == 6
+
+
 def wrong_lines(result):
     "Return the lines of a check that found something, by what it is."
     assert result.returncode == 1
-    assert 'Traceback' not in result.stderr
+    assert result.stderr == ''
     wrong = re.compile(r'(\w+) +WRONG +(.*)')
     return dict(
-        m.groups() for line in (result.stdout + result.stderr).splitlines()
+        m.groups() for line in result.stdout.splitlines()
         if (m := wrong.match(line)))
+
+
+# A database of an earlier version
+
+@pytest.mark.parametrize('table, column', [
+        ('batch_execution', 'deaths'), ('batch_execution_chunk', 'begun'),
+        ('batch_execution_input', '')])
+def test_a_database_that_is_not_updated_is_named(scene, table, column):
+    rename = 'ALTER TABLE %s RENAME %s TO %s'
+    names = (table, 'COLUMN ' + column, 'absent') if column else (
+        table, '', 'absent')
+    back = (table, 'COLUMN absent', column) if column else (
+        'absent', '', table)
+    scene.execute(rename % names)
+    try:
+        for command in [OK, ['history'], ['show', '1'], ['list'], ['prune'],
+                ['resume', '1'], [*OK, '--local'], [*OK, '--plan'],
+                *([['worker']] if scene.on_workers else [])]:
+            one_line(scene.coop(*command), 1,
+                'coop: the database "%s" is not updated to batch %s: '
+                'trytond-admin -d %s -u batch' % (
+                    scene.database, metadata.version('trytond-batch'),
+                    scene.database))
+        wrong = wrong_lines(scene.coop('check'))
+        assert 'is not updated to batch' in wrong['database']
+    finally:
+        scene.execute(rename % back)
+    assert scene.coop('history').returncode == 0

@@ -12,10 +12,10 @@ from trytond.modules.batch.config import (
 from trytond.modules.batch.exceptions import ConfigError, DefinitionError
 
 EXAMPLE = Path(__file__).parent.parent / 'batch.conf.example'
-WHOLE_1 = 'a whole number of 1 or more'
-WHOLE_0 = 'a whole number of 0 or more, or none'
+WHOLE_1 = 'a whole number from 1 to 1000000'
+WHOLE_0 = 'a whole number from 0 to 1000, or none'
 FAILURES = 'a number of units as 10, a percentage as 5%, or none'
-SECONDS = 'a number of seconds above 0, or none'
+SECONDS = 'a number of seconds from 0.1 to 1000000, or none'
 DIRECTORY = 'an absolute path, or none'
 TEMPLATE = (
     'a path below root_dir with %{FILENAME} in it, and of other placeholders'
@@ -92,7 +92,7 @@ def test_a_setting_reads_texts_and_values_of_python(name, given, expected):
         ('split_size', True, WHOLE_1, 'True'),
         ('split_size', None, WHOLE_1, 'None'),
         ('split_size', 'none', WHOLE_1, '"none"'),
-        ('concurrency', '', WHOLE_1, '""'),
+        ('concurrency', '', 'a whole number from 1 to 10000', '""'),
         ('retry', '-1', WHOLE_0, '"-1"'),
         ('max_failures', '-1', FAILURES, '"-1"'),
         ('max_failures', -1, FAILURES, '-1'),
@@ -231,7 +231,7 @@ def test_what_the_class_fixed_may_be_repeated_but_not_changed(load):
         ('colour', 'red', 'unknown setting "colour"; there are %s'
             % ', '.join(SETTINGS)),
         ('concurrency', 0,
-            '"concurrency": expected a whole number of 1 or more, got 0'),
+            '"concurrency": expected a whole number from 1 to 10000, got 0'),
         ])
 def test_a_class_with_a_bad_setting_is_refused(
         attribute, name, value, problem):

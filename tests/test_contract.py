@@ -16,8 +16,8 @@ import pytest
 from scene import PATIENCE, Execution
 
 from devel.process import wait_for
-from trytond.modules.batch import batch
 from trytond.modules.batch.ledger import Plan
+from trytond.modules.batch.rows import ROWS
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 only_in_process = pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_every_record_is_treated_exactly_once(scene):
 
 
 def test_more_than_is_read_and_written_at_once_is_treated_once(scene):
-    count = 2 * batch.ROWS + 1
+    count = 2 * ROWS + 1
     scene.records(count)
     planned = scene.coop(
         'batch', 'batch.scenario.ok', '--plan', '--json', check=True).stdout

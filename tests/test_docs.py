@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from trytond.modules.batch import (
-    BatchRoot, chunking, cli, kinds, ledger, parameters)
+    BatchRoot, chunking, kinds, ledger, parameters)
+from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import SETTINGS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,13 +145,17 @@ def test_every_option_of_a_command_is_documented():
 
 # Settings and states
 
-def test_every_setting_is_documented_with_its_default():
+def test_every_setting_is_documented_with_its_form_and_default():
     documented = {
-        row[0]: row[2] for row in rows(read('doc/configuration.rst'))
+        row[0]: row[1:3] for row in rows(read('doc/configuration.rst'))
         if len(row) == 4}
-    assert documented.pop('Setting') == 'Default'
-    assert documented == {
-        name: shown(setting.default) for name, setting in SETTINGS.items()}
+    assert documented.pop('Setting') == ('Type', 'Default')
+    assert list(documented) == list(SETTINGS)
+    for name, (form, default) in documented.items():
+        assert default == shown(SETTINGS[name].default)
+        # The template's goes on
+        assert SETTINGS[name].form.startswith(form)
+        assert form == SETTINGS[name].form or name == 'filepath_template'
 
 
 @pytest.mark.parametrize('title, edges', [

@@ -11,7 +11,7 @@ from scene import Scene
 from devel.process import wait_for
 from devel.servers import PostgreSQL
 from devel.site import script
-from trytond.modules.batch.commands import kept_alive
+from trytond.modules.batch.transaction import kept_alive
 
 #: the two ends of the cable, addresses of nobody else on this machine
 SERVER, CLIENT = '10.213.77.1', '10.213.77.2'

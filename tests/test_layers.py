@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devel.site import script
-from trytond.modules.batch import cli
+from trytond.modules.batch.command import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 #: rooms by name; one of a wing is "wing.room"
@@ -65,9 +65,10 @@ def reach(name):
 
 
 def test_the_imports_are_found():
-    assert imports('commands')[0] >= {'exceptions', 'follow', 'tasks'}
+    assert imports('command.run')[0] >= {
+        'follow', 'tasks', 'command.progress'}
     assert imports('tasks')[1] >= {'celery', 'celery_tryton', 'trytond'}
-    assert 'celery' in reach('commands')[1]
+    assert 'celery' in reach('command.run')[1]
 
 
 @pytest.mark.parametrize('name', sorted(PURE | {
@@ -82,8 +83,9 @@ def test_the_contract_knows_neither_celery_nor_who_executes_it():
     own, foreign = reach('batch')
     assert not foreign & CELERY
     assert not own & {
-        'cli', 'commands', 'control', 'execution', 'follow', 'job', 'ledger',
-        'plan', 'services', 'tasks', 'work'}
+        'control', 'execution', 'follow', 'job', 'ledger', 'plan', 'services',
+        'tasks', 'work'}
+    assert not [name for name in own if name.startswith('command')]
 
 
 @pytest.mark.parametrize('name', [
@@ -92,9 +94,11 @@ def test_what_runs_in_the_process_itself_knows_no_celery(name):
     assert not reach(name)[1] & CELERY
 
 
-def test_nobody_imports_the_command_line_but_its_script():
-    assert [name for name in OWN if 'cli' in imports(name)[0]] == []
-    assert 'from trytond.modules.batch.cli import main' in (
+def test_nobody_imports_the_command_but_its_script():
+    assert [name for name in OWN if not name.startswith('command.')
+        and any(room.startswith('command') for room in imports(name)[0])
+        ] == []
+    assert 'from trytond.modules.batch.command.cli import main' in (
         ROOT / 'scripts' / 'coop').read_text()
 
 

@@ -8,6 +8,7 @@ it is the answer to a command, so is its exit status.
 import enum
 import functools
 import json
+import os
 import re
 import typing
 from datetime import date, datetime
@@ -17,8 +18,9 @@ from pathlib import Path
 import pytest
 from scene import one_line
 
-from trytond.modules.batch import BatchRoot, BatchRootNoSelect, cli
+from trytond.modules.batch import BatchRoot, BatchRootNoSelect
 from trytond.modules.batch.batch import RESERVED
+from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import SETTINGS, BatchConfig
 from trytond.modules.batch.exceptions import (
     BatchError, ConfigError, DefinitionError, ParameterError, UsageError)
@@ -27,7 +29,7 @@ from trytond.modules.batch.parameters import declared, from_arguments, resolve
 
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
-WHOLE = 'a whole number of 1 or more'
+WHOLE = 'a whole number from 1 to 1000000'
 EACH = 'a comma separated list, each a whole number'
 GIVEN = 'execute, select_ids, get_batch_domain, convert_to_instances'
 
@@ -150,6 +152,8 @@ FILES = [
     ('[party.move]\nsplit_size = 5\n  concurrency = 1', 'FILE: [party.move] '
         'split_size: expected %s, got "5 concurrency = 1"; an indented line '
         'continues the one above it' % WHOLE),
+    ('[default]\nqueue = a\0b', 'FILE: line 2 has a character NUL; write the '
+        'file anew'),
     ('[default]\n# voil\udce0\nqueue = slow',
         'FILE: line 2 is not UTF-8; save the file as UTF-8'),
     # Not known
@@ -179,14 +183,27 @@ FILES = [
         'got "0"' % WHOLE),
     ('[default]\nsplit_size =', 'FILE: [default] split_size: expected %s, got '
         '""' % WHOLE),
+    ('[default]\nsplit_size = 1' + 30 * '0', 'FILE: [default] split_size: '
+        'expected %s, got "1%s"' % (WHOLE, 30 * '0')),
     ('[party.move]\nconcurrency = all', 'FILE: [party.move] concurrency: '
-        'expected %s, got "all"' % WHOLE),
+        'expected a whole number from 1 to 10000, got "all"'),
+    ('[party.move]\nconcurrency = 10001', 'FILE: [party.move] concurrency: '
+        'expected a whole number from 1 to 10000, got "10001"'),
     ('[default]\nretry = -1', 'FILE: [default] retry: expected a whole number '
-        'of 0 or more, or none, got "-1"'),
+        'from 0 to 1000, or none, got "-1"'),
+    ('[default]\nretry = 1001', 'FILE: [default] retry: expected a whole '
+        'number from 0 to 1000, or none, got "1001"'),
+    ('[default]\nmax_failures = 1000000000', 'FILE: [default] max_failures: '
+        'expected a number of units as 10, a percentage as 5%, or none, got '
+        '"1000000000"'),
     ('[default]\nmax_failures = 5 %', 'FILE: [default] max_failures: expected '
         'a number of units as 10, a percentage as 5%, or none, got "5 %"'),
-    ('[default]\ntime_limit = 5m', 'FILE: [default] time_limit: expected a '
-        'number of seconds above 0, or none, got "5m"'),
+    *(
+        ('[default]\ntime_limit = ' + text, 'FILE: [default] time_limit: '
+            'expected a number of seconds from 0.1 to 1000000, or none, got '
+            '"%s"' % text) for text in ['5m', '1e-9', '1e10']),
+    ('[default]\ncontext = ' + 100000 * '[', 'FILE: [default] context: '
+        'expected a JSON object as {"company": 1}, got "%s...' % (199 * '[')),
     ('[default]\nqueue =', 'FILE: [default] queue: expected the name of a '
         'queue, got ""'),
     ("[default]\ncontext = {'company': 1}", 'FILE: [default] context: '
@@ -237,9 +254,10 @@ def test_a_bad_batch_conf(tmp_path, text, expected):
 
 @pytest.mark.parametrize('name, reason', [
         ('missing/batch.conf', 'No such file or directory'),
-        ('.', 'Is a directory')])
+        ('.', 'Is a directory'), ('fifo', 'Is no regular file')])
 def test_a_batch_conf_that_can_not_be_read(tmp_path, name, reason):
     path = str(tmp_path / name)
+    os.mkfifo(tmp_path / 'fifo')
     with pytest.raises(ConfigError) as error:
         BatchConfig.load(path)
     assert str(error.value) == (
@@ -435,7 +453,7 @@ CLASSES = [
     ("default_config_items = {'split_size': 'many'}", 'default_config_items: '
         '"split_size": expected %s, got "many"' % WHOLE),
     ("fixed_config_items = {'concurrency': True}", 'fixed_config_items: '
-        '"concurrency": expected %s, got True' % WHOLE),
+        '"concurrency": expected a whole number from 1 to 10000, got True'),
     ("default_config_items = ['split_size']", HOOK % 'default_config_items'
         + 'is a list, expected a dict of settings as {"split_size": 20}'),
     ('def fixed_config_items(cls)', HOOK % 'fixed_config_items'
@@ -660,6 +678,33 @@ COMMANDS = [
         + USAGE % ' show'),
     ('show 999999', 2, 'coop: execution #999999 does not exist ("coop '
         'history" shows the last ones)'),
+    *(
+        (line, 2, 'coop %s: argument %s' % (line.split()[0], said)
+            + USAGE % (' ' + line.split()[0]))
+        for line, said in [
+            ('show 0', 'N: is "0", expected the number of an execution'),
+            ('show 99999999999', 'N: is "99999999999", expected the number of '
+                'an execution'),
+            ('history --limit -1', '--limit: is "-1", expected a whole number '
+                'from 1 to 1000000'),
+            ('history --limit many', '--limit: is "many", expected a whole '
+                'number from 1 to 1000000'),
+            ('prune --days 999999', '--days: is "999999", expected a whole '
+                'number from 0 to 36500'),
+            ('prune --days=-1', '--days: is "-1", expected a whole number '
+                'from 0 to 36500'),
+            ('prune --days 1e9', '--days: is "1e9", expected a whole number '
+                'from 0 to 36500'),
+            ('history ../x', 'NAME: is "../x", expected the name of a batch '
+                '("coop list" shows them)'),
+            ('prune a*b', 'NAME: is "a*b", expected the name of a batch '
+                '("coop list" shows them)')]),
+    ('history batch.scenario.okk', 2, 'coop: unknown batch '
+        '"batch.scenario.okk"; did you mean "batch.scenario.ok"? ("coop list" '
+        'shows the batches)'),
+    ('prune batch.scenario.okk', 2, 'coop: unknown batch '
+        '"batch.scenario.okk"; did you mean "batch.scenario.ok"? ("coop list" '
+        'shows the batches)'),
     ('resume 999999', 2, 'coop: execution #999999 does not exist ("coop '
         'history" shows the last ones)'),
     ('retry 999999', 2, 'coop: execution #999999 does not exist ("coop '
@@ -722,6 +767,50 @@ COMMANDS = [
         "expected a module that can be imported: No module named "
         "'no_such_module'", '',
         '[celery]\nconfig = no_such_module'),
+    *(
+        (OK, 1, 'coop: trytond.conf: [celery] broker_url: is "%s", expected a '
+            'URL as redis://HOST:6379/0 or amqp://HOST:5672//'
+            % url, '', '[celery]\nbroker_url = %s' % url)
+        for url in ['localhost:6379', 'redis', 'radis://localhost', '://x',
+            'redis://a;b', 'foo://user:***@host']),
+    (OK, 1, 'coop: trytond.conf: [celery] broker_transport_options: is '
+        '"[1]", expected a value of the type dict: expected a JSON object',
+        '', '[celery]\nbroker_transport_options = [1]'),
+    (OK, 1, 'coop: trytond.conf: [celery] accept_content: is ""json"", '
+        'expected a value of the type list: expected a JSON array',
+        '', '[celery]\naccept_content = "json"'),
+    (OK + ' -c /tmp', 1, 'coop: /tmp: can not be read: Is a directory; name '
+        'the configuration of trytond with -c or TRYTOND_CONFIG'),
+    (OK + ' --logconf /nowhere/log.conf', 1, 'coop: /nowhere/log.conf: can '
+        'not be read: No such file or directory; name the configuration of '
+        'logging with --logconf or TRYTOND_LOGGING_CONFIG'),
+    (OK + ' --logconf MORE.CONF', 1, 'coop: MORE.CONF: is no configuration of '
+        "logging: KeyError: 'formatters'", '', '[loggers]\nkeys = root'),
+    *(
+        (OK, 1, 'coop: trytond.conf: [database] uri: is "%s", expected one as '
+            'postgresql://USER@HOST:5432/ or sqlite:// (%s)' % (uri, why), '',
+            '[database]\nuri = %s' % uri.replace('***', 'p%zz'))
+        for uri, why in [
+            ('localhost', "No module named 'trytond.backend.'"),
+            ('//localhost/', "No module named 'trytond.backend.'"),
+            ('mysql://localhost/',
+                "No module named 'trytond.backend.mysql'"),
+            ('postgresql://local%zz/',
+                'invalid percent-encoded token: "local%zz"'),
+            ('postgresql://user:***@localhost/',
+                'invalid percent-encoded token: "***"'),
+            ('postgresql://localhost/?sslmod=on',
+                'invalid URI query parameter: "sslmod"'),
+            ('postgresql://[::1/', 'Invalid IPv6 URL')]),
+    *(
+        (OK, 1, 'coop: trytond.conf: [database] %s: is "%s", expected a whole '
+            'number' % (name, text), '', '[database]\n%s = %s' % (name, text))
+        for name, text in [
+            ('retry', 'often'), ('timeout', '1.5'), ('minconn', '-1'),
+            ('maxconn', '1e3')]),
+    (OK, 1, 'coop: trytond.conf: [database] maxconn: is "2", expected a whole '
+        'number of 1 or more that is not below minconn', '',
+        '[database]\nminconn = 3\nmaxconn = 2'),
     (OK + ' -d absent', 1, 'coop: the database "absent" can not be reached '
         "(Database 'SITE/db/absent.sqlite' doesn't exist!); check [database] "
         'uri of trytond.conf and that the server runs'),
@@ -751,6 +840,62 @@ def test_a_bad_command(
     assert re.sub(r'(\[FAILURE\] [\w.]+) #\d+', r'\1', said) == expected
     assert scene.treated() == {}
     assert scene.execute('SELECT id FROM batch_execution_chunk') == []
+
+
+@only_in_process
+@pytest.mark.parametrize('name', ['a b', '', 'x?y=z', '../x', 'a\nb', '-'])
+@pytest.mark.parametrize('command', [OK, 'history', 'check', 'worker'])
+def test_what_can_not_be_the_name_of_a_database(scene, command, name):
+    said = one_line(scene.coop(*command.split(), '--database=' + name), 2)
+    assert said == (
+        'coop: no database is named "%s"; expected letters, digits and '
+        '_ - . + @ $ ~' % ' '.join(name.split()))
+    assert one_line(scene.coop(*command.split(), env={
+                'TRYTOND_DATABASE_NAMES': '"%s"' % name}), 2) == said
+
+
+@only_in_process
+@pytest.mark.parametrize('uri, said', [
+        ('postgresql://127.0.0.1:port/', 'invalid integer value "port"'),
+        ('postgresql://127.0.0.1:99999/name', 'invalid port number: "99999"'),
+        ('sqlite://host/', 'invalid uri authority: host')])
+def test_a_database_that_its_uri_can_not_reach(scene, tmp_path, uri, said):
+    more = tmp_path / 'more.conf'
+    more.write_text('[database]\nuri = %s\n' % uri)
+    one_line(scene.coop('history', '-c', scene.trytond_conf, '-c', str(more)),
+        1, 'the database "%s" can not be reached (' % scene.database, said)
+
+
+@only_in_process
+def test_a_binary_file_is_no_configuration(scene, tmp_path):
+    path = tmp_path / 'coop.conf'
+    path.write_bytes(b'\x7fELF\x02\x01\x01\x00\xff\xfe\n' * 1000)
+    for args in [['-c', str(path)], ['--logconf', str(path)]]:
+        line = one_line(scene.coop('history', *args), 1)
+        assert re.match('coop: %s: is no configuration of' % path, line)
+        assert len(line) < 500
+
+
+@only_in_process
+def test_a_level_of_the_log_that_is_none(scene):
+    said = one_line(scene.coop(
+            'history', env={'TRYTOND_LOGGING_LEVEL': 'loud'}), 1)
+    assert said.startswith(
+        'coop: TRYTOND_LOGGING_LEVEL: is no configuration of logging: '
+        'ValueError: ')
+
+
+@only_in_process
+def test_an_error_that_nobody_expects_is_one_line_too(scene):
+    scene.records(1)
+    scene.batch('ok', status=0)
+    scene.execute("UPDATE batch_execution SET settings = 'no JSON'")
+    show = 'show', str(scene.last_execution())
+    assert one_line(scene.coop(*show), 1) == (
+        'coop: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (-v '
+        'shows where)')
+    assert 'Traceback (most recent call last)' in scene.coop(
+        *show, '-v').stderr
 
 
 def test_no_parameter_hides_an_option_of_the_command():

@@ -4,10 +4,12 @@
 import datetime as dt
 
 import pytest
-from scene import one_line
+from scene import PATIENCE, one_line
 
+from devel.process import wait_for
 from trytond.modules.batch.prune import forgettable
 
+only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 BEFORE = dt.datetime(2026, 1, 1)
 OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
 
@@ -109,4 +111,59 @@ def test_a_retry_that_was_disabled_can_be_done_again(scene):
 @pytest.mark.parametrize('days', ['-1', '1.5', 'x'])
 def test_a_number_of_days_that_is_none_is_refused(scene, days):
     one_line(scene.coop('prune', '--days=' + days), 2,
-        "argument --days: invalid number of days value: '%s'" % days)
+        'argument --days: is "%s", expected a whole number from 0' % days)
+
+
+# What somebody else is at
+
+@only_workers
+def test_prune_waits_for_nobody_who_has_an_execution(scene):
+    scene.records(10, bad=[3])
+    first = scene.batch('ok').id
+    failed = scene.batch('bad', status=1).id
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    scene.coop('retry', str(failed), check=True)
+    retry = ids(scene)[-1]
+    grow_old(scene, *ids(scene))
+    with scene.postgresql.connect(scene.database) as other:
+        # Who holds the retry keeps what it retries, too
+        other.execute(
+            'SELECT 1 FROM batch_execution WHERE id = %s FOR UPDATE', [retry])
+        result = scene.coop('prune', timeout=30)
+        assert result.stdout.startswith('1 execution forgotten')
+        assert ids(scene) == [failed, retry]
+        assert first not in {id for id, in scene.execute(
+                'SELECT execution FROM batch_execution_chunk')}
+    assert scene.coop('prune').stdout.startswith('2 executions forgotten')
+    assert ids(scene) == []
+
+
+@only_workers
+def test_prune_lets_nobody_make_an_execution_meanwhile(scene):
+    scene.records(3)
+    old = scene.batch('ok').id
+    grow_old(scene, old)
+    with scene.postgresql.connect(scene.database) as other:
+        # As who makes a retry does
+        other.execute(
+            'LOCK TABLE batch_execution IN SHARE ROW EXCLUSIVE MODE')
+        command = scene.start_coop('prune')
+        wait_for(lambda: scene.execute(
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = "
+                "'ShareRowExclusiveLock'"), PATIENCE, "ask for the lock")
+        other.execute(
+            'INSERT INTO batch_execution (batch, given, state, retry_of) '
+            "VALUES ('batch.scenario.ok', '{}', 'selecting', %s)", [old])
+    stdout, stderr = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, stderr) == (0, '')
+    assert stdout.startswith('0 executions forgotten')
+    assert old in ids(scene)
+
+
+def test_an_execution_that_runs_is_never_forgotten(scene):
+    scene.records(3)
+    id = scene.batch('ok').id
+    grow_old(scene, id)
+    scene.execute("UPDATE batch_execution SET state = 'running'")
+    assert scene.coop('prune').stdout.startswith('0 executions forgotten')
+    assert ids(scene) == [id]

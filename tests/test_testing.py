@@ -307,7 +307,7 @@ def test_parameters_are_values_or_texts(way):
         ({'treatment_date': 5}, ParameterError, 'expected a date'),
         ({'number': None}, ParameterError, 'is "none"'),
         ({'settings': {'spilt_size': 1}}, ConfigError, '"split_size"?'),
-        ({'settings': {'split_size': 0}}, ConfigError, 'of 1 or more'),
+        ({'settings': {'split_size': 0}}, ConfigError, 'from 1 to 1000000'),
         ({'settings': {'user': 'nobody'}}, ConfigError, 'an active user'),
         ])
 def test_what_a_command_refuses_is_refused(way, options, error, text):

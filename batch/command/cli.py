@@ -8,10 +8,14 @@ Results go to stdout, everything else to stderr.  0: all was done, 1: not all,
 import argparse
 import csv
 import os
+import re
 import sys
+import traceback
 
-from . import commands
-from .exceptions import BatchError
+from ..exceptions import BatchError, UsageError
+from ..logging import mask_secrets
+from . import environment, manage, run, show
+from .streams import lasting, written
 
 __all__ = ['get_parser', 'main']
 
@@ -24,21 +28,27 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, '%s: %s ("%s --help" shows the usage)\n' % (
-                self.prog, message, self.prog))
+                self.prog, ' '.join(message.split()), self.prog))
 
 
-def _common(parser):
+def _common(parser, has_log=True):
     "Add the options of trytond's own commands."
     default = argparse.SUPPRESS
+
+    def shown(name):
+        # argparse replaces what follows a "%"
+        return (os.environ.get(name) or 'unset').replace('%', '%%')
+
     parser.add_argument(
         '-c', '--config', dest='configfile', metavar='FILE', action='append',
         default=default, help="configuration file of trytond, may be repeated "
-        "(TRYTOND_CONFIG: %s)" % (os.environ.get('TRYTOND_CONFIG') or 'unset'))
+        "(TRYTOND_CONFIG: %s)" % shown('TRYTOND_CONFIG'))
     parser.add_argument(
         '-d', '--database', dest='database_names', metavar='DATABASE',
         action='append', default=default, help="the database "
-        "(TRYTOND_DATABASE_NAMES: %s)"
-        % (os.environ.get('TRYTOND_DATABASE_NAMES') or 'unset'))
+        "(TRYTOND_DATABASE_NAMES: %s)" % shown('TRYTOND_DATABASE_NAMES'))
+    if not has_log:
+        return
     parser.add_argument(
         '-v', '--verbose', action='count', default=default,
         help="show more of the log on stderr; -vv, -vvv: still more")
@@ -54,21 +64,24 @@ def get_parser():
         epilog="Exit status: 0: every selected unit was treated; 1: not, or "
         "not all; 2: the command line is wrong.")
     parser.add_argument(
-        '--version', action='version', version=commands.version())
+        '--version', action='version', version=environment.version())
     _common(parser)
     subparsers = parser.add_subparsers(
         dest='command', metavar='COMMAND', required=True, parser_class=Parser)
 
-    def add(name, help, **kwargs):
+    def add(name, func, help, **kwargs):
         subparser = subparsers.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + '.',
             **kwargs)
-        _common(subparser)
+        # The log of a worker is Celery's
+        _common(subparser, has_log=func is not manage.worker)
+        subparser.set_defaults(func=func)
         return subparser
 
-    batch = add('batch', "run a batch and wait for its end", add_help=False,
+    batch = add('batch', run.batch, "run a batch and wait for its end",
+        add_help=False,
         usage='coop batch NAME [--PARAMETER VALUE ...] [options]')
-    batch.add_argument('name', metavar='NAME', nargs='?',
+    batch.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help='the batch ("coop list" shows them)')
     batch.add_argument('-h', '--help', action='store_true',
         help="show this, or with NAME its parameters and settings")
@@ -84,69 +97,80 @@ def get_parser():
     _output(batch)
     batch.set_defaults(parser=batch)
 
-    add('list', "show the batches, a line each")
+    add('list', show.list_, "show the batches, a line each")
 
-    history = add('history', "show past executions, the newest first")
-    history.add_argument('name', metavar='NAME', nargs='?',
+    history = add('history', show.history,
+        "show past executions, the newest first")
+    history.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
-    history.add_argument('--limit', type=int, default=20, metavar='N',
-        help="how many (default: %(default)s)")
+    history.add_argument('--limit', metavar='N', default=20,
+        type=_whole(1, 1000000), help="how many (default: %(default)s)")
     history.add_argument('--json', action='store_true', help="as JSON")
 
-    show = add('show', "show one execution: counts, failures, files")
-    _execution(show)
-    show.add_argument('--json', action='store_true', help="as JSON")
+    one = add(
+        'show', show.show, "show one execution: counts, failures, files")
+    _execution(one)
+    one.add_argument('--limit', metavar='N', default=100,
+        type=_whole(1, 1000000),
+        help="how many failures (default: %(default)s)")
+    one.add_argument('--json', action='store_true', help="as JSON")
 
     for again in [
-            add('resume', "go on with what is left of an execution"),
-            add('retry', "run again just the units that failed")]:
+            add('resume', run.resume,
+                "go on with what is left of an execution"),
+            add('retry', run.retry, "run again just the units that failed")]:
         _execution(again)
         again.add_argument('--local', action='store_true',
             help="in this process, without broker and workers")
         _output(again)
 
-    cancel = add('cancel', "stop an execution; what runs ends its chunk")
+    cancel = add('cancel', manage.cancel,
+        "stop an execution; what runs ends its chunk")
     _execution(cancel)
 
-    prune = add('prune', "forget old executions, but none with open failures")
-    prune.add_argument('name', metavar='NAME', nargs='?',
+    prune = add('prune', manage.prune,
+        "forget old executions, but none with open failures")
+    prune.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
-    prune.add_argument('--days', type=_days, default=90, metavar='N',
+    prune.add_argument('--days', metavar='N', default=90,
+        type=_whole(0, 36500),
         help="how long they are kept after their end (default: %(default)s)")
 
-    add('check', "check configuration, database, broker, workers, "
-        "directories")
+    add('check', manage.check,
+        "check configuration, database, broker, workers, directories")
 
-    worker = add('worker', "run a Celery worker for batches",
+    add('worker', manage.worker, "run a Celery worker for batches",
         usage='coop worker [-d DATABASE ...] [options of celery worker]',
         epilog='All other options are passed to "celery worker": '
         '--concurrency N, -Q QUEUE, --hostname NODE, --logfile FILE, '
         '--loglevel LEVEL ... Its log is /var/log/celeryd/NODE.log unless '
         '--logfile says otherwise.')
-    worker.set_defaults(passes_on=True)
     return parser
 
 
-def _days(text):
-    days = int(text)
-    if days < 0:
-        raise ValueError(text)
-    return days
-
-
-_days.__name__ = 'number of days'
-
-
-def _number(text):
-    try:
-        return int(text)
-    except ValueError:
+def _name(text):
+    if not re.fullmatch(r'\w[\w.-]*', text):
         raise argparse.ArgumentTypeError(
-            'is "%s", expected the number of an execution' % text) from None
+            'is "%s", expected the name of a batch ("coop list" shows them)'
+            % text)
+    return text
+
+
+def _whole(minimum, maximum, form='a whole number from %s to %s'):
+    "Return the type of an argument that is a whole number."
+    def parse(text):
+        if not re.fullmatch('[0-9]{1,10}', text) \
+                or not minimum <= int(text) <= maximum:
+            raise argparse.ArgumentTypeError('is "%s", expected %s' % (
+                    text, form % (minimum, maximum) if '%' in form else form))
+        return int(text)
+    return parse
 
 
 def _execution(parser):
-    parser.add_argument('execution', metavar='N', type=_number,
+    parser.add_argument('execution', metavar='N',
+        # What a column of PostgreSQL takes
+        type=_whole(1, 2 ** 31 - 1, 'the number of an execution'),
         help="the number of the execution")
 
 
@@ -169,11 +193,9 @@ def parse(argv):
             options.parser.exit()
         options.parser.error('the name of a batch is missing')
     options.rest = rest
-    environment = os.environ.get('TRYTOND_DATABASE_NAMES')
     for name, default in [
             ('configfile', [os.environ.get('TRYTOND_CONFIG')]),
-            ('database_names', next(csv.reader([environment]))
-                if environment else []),
+            ('database_names', _databases()),
             ('verbose', 0),
             ('logconf', os.environ.get('TRYTOND_LOGGING_CONFIG'))]:
         if not hasattr(options, name):
@@ -181,16 +203,39 @@ def parse(argv):
     return options
 
 
+def _databases():
+    text = os.environ.get('TRYTOND_DATABASE_NAMES')
+    try:
+        return next(csv.reader([text])) if text else []
+    except csv.Error as error:
+        raise UsageError('TRYTOND_DATABASE_NAMES is no line of comma separated'
+            ' names of databases: %s' % error) from error
+
+
 def main(argv=None):
     "Run the command and return its exit status."
-    options = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        return commands.run(options)
-    except BatchError as error:
-        print('coop: %s' % error, file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    options = None
+    with lasting():
+        try:
+            options = parse(sys.argv[1:] if argv is None else argv)
+            environment.configure(options)
+            return options.func(options)
+        except SystemExit as leave:
+            # --help and --version have printed what was asked for
+            return leave.code or written()
+        except BatchError as error:
+            return fail(error, error.exit_status)
+        except KeyboardInterrupt:
+            return 1
+        except Exception as error:
+            if getattr(options, 'verbose', 0):
+                traceback.print_exc()
+            return fail('%s: %s (-v shows where)' % (
+                    type(error).__name__, error))
+
+
+def fail(problem, status=1):
+    "Print a line that says what is wrong; return the status."
+    print('coop: %s' % mask_secrets(' '.join(str(problem).split())),
+        file=sys.stderr)
+    return status

@@ -1,25 +1,29 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""``coop check``: all well, or what is not, and what to do."""
+"""``coop check``: all well, or what is not, and what to do.
+
+``services`` and ``tasks`` are imported in the steps that need them: that
+reads ``[celery]``, which may be what is wrong.
+"""
 import os
 import tempfile
 
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from . import logging as batch_logging
-from . import services, tasks
-from .batch import get_batches
-from .config import BatchConfig
-from .exceptions import BatchError, BrokerError, NoWorkerError
-from .transaction import load_pool
+from .. import logging as batch_logging
+from ..batch import get_batches
+from ..config import BatchConfig
+from ..exceptions import BatchError, BrokerError, NoWorkerError
+from ..transaction import load_pool
+from .streams import written
 
-__all__ = ['run']
+__all__ = ['check_all']
 
 
-def run(database):
+def check_all(database):
     "Print a line for each thing checked; return 0 if all is well."
-    well = True
+    status = 0
     for name, step in [
             ('configuration', check_configuration),
             ('database', check_database),
@@ -29,10 +33,14 @@ def run(database):
             ('directories', check_directories)]:
         try:
             word, text = 'ok', step(database)
-        except BatchError as error:
-            well, word, text = False, 'WRONG', error
-        print('%-14s %-5s  %s' % (name, word, text), flush=True)
-    return 0 if well else 1
+        except Exception as error:
+            # Whatever it is, the next thing may be well
+            status, word = 1, 'WRONG'
+            text = error if isinstance(error, BatchError) else '%s: %s' % (
+                type(error).__name__, error)
+        print('%-14s %-5s  %s' % (name, word, ' '.join(str(text).split())),
+            flush=True)
+    return max(status, written())
 
 
 def check_configuration(database):
@@ -42,11 +50,13 @@ def check_configuration(database):
 
 
 def check_database(database):
+    from .. import services
     services.check_database(database)
     return '"%s" answers and has the module' % database
 
 
 def check_batches(database):
+    from .. import services
     services.check_database(database)
     load_pool(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
@@ -63,6 +73,7 @@ def check_batches(database):
 
 
 def check_broker(database):
+    from .. import services, tasks
     if not tasks.has_broker():
         return 'none in [celery] of trytond.conf: batches run in-process'
     services.check_broker()
@@ -70,6 +81,7 @@ def check_broker(database):
 
 
 def check_workers(database):
+    from .. import services, tasks
     if not tasks.has_broker():
         return 'none needed'
     try:

@@ -1,0 +1,59 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The commands that change no record: cancel, prune, check, worker."""
+from ..exceptions import ExecutionError
+from .environment import check_batch, checked_name, database_of
+
+__all__ = ['cancel', 'check', 'prune', 'worker']
+
+
+def cancel(options):
+    from .. import control, services
+    from ..job import configure_logs
+    database = database_of(options)
+    services.check_database(database)
+    configure_logs()
+    if not control.cancel(
+            database, options.execution, 'cancelled by coop cancel'):
+        raise ExecutionError(options.execution,
+            'can not be cancelled: it is over, or its selection runs')
+    print('execution #%s is cancelled; what runs ends its chunk'
+        % options.execution)
+    return 0
+
+
+def prune(options):
+    import datetime as dt
+
+    from trytond.transaction import Transaction
+
+    from .. import ledger
+    from .. import logging as batch_logging
+    from .. import services
+    from ..prune import prune
+    database = database_of(options)
+    services.check_database(database)
+    if options.name:
+        check_batch(options)
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        before = ledger.now(transaction.connection.cursor()) \
+            - dt.timedelta(options.days)
+    count, open_ = prune(database, before, options.name)
+    print('{:,} execution{} forgotten that ended before {:%Y-%m-%d}'.format(
+            count, '' if count == 1 else 's', before))
+    if open_:
+        print('kept for their open failures: %s; coop show N, then coop retry '
+            'N or coop resume N' % batch_logging.get_print_infos(
+                open_, 'execution'))
+    return 0
+
+
+def check(options):
+    from .check import check_all
+    return check_all(database_of(options))
+
+
+def worker(options):
+    from .. import worker
+    return worker.serve(
+        list(map(checked_name, options.database_names)), options.rest)

@@ -1,0 +1,189 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The commands that only read: list, history, show; the help of a batch."""
+import json
+import sys
+import textwrap
+
+from ..exceptions import ExecutionError
+from .environment import check_batch, pool_of, reading
+from .streams import written
+
+__all__ = ['help_batch', 'history', 'list_', 'show']
+
+
+def help_batch(options):
+    import trytond.config as config
+
+    from .. import parameters
+    from ..batch import doc_of, get_batch
+    from ..config import BatchConfig, shown
+    with pool_of(options):
+        Batch = get_batch(options.name)
+        batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+        settings = Batch.resolve_settings(batch_config)
+        print('usage: coop batch %s [--PARAMETER VALUE ...] [options]'
+            % options.name)
+        if doc := doc_of(Batch):
+            print('\n' + doc)
+        rows = parameters.describe(
+            Batch.declared_parameters(),
+            lambda name: batch_config.parameter(options.name, name))
+        print('\nparameters:')
+        _table(rows or [('none',)])
+        print('\nsettings (batch.conf):')
+        _table([
+                (name, shown(value), origin)
+                for name, (value, origin) in settings.items()])
+        print('\nbatch.conf.example says what the settings mean; "coop batch '
+            '--help" shows the\noptions of the command.')
+    return written()
+
+
+def list_(options):
+    from ..batch import doc_of, get_batches
+    with pool_of(options):
+        batches = get_batches()
+        if not batches:
+            print('no module with batches is activated', file=sys.stderr)
+            return written()
+        _table([
+                (name, (doc_of(Batch).splitlines() or [''])[0])
+                for name, Batch in batches.items()], indent='')
+    return written()
+
+
+def history(options):
+    from .. import tally
+    from ..report import as_json, duration, moment, stamp
+    with reading(options) as cursor:
+        rows = tally.history(cursor, options.name, options.limit)
+    if options.name and not rows:
+        check_batch(options)
+    if options.json:
+        for row in rows:
+            row.update({n: stamp(row[n]) for n in ['started_at', 'ended_at']})
+        print(as_json(rows))
+        return written()
+    if not rows:
+        print('no execution%s yet' % (
+                ' of "%s"' % options.name if options.name else ''),
+            file=sys.stderr)
+        return written()
+    head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
+        'failed', 'left']
+    _table([head] + [
+            (row['id'],
+                row['batch'] + (' (dry run)' if row['dry_run'] else ''),
+                row['state'],
+                moment(row['started_at']), taken(row, duration),
+                *('{:,}'.format(row[n]) if row[n] is not None else '-'
+                    for n in ['selected', 'done', 'failed', 'left']))
+            for row in rows])
+    return written()
+
+
+def taken(row, duration):
+    if not row['ended_at']:
+        return '-'
+    return duration((row['ended_at'] - row['started_at']).total_seconds())
+
+
+def show(options):
+    from .. import archive, ledger, tally
+    from ..report import Outcome
+    names = ['parameters', 'settings', 'task_id', 'traceback']
+    with reading(options) as cursor:
+        outcome = Outcome.read(cursor, options.execution)
+        if outcome is None:
+            raise ExecutionError(options.execution,
+                'does not exist ("coop history" shows the last ones)')
+        details = ledger.read(cursor, options.execution, *names)
+        for name in ['parameters', 'settings']:
+            details[name] = json.loads(details[name] or '{}')
+        details['files'] = tally.files(cursor, options.execution)
+        details['inputs'] = [
+            {'path': path, 'archived': archived, 'held': bool(held)}
+            for path, archived, held in archive.files(
+                cursor, options.execution)]
+        # As they come: there may be many, with their tracebacks
+        failures = tally.failures(
+            cursor, options.execution, options.limit,
+            tracebacks=not options.json)
+        (show_json if options.json else show_text)(
+            outcome, details, failures,
+            max(0, outcome.failures.count - options.limit))
+    return written()
+
+
+def show_json(outcome, details, failures, more):
+    from ..report import as_json, failure_as_dict
+    told = {
+        **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
+    for name in ['task_id', 'traceback']:
+        del told[name]
+    # Last, so that they can be put in one after the other
+    told['failures'] = told.pop('failures')
+    head, _, tail = as_json(told).rpartition('[]')
+    print(head, end='[')
+    separator = '\n'
+    for failure in failures:
+        print(separator + textwrap.indent(
+                as_json(failure_as_dict(*failure)), '    '), end='')
+        separator = ',\n'
+    print(('\n  ]' if separator != '\n' else ']') + tail)
+
+
+def show_text(outcome, details, failures, more):
+    from .. import units as units_
+    from ..config import shown
+    from ..report import duration, moment
+    print(outcome.text(
+            '%s #%s' % (outcome.batch, outcome.id), details=False))
+    print('\nstate:     ', outcome.state)
+    print('started:   ', moment(outcome.started_at))
+    if outcome.ended_at:
+        print('ended:     ', moment(outcome.ended_at),
+            '(%s)' % duration(outcome.seconds))
+    print('task:      ', details['task_id'] or '-')
+    counts = outcome.counts
+    print('chunks:     %s, %s of them split, in %s transactions' % (
+            counts['chunks'], counts['split'], counts['transactions']))
+    for title in ['parameters', 'settings']:
+        print('\n%s:' % title)
+        _table([
+                (name, shown(value), origin)
+                for name, (value, origin) in details[title].items()]
+            or [('none',)])
+    if details['traceback']:
+        print('\n' + details['traceback'])
+    if details['files']:
+        print('\nfiles:')
+        _table([(f,) for f in details['files']])
+    if details['inputs']:
+        print('\ninput files:')
+        _table([
+                (i['path'], 'archived as %s' % i['archived']
+                    if i['archived'] else 'in hand' if i['held']
+                    else 'taken away') for i in details['inputs']])
+    if outcome.failures.count:
+        print('\nfailures:')
+    for number, units, type_, error, traceback in failures:
+        print('\n  #%s.%s  %s: %s: %s' % (
+                outcome.id, number,
+                'the batch' if units is None
+                else 'unit %s' % ', '.join(map(units_.shown, units)), type_,
+                error))
+        if traceback:
+            print(textwrap.indent(traceback.rstrip(), '    '))
+    if more:
+        print('\n... and {:,} more; coop show {} --limit N shows N of them'
+            .format(more, outcome.id))
+
+
+def _table(rows, indent='  '):
+    rows = [[str(c) for c in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print(indent + '  '.join(
+                c.ljust(w) for c, w in zip(row, widths)).rstrip())
