@@ -320,9 +320,11 @@ def do_show(options):
             or [('none',)])
     if row['traceback']:
         print('\n' + row['traceback'])
-    if files:
-        print('\nfiles:')
-        _table([(f,) for f in files])
+    for title, paths in [
+            ('files', files), ('missing files', outcome.missing)]:
+        if paths:
+            print('\n%s:' % title)
+            _table([(path,) for path in paths])
     if inputs:
         print('\ninput files:')
         _table([

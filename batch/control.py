@@ -60,7 +60,7 @@ def cancel(database, execution, message):
 
 
 def resume(database, execution):
-    """Open the execution again for what is left of it.
+    """Open the execution again for what is left of it, or missing.
 
     Returns (batch, ids of the chunks to send, None to select first).  Raises
     ExecutionError if there is nothing to go on with.
@@ -69,17 +69,18 @@ def resume(database, execution):
         cursor = transaction.connection.cursor()
         ledger.lock_executions(cursor)
         row = existing(
-            cursor, execution, 'state', 'batch', 'left', 'settings')
+            cursor, execution, 'state', 'batch', 'left', 'settings',
+            'missing')
         if row['state'] == 'selecting':
             return row['batch'], None
         if row['state'] != 'running':
-            if not row['left']:
+            if not row['left'] and not row['missing']:
                 raise ExecutionError(execution, 'is %s and nothing of it is '
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution if row['state'] == 'failed' else ''))
             overlap, _ = json.loads(row['settings'])['overlap']
             others = ledger.others(cursor, row['batch'], execution)
-            if others and overlap != 'allow':
+            if others and overlap != 'allow' and row['left']:
                 raise ExecutionError(execution, 'can not go on beside #%s, '
                     'which is running (coop show %s)' % (
                         others[0], others[0]))
@@ -93,7 +94,11 @@ def resume(database, execution):
         ledger.lost(cursor, ids)
         return row['batch'], ids
 
-    return transact(database, _resume)
+    batch, chunks = transact(database, _resume)
+    if chunks == []:
+        # Only files were missing, or whoever was to close it has died
+        close(database, execution)
+    return batch, chunks
 
 
 def retry(database, execution):

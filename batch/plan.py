@@ -16,12 +16,14 @@ from trytond.pool import Pool
 
 from . import archive, chunking, current, ledger
 from . import logging as batch_logging
+from . import output
 from . import parameters as parameters_
 from . import report, tally
 from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .engine.errors import describe, one_line, trimmed
+from .engine.output_files import note_appeared
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
     WorkerLostError)
@@ -57,7 +59,7 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
             return execution if waits else None
         job = load_job(database, execution)
         settle_earlier(job)
-        chunks = transact(database, lambda transaction: select(
+        selected = transact(database, lambda transaction: select(
                 transaction, job, task_id))
     except (Exception, SystemExit) as error:
         # SystemExit: a hook may call sys.exit()
@@ -65,9 +67,11 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
             raise
         refuse(database, batch, execution, error)
         return
-    if chunks is None:
+    if selected is None:
         # Delivered twice: somebody else has it, or had it
         return
+    chunks, outputs = selected
+    note_appeared(database, execution, outputs)
     try:
         for chunk in chunks:
             send(execution, chunk)
@@ -232,13 +236,13 @@ def settle_earlier(job):
     with job.run():
         for path, archived, _ in transact(
                 job.database, lambda transaction: archive.settle_earlier(
-                    transaction.connection.cursor(), job.batch)):
+                    transaction.connection.cursor(), job.batch, job.tag)):
             job.logger.info('"%s", which was done before, is archived as "%s"',
                 path.name, archived)
 
 
 def select(transaction, job, task_id):
-    """Write the chunks; return the ids of those that are queued.
+    """Write the chunks; return the ids of those that are queued, and Outputs.
 
     None where the execution is not there to be selected.
     """
@@ -250,9 +254,11 @@ def select(transaction, job, task_id):
     plan = ledger.Plan(cursor, job.execution, job.settings['concurrency'])
     hands = archive.Hands(
         cursor, job.execution, row['retry_of'], keep=not job.dry_run)
+    outputs = transaction.join(output.Outputs(job.tag))
     duplicates = 0
     with transaction.set_user(job.user), \
-            transaction.set_context(job.context), job.run(hands=hands):
+            transaction.set_context(job.context), \
+            job.run(hands=hands, outputs=outputs):
         if row['message']:
             # Skipped or disabled: it has no units
             pass
@@ -271,8 +277,10 @@ def select(transaction, job, task_id):
     ledger.update_execution(
         cursor, job.execution, state='running', task_id=task_id,
         selected=plan.selected, duplicates=duplicates,
-        message=row['message'] or hands.message)
-    return ledger.queued(cursor, job.execution)
+        message=row['message'] or hands.message,
+        outputs=json.dumps(outputs.identities)
+        if outputs.identities else None)
+    return ledger.queued(cursor, job.execution), outputs
 
 
 def retry(cursor, job, Batch, plan, execution):
@@ -344,7 +352,7 @@ def lost(database, batch, execution, cause):
     if deaths >= DEATHS:
         refuse(database, batch, execution, error)
         return False
-    with current.running(current.Run(batch, execution)):
+    with current.running(current.Run(batch, execution, database=database)):
         batch_logging.get_logger(batch).error("%s", error)
     return True
 
@@ -369,7 +377,7 @@ def refuse(database, batch, execution, error):
             error_type=details['error_type'], traceback=details['traceback'])
         return True
 
-    with current.running(current.Run(batch, execution)):
+    with current.running(current.Run(batch, execution, database=database)):
         if not isinstance(error, BatchError):
             logger.exception("the selection failed", exc_info=trimmed(error))
         if transact(database, fail):

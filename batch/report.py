@@ -12,7 +12,7 @@ from . import logging as batch_logging
 from . import tally
 from .units import shown
 
-__all__ = ['Outcome', 'as_json', 'duration', 'moment']
+__all__ = ['Outcome', 'as_json', 'duration', 'missing_files', 'moment']
 
 #: units named per kind of error in the summary
 NAMED = 3
@@ -45,6 +45,18 @@ def in_order(failures):
         return failures
 
 
+def missing_files(execution, missing):
+    """Return one line on committed files that are missing.
+
+    :param missing: path -> why
+    """
+    path, why = next(iter(missing.items()))
+    more = ' (and {:,} more)'.format(len(missing) - 1) \
+        if len(missing) > 1 else ''
+    return 'the committed file "%s" is missing%s: %s; coop resume %s looks ' \
+        'for it again' % (path, more, why, execution)
+
+
 @dataclass
 class Outcome:
     "An execution as the ledger has it."
@@ -59,6 +71,8 @@ class Outcome:
     error_type: str | None
     traceback: str | None = field(repr=False)
     dry_run: bool | None
+    #: paths of committed files
+    missing: list
     counts: dict
     planned: int
     numbers: dict
@@ -69,12 +83,13 @@ class Outcome:
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'error_type', 'dry_run',
-            'traceback']
+            'traceback', 'missing']
         row = ledger.read(cursor, execution, *names)
         if row is None:
             return None
         row['selected'] = row['selected'] or 0
         row['duplicates'] = row['duplicates'] or 0
+        row['missing'] = json.loads(row['missing'] or '[]')
         return cls(
             counts=tally.counts(cursor, execution),
             planned=tally.planned_chunks(cursor, execution),
@@ -163,7 +178,8 @@ class Outcome:
                     ('details', 'show', details),
                     ('again', 'retry',
                         counts['failed'] and not self.dry_run),
-                    ('go on', 'resume', counts['left'])] if wanted]
+                    ('go on', 'resume', counts['left'] or self.missing)]
+                if wanted]
             if hints:
                 lines.append('  ' + '    '.join(hints))
         return '\n'.join(lines)
@@ -183,6 +199,7 @@ class Outcome:
             'seconds': round(self.seconds, 3),
             'numbers': self.numbers,
             'message': self.message,
+            'missing': self.missing,
             'failures': [
                 {'chunk': number, 'units': units, 'error_type': type_,
                     'error': error}

@@ -175,7 +175,8 @@ def helping(database, execution):
     except Exception:
         # Whoever follows the execution will find it
         logger.exception(
-            "#%s could not be helped after the loss of a worker", execution)
+            "%s #%s could not be helped after the loss of a worker", database,
+            execution)
     finally:
         if backend.name != 'sqlite':
             # Processes are forked from here: they must not share connections

@@ -13,7 +13,7 @@ from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.transaction import inactive_records
 
-from . import chunking, definition, ledger
+from . import chunking, current, definition, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
@@ -21,6 +21,7 @@ from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
 from .engine.errors import describe, one_line, trimmed
+from .engine.output_files import note_appeared
 from .engine.time_limit import time_limit
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, load_job
@@ -119,10 +120,10 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
     """
     started_at, started = ledger.now(), time.monotonic()
     # What Tryton begins anew by TransactionError is the same attempt
-    chunk, objects, attempts = None, None, 1
+    chunk, objects, outputs, attempts = None, None, None, 1
 
     def work(transaction):
-        nonlocal chunk, objects
+        nonlocal chunk, objects, outputs
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
@@ -131,7 +132,9 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             return ledger.at_work(cursor, chunk_id) if attempts > 1 else None
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
-        with job.run(chunk), time_limit(job.settings['time_limit']):
+        outputs = transaction.join(output.Outputs(job.tag))
+        with job.run(chunk, outputs=outputs), \
+                time_limit(job.settings['time_limit']):
             objects, ids = convert(job, chunk, gone)
             numbers = {}
             if ids or not gone:
@@ -140,9 +143,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
         return ledger.done(
-            cursor, chunk, started_at, attempts,
-            [str(f) for f in transaction.join(output.Outputs()).files],
-            numbers)
+            cursor, chunk, started_at, attempts, outputs.identities, numbers)
 
     def on_retry(error, count):
         nonlocal attempts
@@ -172,6 +173,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             return attempt(job, chunk_id, begun=True, gone=gone)
         return fail(job, chunk, started_at, attempts, error, objects)
     if chunk is not None:
+        note_appeared(job.database, job.execution, outputs, chunk.id)
         with job.run(chunk):
             job.logger.info("%s done in %s", units_of(chunk),
                 report.duration(time.monotonic() - started))
@@ -356,9 +358,11 @@ def lost(database, execution, chunk_id, cause, blame):
     if chunk is None:
         close(database, execution)
         return None
-    batch_logging.get_logger(row['batch']).error(
-        "%s worker lost (%s) at %s%s", chunk.label, cause, units_of(chunk),
-        "" if blame else "; nothing of it is to blame")
+    with current.running(current.Run(
+                row['batch'], execution, chunk.number, database=database)):
+        batch_logging.get_logger(row['batch']).error(
+            "worker lost (%s) at %s%s", cause, units_of(chunk),
+            "" if blame else "; nothing of it is to blame")
     return chunk.id
 
 
