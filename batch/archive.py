@@ -72,7 +72,7 @@ class Hands:
         if holder not in self._whys:
             self._whys[holder] = None if is_running(self.cursor, holder) \
                 else {s.path: s.why
-                    for s in settle(self.cursor, holder, move=False)}
+                    for s in settle(self.cursor, holder)}
         whys = self._whys[holder]
         why = 'execution #%s has it in hand, %s' % (
             holder, 'and is running (coop show %s)' % holder
@@ -181,14 +181,13 @@ def files(cursor, execution):
     return cursor.fetchall()
 
 
-def settle(cursor, execution, move=True, tag=''):
+def settle(cursor, execution, tag=None):
     """Archive what the execution, or what it retries, is done with.
 
     Called by whoever ends an execution, before its end is committed: who dies
     in between leaves it to the next one, who finds the file moved.
 
-    :param move: False to ask only
-    :param tag: of the execution, see names.py
+    :param tag: of the execution that archives, see names.py; None to ask only
     :return: a Settled for each file that was in hand
     """
     root = root_of(cursor, execution)
@@ -212,7 +211,7 @@ def settle(cursor, execution, move=True, tag=''):
             elif identity(file.path) != file.identity:
                 why = 'it is not as it was when it was selected; to have ' \
                     'it treated as a new one, rename it'
-            elif not move:
+            elif not tag:
                 why = 'and has still to archive it'
             else:
                 archived = files_.move(
@@ -221,7 +220,7 @@ def settle(cursor, execution, move=True, tag=''):
                 values = {'held': None}
         except (OSError, OutputError) as error:
             why = str(error)
-        if move and values:
+        if tag and values:
             values['archived'] = archived and str(archived)
             cursor.execute(*input_.update(
                     [getattr(input_, n) for n in values],
@@ -256,7 +255,7 @@ def settle_earlier(cursor, batch, tag):
     return [
         settled for root in holders(cursor, batch)
         if not is_running(cursor, root)
-        for settled in settle(cursor, root, tag=tag) if settled.archived]
+        for settled in settle(cursor, root, tag) if settled.archived]
 
 
 def holders(cursor, batch=None):

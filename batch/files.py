@@ -331,15 +331,15 @@ def discard(leftover):
 def move(source, directory, expected, tag):
     """Move a file into a directory of its file system; return its Path there.
 
-    A name that is taken gets a number.  Whoever calls syncs the directories.
-    Raises OutputError where the system refuses, and where source is not what
-    has the identity expected: it stays then.
+    The directory is made if need be; whoever calls syncs both.  A name that is
+    taken gets a number.  Raises OutputError where the system refuses, and
+    where source is not what has the identity expected: it stays then.
 
     :param tag: of the execution that moves it
     """
     path = Path(directory, source.name)
     with explained(path), Directory(source.parent) as here, \
-            Directory(directory) as there:
+            Directory(directory, make=True) as there:
         name = next(
             name for name in names.free_names(there, source.name, tag)
             if _move(here, source.name, there, name, tag))

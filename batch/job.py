@@ -132,7 +132,7 @@ def close(database, execution):
             ledger.cancel(cursor, execution)
         tag = output_files.tag_of(database, execution, row['started_at'])
         missing = output_files.publish(cursor, execution, tag)
-        settled = archive.settle(cursor, execution, tag=tag)
+        settled = archive.settle(cursor, execution, tag)
         counts = tally.counts(cursor, execution)
         message = [row['message']]
         if missing:
