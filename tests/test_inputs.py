@@ -18,7 +18,6 @@ from trytond.modules.batch.chunking import Distinct
 from trytond.modules.batch.directories import identity
 from trytond.modules.batch.exceptions import OutputError
 
-
 TAG = names_.tag_of('tryton', 42)
 
 

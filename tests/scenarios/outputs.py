@@ -5,7 +5,6 @@ import os
 import random
 import signal
 from pathlib import Path
-from typing import Optional
 
 from trytond.exceptions import UserError
 from trytond.modules.batch import BatchRoot
@@ -91,9 +90,7 @@ class Gambling(_Output):
     __name__ = 'batch.scenario.gambling'
 
     @classmethod
-    def execute(
-            cls, objects, ids, risk: float, seed: Optional[int] = None):
-        random.seed(seed)
+    def execute(cls, objects, ids, risk: float):
         # Before and after the files: they vote and finish in this order
         Transaction()._datamanagers.insert(0, Gambler(risk / 4))
         for name in ['a.txt', 'b.txt']:
