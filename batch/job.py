@@ -3,6 +3,7 @@
 """What all chunks of an execution have in common, and its end."""
 import importlib.metadata
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -116,10 +117,14 @@ def close(database, execution):
         row = ledger.is_over(cursor, execution) and ledger.read(
             cursor, execution, 'state', 'batch', 'settings')
         if row and row['state'] == 'running':
+            # A connection that was lost at a commit is in no ledger
+            places = {
+                (os.path.dirname(path), False)
+                for path in tally.files(cursor, execution)}
             root_dir, _ = json.loads(row['settings'])['root_dir']
-            if not tally.had_deaths(cursor, execution):
-                root_dir = None
-            return row['batch'], root_dir
+            if root_dir and tally.had_deaths(cursor, execution):
+                places = {(root_dir, True)}
+            return row['batch'], places
 
     def end(transaction):
         cursor = transaction.connection.cursor()
@@ -149,10 +154,10 @@ def close(database, execution):
 
     if (found := transact(database, look)) is None:
         return
-    batch, root_dir = found
+    batch, places = found
     logger = batch_logging.get_logger(batch)
     with current.running(current.Run(batch, execution, database=database)):
-        output_files.discard_leftovers(database, execution, root_dir)
+        output_files.discard_leftovers(database, execution, places, logger)
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended

@@ -29,8 +29,8 @@ BATCH = 'batch.scenario.gambling'
 RECORDS, SIZE, PROCESSES = 40, 5, 2
 #: that a process dies in one attempt at a chunk
 RISK = 0.3
-#: seconds between two deaths from outside
-DEATHS = 0.2, 1.5
+#: how many more die from outside, and seconds between them
+KILLS, DEATHS = 3, (0.2, 1.5)
 #: seconds after which a round has failed
 LIMIT = 120
 
@@ -96,7 +96,9 @@ def killing(workers):
     over = threading.Event()
 
     def kill():
-        while not over.wait(random.uniform(*DEATHS)):
+        for _ in range(KILLS):
+            if over.wait(random.uniform(*DEATHS)):
+                return
             processes = [p for w in workers for p in children(w.pid)]
             with contextlib.suppress(IndexError, ProcessLookupError):
                 os.kill(random.choice(processes), signal.SIGKILL)

@@ -316,3 +316,30 @@ def test_a_file_belongs_to_its_chunk_whatever_transaction_wrote_it(scene):
     assert execution.failed_units == [3]
     assert sorted(contents(execution)) == sorted(map(str, scene.files()))
     assert written(scene) == contents(execution)
+
+
+def test_what_a_lost_connection_left_is_removed_at_the_end(scene):
+    execution = scene.batch('littering', status=0)
+    assert written(scene) == contents(execution)
+    assert hidden(scene) == []
+
+
+def test_what_was_left_where_it_was_not_seen_is_removed_later(scene):
+    first = die_before_commit(scene)
+    out = Path(scene.out_dir)
+    away = out.rename(out.with_name('away'))
+    out.mkdir()
+    # It ends where its directory is not mounted
+    scene.coop('cancel', str(first.id), check=True)
+    assert scene.state(first.id) == 'cancelled'
+    out.rmdir()
+    away.rename(out)
+    assert hidden(scene)
+    Path(scene.directory, 'died').unlink()
+    # Another batch does not touch it, the next execution of this one does
+    resume(scene, die_after_commit(scene))
+    assert hidden(scene)
+    second = die_before_commit(scene)
+    resume(scene, second)
+    assert hidden(scene) == []
+    assert set(contents(Execution(scene))) <= set(written(scene))

@@ -7,7 +7,7 @@ after that.  Its process then says so in the ledger.  Of what nobody said so,
 whoever closes the execution looks for the file: it lets it appear, or says
 that it is missing.
 """
-import logging
+import contextlib
 import os
 from functools import lru_cache
 
@@ -17,9 +17,9 @@ from trytond.transaction import Transaction
 from .. import files, ledger, names, tally
 from ..transaction import transact
 
-__all__ = ['discard_leftovers', 'note_appeared', 'publish', 'tag_of']
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    'database_facts', 'discard_leftovers', 'note_appeared', 'publish',
+    'tag_of']
 
 
 def tag_of(database, execution, started_at):
@@ -30,17 +30,20 @@ def tag_of(database, execution, started_at):
     :param started_at: as the ledger has it
     """
     return names.tag_of(
-        database, execution, str(started_at), *_database_facts(database))
+        database, execution, str(started_at), *_facts_of(database))
 
 
 @lru_cache(maxsize=64)
-def _database_facts(database):
-    """Return what tells the database from others of its name; read once.
+def _facts_of(database):
+    return database_facts(Transaction().connection.cursor())
+
+
+def database_facts(cursor):
+    """Return what tells a database from others of its name.
 
     Where its files were copied, the copy has them too: then the start of an
     execution is all that tells them apart.
     """
-    cursor = Transaction().connection.cursor()
     if backend.name == 'sqlite':
         cursor.execute('PRAGMA database_list')
         return tuple(file for _, _, file in cursor.fetchall())
@@ -70,10 +73,9 @@ def note_appeared(database, execution, outputs, chunk=None):
         ledger.appeared(cursor, execution, outputs.appeared, chunk)
 
     if outputs and outputs.appeared:
-        try:
-            transact(database, note)
-        except backend.DatabaseOperationalError as error:
-            logger.debug('not noted that files have appeared: %s', error)
+        # Nothing that goes wrong here is worth more than to look again
+        with contextlib.suppress(Exception):
+            transact(database, note, retry=1)
 
 
 def publish(cursor, execution, tag):
@@ -95,24 +97,15 @@ def publish(cursor, execution, tag):
     return missing
 
 
-def discard_leftovers(database, execution, root_dir):
+def discard_leftovers(database, execution, places, logger):
     """Remove the hidden files of attempts that died before their commit.
 
     Those of this execution, and those of other ones of its batch that are
     over: whoever closed them did not see the directory.
 
-    :param root_dir: all of it is looked through, None to look only where
-        files of the execution are
+    :param places: (directory, whether to look below it too)
+    :param logger: is told what can not be searched or removed
     """
-    def read_paths(transaction):
-        return tally.files(transaction.connection.cursor(), execution)
-
-    # A connection that was lost at a commit is in no ledger
-    places = {
-        (os.path.dirname(path), False)
-        for path in transact(database, read_paths)}
-    if root_dir:
-        places = {(root_dir, True)}
     found = set()
     for place, below in places:
         try:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from trytond.exceptions import UserError
-from trytond.modules.batch import BatchRoot
+from trytond.modules.batch import BatchRoot, current, names
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -64,6 +64,19 @@ class Nested(_Output):
             cls.write(ids)
         if any(r.bad for r in objects):
             raise UserError('A record is bad.')
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class Littering(_Output):
+    "Write a file, and leave another as does a connection lost at the commit"
+    __name__ = 'batch.scenario.littering'
+
+    @classmethod
+    def execute(cls, objects, ids):
+        path = Path(cls.write(ids))
+        tag = current.get().outputs.tag
+        path.with_name(names.hidden('left.txt', tag, 'ready')).touch()
+        path.with_name('.left.txt.taken').symlink_to(tag)
         Pool().get('batch.scenario.record').treat(objects)
 
 
