@@ -17,7 +17,7 @@ from . import logging as batch_logging
 from . import parameters as parameters_
 from . import report, tally
 from .batch import get_batch
-from .engine import output_files
+from .engine.outputs import discard_leftovers, publish, tag_of
 from .transaction import transact
 
 __all__ = [
@@ -73,7 +73,7 @@ def make_job(database, row, user, settings, parameters):
     return Job(
         database, row['id'], row['batch'], parameters, settings, user,
         context, row['started_at'], bool(row['dry_run']),
-        output_files.tag_of(database, row['id'], row['started_at']))
+        tag_of(database, row['id'], row['started_at']))
 
 
 @lru_cache(maxsize=64)
@@ -135,8 +135,8 @@ def close(database, execution):
             return None
         if row['stopping'] == 'cancelled':
             ledger.cancel(cursor, execution)
-        tag = output_files.tag_of(database, execution, row['started_at'])
-        missing = output_files.publish(cursor, execution, tag)
+        tag = tag_of(database, execution, row['started_at'])
+        missing = publish(cursor, execution, tag)
         settled = archive.settle(cursor, execution, tag)
         counts = tally.counts(cursor, execution)
         message = [row['message']]
@@ -157,7 +157,7 @@ def close(database, execution):
     batch, places = found
     logger = batch_logging.get_logger(batch)
     with current.running(current.Run(batch, execution, database=database)):
-        output_files.discard_leftovers(database, execution, places, logger)
+        discard_leftovers(database, execution, places, logger)
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended

@@ -398,7 +398,7 @@ def _take():
 def done(cursor, chunk, started_at, attempts, files=None, numbers=None):
     """queued -> done; returns the id of the successor it queues, or None.
 
-    :param files: path -> identity, see output_files.py
+    :param files: path -> identity, see outputs.py
     """
     return _end(cursor, chunk, 'done', chunk.successor, started_at, attempts,
         files=json.dumps(files) if files else None,

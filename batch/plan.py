@@ -23,7 +23,7 @@ from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .engine.errors import describe, one_line, trimmed
-from .engine.output_files import note_appeared
+from .engine.outputs import note_appeared
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
     WorkerLostError)

@@ -21,7 +21,7 @@ from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
 from .engine.errors import describe, one_line, trimmed
-from .engine.output_files import note_appeared
+from .engine.outputs import note_appeared
 from .engine.time_limit import time_limit
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, load_job

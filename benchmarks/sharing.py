@@ -66,7 +66,7 @@ def play(postgresql, redis, rounds):
         for site in sites:
             site.configure({'default': {
                         'split_size': SIZE, 'concurrency': 2 * PROCESSES}})
-            site.init('batch_scenarios', template='sharing')
+            site.init('batch_scenarios', template='scenarios')
             site.execute("""
                 INSERT INTO batch_scenario_record (id, name, treated)
                 SELECT i, 'record', 0 FROM generate_series(1, %s) AS i""",
