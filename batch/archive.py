@@ -219,7 +219,7 @@ def settle(cursor, execution, tag=None):
                 directories |= {file.path.parent, file.archive}
                 values = {'held': None}
         except (OSError, OutputError) as error:
-            why = str(error)
+            why = getattr(error, 'strerror', None) or str(error)
         if tag and values:
             values['archived'] = archived and str(archived)
             cursor.execute(*input_.update(

@@ -115,15 +115,17 @@ def close(database, execution):
     def look(transaction):
         cursor = transaction.connection.cursor()
         row = ledger.is_over(cursor, execution) and ledger.read(
-            cursor, execution, 'state', 'batch', 'settings')
+            cursor, execution, 'state', 'batch', 'settings', 'stopping')
         if row and row['state'] == 'running':
-            # A connection that was lost at a commit is in no ledger
+            # Always, as a connection that was lost at a commit is not noted
             places = {
                 (os.path.dirname(path), False)
                 for path in tally.files(cursor, execution)}
             root_dir, _ = json.loads(row['settings'])['root_dir']
-            if root_dir and tally.had_deaths(cursor, execution):
-                places = {(root_dir, True)}
+            # Nor is a death after which nothing was to be begun again
+            if root_dir and (row['stopping']
+                    or tally.had_deaths(cursor, execution)):
+                places.add((root_dir, True))
             return row['batch'], places
 
     def end(transaction):
