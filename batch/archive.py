@@ -20,7 +20,9 @@ from sql import Null
 
 from trytond import backend
 
-from . import ledger, output
+from . import files as files_
+from . import ledger
+from .directories import Directory, identity
 from .exceptions import InputError, OutputError
 from .input import SelectAgain, check_unchanged
 from .ledger import chunk_, execution_, input_
@@ -70,7 +72,7 @@ class Hands:
         if holder not in self._whys:
             self._whys[holder] = None if is_running(self.cursor, holder) \
                 else {s.path: s.why
-                    for s in settle(self.cursor, holder, move=False)}
+                    for s in settle(self.cursor, holder)}
         whys = self._whys[holder]
         why = 'execution #%s has it in hand, %s' % (
             holder, 'and is running (coop show %s)' % holder
@@ -110,10 +112,14 @@ class Hands:
                         input_.create_date, input_.create_uid], self._rows))
         except backend.DatabaseIntegrityError as error:
             raise SelectAgain('another execution took a file first') from error
-        for _, path, _, identity, _, archive, *_ in self._rows:
+        for _, path, _, before, _, archive, *_ in self._rows:
             # Before we had it in hand, another one may have archived it
-            check_unchanged(path, identity)
-            os.makedirs(archive, exist_ok=True)
+            check_unchanged(path, before)
+            try:
+                Directory(archive, make=True).close()
+            except OSError as error:
+                raise InputError('the archive "%s" can not be made: %s'
+                    % (archive, error.strerror)) from error
         self._rows = []
 
     @property
@@ -175,13 +181,13 @@ def files(cursor, execution):
     return cursor.fetchall()
 
 
-def settle(cursor, execution, move=True):
+def settle(cursor, execution, tag=None):
     """Archive what the execution, or what it retries, is done with.
 
     Called by whoever ends an execution, before its end is committed: who dies
     in between leaves it to the next one, who finds the file moved.
 
-    :param move: False to ask only
+    :param tag: of the execution that archives, see names.py; None to ask only
     :return: a Settled for each file that was in hand
     """
     root = root_of(cursor, execution)
@@ -195,26 +201,26 @@ def settle(cursor, execution, move=True):
             if not os.path.lexists(file.path):
                 if is_in_sight(file):
                     # By one who died before the commit, or else by somebody
-                    archived = None if why else output.moved(
+                    archived = None if why else files_.moved(
                         file.archive, file.identity)
                     values = {'held': None}
                 if not archived:
                     why = 'it is not there any more'
             elif why:
                 pass
-            elif output.identity(file.path) != file.identity:
+            elif identity(file.path) != file.identity:
                 why = 'it is not as it was when it was selected; to have ' \
                     'it treated as a new one, rename it'
-            elif not move:
+            elif not tag:
                 why = 'and has still to archive it'
             else:
-                archived = output.move(
-                    file.path, file.archive, file.identity)
+                archived = files_.move(
+                    file.path, file.archive, file.identity, tag)
                 directories |= {file.path.parent, file.archive}
                 values = {'held': None}
         except (OSError, OutputError) as error:
-            why = str(error)
-        if move and values:
+            why = getattr(error, 'strerror', None) or str(error)
+        if tag and values:
             values['archived'] = archived and str(archived)
             cursor.execute(*input_.update(
                     [getattr(input_, n) for n in values],
@@ -222,8 +228,8 @@ def settle(cursor, execution, move=True):
         settled.append(Settled(file.path, archived, why))
     for directory in directories:
         # No disk is a reason for an execution not to end
-        with contextlib.suppress(OSError):
-            output.sync(directory)
+        with contextlib.suppress(OSError), Directory(directory) as opened:
+            opened.sync()
     return settled
 
 
@@ -234,20 +240,22 @@ def is_in_sight(file):
     was made when the file was taken, is not there either.
     """
     try:
-        return file.archive.stat().st_dev == file.path.parent.stat().st_dev
+        return os.lstat(file.archive).st_dev == file.path.parent.stat().st_dev
     except OSError:
         return False
 
 
-def settle_earlier(cursor, batch):
+def settle_earlier(cursor, batch, tag):
     """Archive what earlier executions of the batch are done with.
 
     They could not, or their process died.  Returns what was archived.
+
+    :param tag: of the execution that does so
     """
     return [
         settled for root in holders(cursor, batch)
         if not is_running(cursor, root)
-        for settled in settle(cursor, root) if settled.archived]
+        for settled in settle(cursor, root, tag) if settled.archived]
 
 
 def holders(cursor, batch=None):

@@ -18,6 +18,7 @@ from . import logging as batch_logging
 from . import parameters as parameters_
 from .config import SETTINGS, BatchConfig
 from .exceptions import DefinitionError, UnknownBatchError
+from .names import tag_of
 from .output import Outputs, filepath
 from .rows import streamed
 
@@ -192,20 +193,25 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         Raises OutputError where root_dir is missing or would be left.
         """
         run = current.get() or current.Run(
-            cls.__name__, 0, started_at=dt.datetime.now())
+            cls.__name__, 0, started_at=dt.datetime.now(),
+            database=Transaction().database.name)
         return filepath(
             filename, cls.current_settings(), cls.__name__, run.execution,
-            run.chunk, run.started_at)
+            run.chunk, run.started_at, run.database)
 
     @classmethod
     def write_batch_output(cls, buffer, filename):
         """Write buffer (str or bytes) into a file of its own.
 
-        The file appears, whole, when the transaction commits.  Nothing is
-        ever overwritten: a name that is taken gets a number.  Returns the
-        path; raises OutputError.
+        The file appears, whole, when the transaction of the chunk commits.
+        Nothing is ever overwritten: a name that is taken gets a number.
+        Returns the path; raises OutputError.
         """
-        outputs = Transaction().join(Outputs())
+        run = current.get()
+        outputs = run and run.outputs
+        if outputs is None:
+            outputs = Transaction().join(Outputs(
+                    tag_of(Transaction().database.name, 0)))
         return outputs.write(cls.generate_filepath(filename), buffer)
 
     # What the tasks call

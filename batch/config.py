@@ -27,7 +27,8 @@ __all__ = [
 #: the section whose settings hold for every batch
 DEFAULT = 'default'
 #: what filepath_template may hold, written as %{NAME}
-PLACEHOLDERS = 'BATCHNAME', 'FILENAME', 'TIMESTAMP', 'EXECUTION', 'CHUNK'
+PLACEHOLDERS = (
+    'BATCHNAME', 'DATABASE', 'FILENAME', 'TIMESTAMP', 'EXECUTION', 'CHUNK')
 #: the words for yes and no, in batch.conf and on the command line
 BOOLEANS = {
     'true': True, 'yes': True, 'on': True, '1': True,
@@ -196,8 +197,8 @@ SETTINGS = {setting.name: setting for setting in [
             + ', '.join('%%{%s}' % name for name in PLACEHOLDERS
                 if name != 'FILENAME'),
             'The place of an output below root_dir. %{FILENAME} is needed;'
-            ' %{BATCHNAME}, %{TIMESTAMP}, %{EXECUTION} and %{CHUNK} are'
-            ' allowed.'),
+            ' %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP}, %{EXECUTION} and'
+            ' %{CHUNK} are allowed.'),
         Setting('filepath_timestamp_format', '%Y%m%d_%Hh%Mm%Ss', _timestamp,
             'a format of strftime as %Y-%m-%d',
             'What %{TIMESTAMP} looks like, in the codes of strftime.'),

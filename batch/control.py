@@ -66,7 +66,7 @@ def cancel(database, execution, message):
 
 
 def resume(database, execution, local=False):
-    """Open the execution again for what is left of it.
+    """Open the execution again for what is left of it, or missing.
 
     Returns (batch, ids of the chunks to send, None to select first).  Raises
     ExecutionError if there is nothing to go on with.
@@ -75,18 +75,19 @@ def resume(database, execution, local=False):
         cursor = transaction.connection.cursor()
         ledger.lock_executions(cursor)
         row = existing(
-            cursor, execution, 'state', 'batch', 'left', 'settings')
+            cursor, execution, 'state', 'batch', 'left', 'settings',
+            'missing')
         if row['state'] == 'selecting':
             ledger.update_execution(cursor, execution, local=local)
             return row['batch'], None
         if row['state'] != 'running':
-            if not row['left']:
+            if not row['left'] and not row['missing']:
                 raise ExecutionError(execution, 'is %s and nothing of it is '
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution if row['state'] == 'failed' else ''))
             overlap, _ = json.loads(row['settings'])['overlap']
             others = ledger.others(cursor, row['batch'], execution)
-            if others and overlap != 'allow':
+            if others and overlap != 'allow' and row['left']:
                 raise ExecutionError(execution, 'can not go on beside #%s, '
                     'which is running (coop show %s)' % (
                         others[0], others[0]))
@@ -100,7 +101,11 @@ def resume(database, execution, local=False):
         ledger.mark_deserted(cursor, ids)
         return row['batch'], ids
 
-    return transact(database, _resume)
+    batch, chunks = transact(database, _resume)
+    if chunks == []:
+        # Only files were missing, or whoever was to close it has died
+        close(database, execution)
+    return batch, chunks
 
 
 def retry(database, execution, local=False):

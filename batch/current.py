@@ -30,13 +30,16 @@ class Run:
     started_at: dt.datetime | None = None
     #: which input files the selection may take, see Hands in archive.py
     hands: object = None
+    #: the Outputs of its transaction
+    outputs: object = None
+    #: name of the database
+    database: str = field(kw_only=True)
 
     @property
     def label(self):
-        "What marks each line of the log: ``#42`` or ``#42.7``."
-        if self.chunk is None:
-            return '#%s' % self.execution
-        return '#%s.%s' % (self.execution, self.chunk)
+        "What marks each line of the log: ``tryton #42``, ``tryton #42.7``."
+        label = '%s #%s' % (self.database, self.execution)
+        return label if self.chunk is None else '%s.%s' % (label, self.chunk)
 
 
 def get():

@@ -67,6 +67,11 @@ class Execution(ModelSQL, ModelView):
     failed = fields.Integer("Failed", readonly=True)
     left = fields.Integer("Left", readonly=True,
         help="How many units were neither done nor failed.")
+    outputs = fields.Text("Outputs", readonly=True,
+        help="The files that the selection wrote, as JSON: see the files of a "
+        "chunk.")
+    missing = fields.Text("Missing Files", readonly=True,
+        help="The committed files that were not there at its end, as JSON.")
     message = fields.Text("Message", readonly=True,
         help="Why it ended as it did, where the counts do not say it.")
     error_type = fields.Char("Error Type", readonly=True)
@@ -146,7 +151,8 @@ class ExecutionChunk(ModelSQL, ModelView):
     error = fields.Text("Error", readonly=True)
     traceback = fields.Text("Traceback", readonly=True)
     files = fields.Text("Files", readonly=True,
-        help="The files it wrote, as JSON.")
+        help="The files it wrote, as JSON: paths, each with the identity "
+        "that it was committed with, until it has appeared.")
     numbers = fields.Text("Numbers", readonly=True,
         help="What the batch counted, as JSON.")
 

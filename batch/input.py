@@ -5,6 +5,7 @@
 Knows neither Celery nor the ledger: which files may be taken is asked of
 what the selection has in ``current``.
 """
+import errno
 import fnmatch
 import os
 import socket
@@ -17,8 +18,8 @@ from . import current
 from . import logging as batch_logging
 from . import parameters as parameters_
 from .batch import BatchRoot
+from .directories import Directory, identity
 from .exceptions import DefinitionError, InputError, ParameterError
-from .output import identity
 
 __all__ = ['BatchRootFiles', 'SelectAgain', 'check_unchanged']
 
@@ -66,7 +67,8 @@ class BatchRootFiles(BatchRoot):
         """
         parameters.update(
             directory=directory, archive=archive, pattern=pattern)
-        check_directories(cls.__name__, directory, directory / archive)
+        check_directories(
+            cls.__name__, directory, archive_of(directory, archive))
         hands = hands_of_run()
         # By whatever way: one file has one path
         for path in files_of(directory.resolve(), pattern):
@@ -106,14 +108,14 @@ class BatchRootFiles(BatchRoot):
         except (TransactionError, backend.DatabaseOperationalError):
             raise
         except Exception as error:
-            if not path.is_file():
+            if not is_file(path):
                 return
             rows = None
             cls.logger.error('"%s" can not be read: %s: %s', path.name,
                 type(error).__name__, batch_logging.mask_secrets(str(error)))
         if hands := hands_of_run():
             hands.take(path, before, 1 if rows is None else count,
-                parameters['directory'] / parameters['archive'])
+                archive_of(parameters['directory'], parameters['archive']))
         if rows is None:
             yield path.name
             return
@@ -123,7 +125,7 @@ class BatchRootFiles(BatchRoot):
                     parameters_.call(cls, 'read_file', parameters, path), 1):
                 yield path.name, number, row
         except FileNotFoundError:
-            if path.is_file():
+            if is_file(path):
                 raise
         check_unchanged(path, before)
         if number != count:
@@ -138,7 +140,7 @@ class BatchRootFiles(BatchRoot):
         for unit in units:
             if isinstance(unit, str):
                 path = parameters['directory'].resolve() / unit
-                if path.is_file():
+                if is_file(path):
                     yield from cls.units_of(path, parameters)
                     continue
             yield unit
@@ -146,7 +148,7 @@ class BatchRootFiles(BatchRoot):
     @classmethod
     def file_of(cls, path, parameters):
         "Return path; raises what is wrong with its file."
-        if not path.is_file():
+        if not is_file(path):
             raise InputError('"%s" is not there any more' % path)
         rows = parameters_.call(cls, 'read_file', parameters, path)
         if rows is not None:
@@ -175,6 +177,14 @@ def files_of(directory, pattern):
             and entry.is_file(follow_symlinks=False))
 
 
+def is_file(path):
+    "Return whether a file is there; a link is none."
+    try:
+        return bool(identity(path))
+    except OSError:
+        return False
+
+
 def check_unchanged(path, expected):
     "Raise SelectAgain if the file is gone, InputError if it was changed."
     try:
@@ -196,10 +206,24 @@ def is_no_name(path):
         return 'its name is not UTF-8: rename it'
 
 
+def archive_of(directory, archive):
+    """Return the path of the archive, in which links are refused.
+
+    Links that lead to it are followed here, but for those below directory:
+    who may put files there must not lead them elsewhere.
+    """
+    directory = Path(os.path.realpath(directory))
+    archive = Path(os.path.normpath(directory / archive))
+    if archive.is_relative_to(directory):
+        return archive
+    return Path(os.path.realpath(archive.parent), archive.name)
+
+
 def check_directories(batch, directory, archive):
     """See that files can be moved from directory to archive.
 
-    Raises ParameterError, InputError.
+    :param archive: as of archive_of
+    :raises: ParameterError, InputError
     """
     def error(name, path, problem):
         return InputError(
@@ -209,14 +233,20 @@ def check_directories(batch, directory, archive):
     if not directory.is_absolute():
         raise ParameterError(batch, 'directory', 'is "%s", expected an '
             'absolute path' % directory)
-    there = os.path.normpath(archive)
-    if there == os.path.normpath(directory):
+    if archive == Path(os.path.realpath(directory)):
         raise ParameterError(batch, 'archive', 'is "%s", expected another '
             'directory than "directory"' % archive)
     # What is not there yet is made in the nearest one that is
     nearest = archive
     while not os.path.lexists(nearest):
         nearest = nearest.parent
+    try:
+        Directory(nearest).close()
+    except OSError as e:
+        # What else is wrong with it is told below
+        if e.errno == errno.ELOOP:
+            raise error('archive', archive, 'is a link or below one: name '
+                'the directory itself')
     for name, path, existing in [
             ('directory', directory, directory),
             ('archive', archive, nearest)]:

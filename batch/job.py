@@ -3,6 +3,7 @@
 """What all chunks of an execution have in common, and its end."""
 import importlib.metadata
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,10 +14,10 @@ from trytond.transaction import Transaction
 
 from . import archive, current, ledger
 from . import logging as batch_logging
-from . import output
 from . import parameters as parameters_
 from . import report, tally
 from .batch import get_batch
+from .engine.outputs import discard_leftovers, publish, tag_of
 from .transaction import transact
 
 __all__ = [
@@ -35,17 +36,20 @@ class Job:
     context: dict
     started_at: object
     dry_run: bool
+    #: of its hidden files, see names.py
+    tag: str
 
     @property
     def logger(self):
         return batch_logging.get_logger(self.batch)
 
-    def run(self, chunk=None, hands=None):
+    def run(self, chunk=None, hands=None, outputs=None):
         "Return the context in which hooks and logs know where they are."
         return current.running(current.Run(
                 self.batch, self.execution,
                 chunk.number if chunk is not None else None,
-                self.settings, self.started_at, hands))
+                self.settings, self.started_at, hands, outputs,
+                database=self.database))
 
 
 def make_job(database, row, user, settings, parameters):
@@ -68,7 +72,8 @@ def make_job(database, row, user, settings, parameters):
     context.update(settings['context'])
     return Job(
         database, row['id'], row['batch'], parameters, settings, user,
-        context, row['started_at'], bool(row['dry_run']))
+        context, row['started_at'], bool(row['dry_run']),
+        tag_of(database, row['id'], row['started_at']))
 
 
 @lru_cache(maxsize=64)
@@ -105,42 +110,59 @@ def close(database, execution):
 
     Whoever ends a lane of chunks asks, after its commit: so the last one sees
     all others.  The row's lock lets only one of them through.
+
+    Files come first: who dies on the way leaves an execution that still runs,
+    and the next one does all of it again.
     """
+    def look(transaction):
+        cursor = transaction.connection.cursor()
+        if row := take_if_over(cursor, execution):
+            # Always, as a connection that was lost at a commit is not noted
+            places = {
+                (os.path.dirname(path), False)
+                for path in tally.files(cursor, execution)}
+            root_dir, _ = json.loads(row['settings'])['root_dir']
+            # Nor is a death after which nothing was to be begun again
+            if root_dir and (row['stopping']
+                    or tally.had_deaths(cursor, execution)):
+                places.add((root_dir, True))
+            return row['batch'], places
+
     def end(transaction):
         cursor = transaction.connection.cursor()
-        if (ledger.has_open(cursor, execution) and not (ledger.read(
-                        cursor, execution, 'stopping') or {}).get('stopping')):
-            # The usual answer, for which nobody needs to wait
-            return None
-        row = ledger.take_execution(cursor, execution, 'running', wait=True)
-        if row is None or not ledger.is_over(cursor, execution):
+        if (row := take_if_over(cursor, execution)) is None:
             return None
         if row['stopping'] == 'cancelled':
             ledger.cancel(cursor, execution)
-        settled = archive.settle(cursor, execution)
+        tag = tag_of(database, execution, row['started_at'])
+        missing = publish(cursor, execution, tag)
+        settled = archive.settle(cursor, execution, tag)
         counts = tally.counts(cursor, execution)
-        state = row['stopping'] or (
-            'failed' if counts['failed'] else 'succeeded')
+        message = [row['message']]
+        if missing:
+            message.append(report.missing_files(execution, missing))
         ledger.update_execution(
-            cursor, execution, state=state, ended_at=ledger.clock(),
+            cursor, execution, ended_at=ledger.clock(),
+            state=row['stopping'] or (
+                'failed' if counts['failed'] or missing else 'succeeded'),
             done=counts['done'], failed=counts['failed'],
-            left=counts['left'])
-        root_dir = None
-        if tally.had_deaths(cursor, execution):
-            root_dir, _ = json.loads(row['settings'])['root_dir']
-        return row['batch'], tally.files(cursor, execution), root_dir, \
-            settled, report.Outcome.read(cursor, execution)
+            left=counts['left'],
+            message='; '.join(filter(None, message)) or None,
+            missing=json.dumps(list(missing)) if missing else None)
+        return missing, settled, report.Outcome.read(cursor, execution)
 
-    ended = transact(database, end)
-    if ended is None:
+    if (found := transact(database, look)) is None:
         return
-    batch, files, root_dir, settled, outcome = ended
+    batch, places = found
     logger = batch_logging.get_logger(batch)
-    with current.running(current.Run(batch, execution)):
-        for path in output.publish(files):
-            logger.error("the file %s is committed but missing", path)
-        if root_dir:
-            discard_leftovers(database, root_dir)
+    with current.running(current.Run(batch, execution, database=database)):
+        discard_leftovers(database, execution, places, logger)
+        if (ended := transact(database, end)) is None:
+            return
+        missing, settled, outcome = ended
+        for path, why in missing.items():
+            logger.error(
+                'the file "%s" is committed but missing: %s', path, why)
         for path, archived, why in settled:
             if archived:
                 logger.info('"%s" is archived as "%s"', path.name, archived)
@@ -151,13 +173,16 @@ def close(database, execution):
         write('%s', outcome.text(batch, log=batch_logging.path_of(batch)))
 
 
-def discard_leftovers(database, root_dir):
-    "Remove the hidden files of attempts that died before their commit."
-    # The ledger after the files: what is committed meanwhile is known to it
-    leftovers = list(output.leftovers(root_dir))
-    output.discard(path for path in leftovers if not transact(
-            database, lambda transaction: tally.is_committed_file(
-                transaction.connection.cursor(), path)))
+def take_if_over(cursor, execution):
+    "Lock and return the row of the execution if nothing of it runs any more."
+    row = ledger.read(cursor, execution, 'stopping')
+    if (row is None
+            or not row['stopping'] and ledger.has_open(cursor, execution)):
+        # The usual answer, for which nobody needs to wait
+        return None
+    row = ledger.take_execution(cursor, execution, 'running', wait=True)
+    if row is not None and ledger.is_over(cursor, execution):
+        return row
 
 
 @lru_cache

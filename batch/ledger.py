@@ -41,10 +41,11 @@ EXECUTION = {
     ('selecting', 'failed'): "the selection raised, or the start was refused",
     ('selecting', 'cancelled'): "cancelled before it was selected",
     ('running', 'succeeded'): "the last chunk ended and every unit is done",
-    ('running', 'failed'): "the last chunk ended and some unit failed",
+    ('running', 'failed'):
+        "the last chunk ended and some unit failed, or a file is missing",
     ('running', 'cancelled'): "the last chunk ended and some were cancelled",
-    ('failed', 'running'): "resumed: some chunks were left",
-    ('cancelled', 'running'): "resumed: some chunks were left",
+    ('failed', 'running'): "resumed: chunks were left, or files missing",
+    ('cancelled', 'running'): "resumed: chunks were left, or files missing",
     }
 CHUNK = {
     (None, 'waiting'): "planned, or a part behind another one",
@@ -471,7 +472,10 @@ def _take():
 
 
 def done(cursor, chunk, attempts, files=None, numbers=None):
-    "queued -> done; returns the id of the successor it queues, or None."
+    """queued -> done; returns the id of the successor it queues, or None.
+
+    :param files: path -> identity, see outputs.py
+    """
     return _end(cursor, chunk, 'done', chunk.successor, attempts,
         files=json.dumps(files) if files else None,
         numbers=json.dumps(numbers) if numbers else None)
@@ -482,6 +486,21 @@ def fail(cursor, chunk, attempts, error):
     return _end(
         cursor, chunk, 'failed', chunk.successor, attempts,
         **error)
+
+
+def appeared(cursor, execution, paths, chunk=None):
+    """Write that committed files have appeared.
+
+    :param chunk: id of the chunk that wrote them, None for the selection
+    """
+    table, column, id = (execution_, execution_.outputs, execution) \
+        if chunk is None else (chunk_, chunk_.files, chunk)
+    cursor.execute(*table.select(column, where=table.id == id))
+    if (row := cursor.fetchone()) is not None:
+        files = json.loads(row[0])
+        files.update(dict.fromkeys(paths))
+        cursor.execute(*table.update(
+                [column], [json.dumps(files)], where=table.id == id))
 
 
 def begin(cursor, chunk):

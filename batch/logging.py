@@ -14,6 +14,7 @@ from collections import deque
 from functools import lru_cache
 
 from . import current
+from .directories import open_to_append
 
 __all__ = [
     'BatchLogger', 'close_files', 'configure', 'get_logger',
@@ -255,13 +256,12 @@ class _Files(logging.Handler):
         path, descriptor = self.path(name), self.descriptors.get(name)
         if descriptor is not None:
             try:
-                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                if os.path.samestat(os.lstat(path), os.fstat(descriptor)):
                     return descriptor
             except OSError:
                 pass
             os.close(self.descriptors.pop(name))
-        descriptor = self.descriptors[name] = os.open(
-            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = self.descriptors[name] = open_to_append(path)
         return descriptor
 
     def close(self):

@@ -16,12 +16,14 @@ from trytond.pool import Pool
 
 from . import archive, chunking, current, ledger
 from . import logging as batch_logging
+from . import output
 from . import parameters as parameters_
 from . import report, tally
 from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .engine.errors import describe, one_line, trimmed
+from .engine.outputs import note_appeared
 from .exceptions import (
     BatchError, BrokerError, ConfigError, DefinitionError, OverlapError,
     UnknownBatchError, WorkerLostError)
@@ -55,7 +57,7 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
             return
         job = load_job(database, execution)
         settle_earlier(job)
-        chunks = transact(database, lambda transaction: select(
+        selected = transact(database, lambda transaction: select(
                 transaction, job, task_id))
     except (Exception, SystemExit) as error:
         # SystemExit: a hook may call sys.exit()
@@ -63,7 +65,8 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
             raise
         if is_outage(error, database):
             # It waits, and the keeper sends it again
-            with current.running(current.Run(batch, execution or 0)):
+            with current.running(current.Run(
+                        batch, execution or 0, database=database)):
                 batch_logging.get_logger(batch).warning(
                     "the selection waits for the database: %s",
                     one_line(error))
@@ -72,9 +75,11 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
             raise
         refuse(database, batch, execution, error)
         return
-    if chunks is None:
+    if selected is None:
         # Delivered twice: somebody else has it, or had it
         return
+    chunks, outputs = selected
+    note_appeared(database, execution, outputs)
     try:
         for chunk in chunks:
             send(execution, chunk)
@@ -248,13 +253,13 @@ def settle_earlier(job):
     with job.run():
         for path, archived, _ in transact(
                 job.database, lambda transaction: archive.settle_earlier(
-                    transaction.connection.cursor(), job.batch)):
+                    transaction.connection.cursor(), job.batch, job.tag)):
             job.logger.info('"%s", which was done before, is archived as "%s"',
                 path.name, archived)
 
 
 def select(transaction, job, task_id):
-    """Write the chunks; return the ids of those that are queued.
+    """Write the chunks; return the ids of those that are queued, and Outputs.
 
     None where the execution is not there to be selected.
     """
@@ -266,9 +271,11 @@ def select(transaction, job, task_id):
     plan = ledger.Plan(cursor, job.execution, job.settings['concurrency'])
     hands = archive.Hands(
         cursor, job.execution, row['retry_of'], keep=not job.dry_run)
+    outputs = transaction.join(output.Outputs(job.tag))
     duplicates = 0
     with transaction.set_user(job.user), \
-            transaction.set_context(job.context), job.run(hands=hands):
+            transaction.set_context(job.context), \
+            job.run(hands=hands, outputs=outputs):
         if row['message']:
             # Skipped or disabled: it has no units
             pass
@@ -287,8 +294,10 @@ def select(transaction, job, task_id):
     ledger.update_execution(
         cursor, job.execution, state='running', task_id=task_id,
         selected=plan.selected, duplicates=duplicates,
-        message=row['message'] or hands.message)
-    return ledger.queued(cursor, job.execution)
+        message=row['message'] or hands.message,
+        outputs=json.dumps(outputs.identities)
+        if outputs.identities else None)
+    return ledger.queued(cursor, job.execution), outputs
 
 
 def retry(cursor, job, Batch, plan, execution):
@@ -360,7 +369,7 @@ def mourn(database, batch, execution, cause):
     if deaths >= DEATHS:
         refuse(database, batch, execution, error)
         return False
-    with current.running(current.Run(batch, execution)):
+    with current.running(current.Run(batch, execution, database=database)):
         batch_logging.get_logger(batch).error("%s", error)
     return True
 
@@ -385,7 +394,7 @@ def refuse(database, batch, execution, error):
             error_type=details['error_type'], traceback=details['traceback'])
         return True
 
-    with current.running(current.Run(batch, execution)):
+    with current.running(current.Run(batch, execution, database=database)):
         if not isinstance(error, BatchError):
             logger.exception("the selection failed", exc_info=trimmed(error))
         if transact(database, fail):

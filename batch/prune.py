@@ -40,7 +40,7 @@ def prune(database, before, batch=None):
 def read(cursor, batch):
     names = [
         'id', 'state', 'retry_of', 'dry_run', 'selected', 'failed', 'left',
-        'ended_at']
+        'ended_at', 'missing']
     where = execution_.id != Null
     if batch:
         where &= execution_.batch == batch
@@ -62,8 +62,9 @@ def forgettable(executions, before):
 
     Failures are open until they are retried; those of the retry then count
     in their place.  What a stopped execution left is open until it is
-    resumed, and an execution with input files in hand until they are archived
-    or taken away.
+    resumed, an execution with input files in hand until they are archived or
+    taken away, and one with committed files that are missing until a resume
+    finds them.
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
@@ -93,5 +94,6 @@ def is_open(execution, retried):
         return False
     return bool(
         execution['in_hand']
+        or execution['missing']
         or execution['failed'] and execution['id'] not in retried
         or execution['left'] and execution['state'] == 'failed')

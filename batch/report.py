@@ -15,7 +15,7 @@ from .units import shown
 
 __all__ = [
     'Failures', 'Outcome', 'as_json', 'duration', 'failure_as_dict', 'moment',
-    'stamp']
+    'missing_files', 'stamp']
 
 #: units named per kind of error in the summary
 NAMED = 3
@@ -102,6 +102,18 @@ class Failures:
             [Group(self._others.text, rest)] if rest else [])
 
 
+def missing_files(execution, missing):
+    """Return one line on committed files that are missing.
+
+    :param missing: path -> why
+    """
+    path, why = next(iter(missing.items()))
+    more = ' (and {:,} more)'.format(len(missing) - 1) \
+        if len(missing) > 1 else ''
+    return 'the committed file "%s" is missing%s: %s; coop resume %s looks ' \
+        'for it again' % (path, more, why, execution)
+
+
 @dataclass
 class Outcome:
     "An execution as the ledger has it."
@@ -116,6 +128,8 @@ class Outcome:
     error_type: str | None
     traceback: str | None = field(repr=False)
     dry_run: bool | None
+    #: paths of committed files
+    missing: list
     counts: dict
     planned: int
     numbers: dict
@@ -128,7 +142,7 @@ class Outcome:
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'error_type', 'dry_run',
-            'traceback']
+            'traceback', 'missing']
         row = ledger.read(cursor, execution, *names)
         if row is None:
             return None
@@ -137,6 +151,7 @@ class Outcome:
         failures = Failures()
         for failure in tally.failures(cursor, execution):
             failures.add(*failure)
+        row['missing'] = json.loads(row['missing'] or '[]')
         return cls(
             counts=tally.counts(cursor, execution),
             planned=tally.planned_chunks(cursor, execution),
@@ -211,7 +226,8 @@ class Outcome:
                     ('details', 'show', details),
                     ('again', 'retry',
                         counts['failed'] and not self.dry_run),
-                    ('go on', 'resume', counts['left'])] if wanted]
+                    ('go on', 'resume', counts['left'] or self.missing)]
+                if wanted]
             if hints:
                 lines.append('  ' + '    '.join(hints))
         return '\n'.join(lines)
@@ -233,6 +249,7 @@ class Outcome:
             'seconds': round(self.seconds, 3),
             'numbers': self.numbers,
             'message': self.message,
+            'missing': self.missing,
             'more_failures': self.failures.count - len(self.failures.first),
             'failures': [failure_as_dict(*f) for f in self.failures.first],
             }

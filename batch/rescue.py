@@ -276,7 +276,8 @@ class Keeper:
             # Whoever ended the last chunk had a look's time for it
             close(self.database, execution)
         if lost:
-            with current.running(current.Run(row['batch'], execution)):
+            with current.running(current.Run(
+                        row['batch'], execution, database=self.database)):
                 batch_logging.get_logger(row['batch']).warning(
                     "sent again, as nobody works on it and its message is "
                     "lost: %s", 'the selection' if lost == [SELECTION]

@@ -5,7 +5,6 @@ import json
 
 from sql import Literal, Null
 from sql.aggregate import Count, Sum
-from sql.functions import Position
 
 from .ledger import chunk_, execution_, has_ended
 from .rows import streamed
@@ -13,8 +12,8 @@ from .units import load_units
 
 __all__ = [
     'alike', 'batches', 'counts', 'failed_units', 'failures', 'files',
-    'had_deaths', 'history', 'is_committed_file', 'numbers', 'planned_chunks',
-    'retries']
+    'had_deaths', 'history', 'numbers', 'planned_chunks', 'retries',
+    'unseen_files']
 
 
 def batches(cursor):
@@ -75,22 +74,41 @@ def failures(cursor, execution, limit=None, tracebacks=False):
 
 
 def files(cursor, execution):
-    "Return the files that the execution committed."
-    cursor.execute(*chunk_.select(
-            chunk_.files,
-            where=(chunk_.execution == execution) & (chunk_.files != Null),
-            order_by=chunk_.id))
-    return [f for text, in cursor.fetchall() for f in json.loads(text)]
+    "Return the paths of the files that the execution committed."
+    return [
+        path for _, identities in _files(cursor, execution)
+        for path in identities]
 
 
-def is_committed_file(cursor, path):
-    "Return whether the file was written by a chunk that is done, of any time."
-    cursor.execute(*chunk_.select(
-            Literal(1),
-            where=(chunk_.files != Null)
-            & (Position(json.dumps(str(path)), chunk_.files) > 0),
-            limit=1))
-    return cursor.fetchone() is not None
+def unseen_files(cursor, execution):
+    """Return the committed files that nobody said have appeared.
+
+    As (id of the chunk, identities by path); the id is None for what the
+    selection wrote.
+    """
+    found = []
+    # A path has no quotation marks in JSON without a backslash
+    for chunk, identities in _files(cursor, execution, '%": "%'):
+        unseen = {p: i for p, i in identities.items() if i is not None}
+        if unseen:
+            found.append((chunk, unseen))
+    return found
+
+
+def _files(cursor, execution, like='%'):
+    "Return (id of the chunk or None, identity or None by path)."
+    found = []
+    for table, column, key in [
+            (execution_, execution_.outputs, execution_.id),
+            (chunk_, chunk_.files, chunk_.execution)]:
+        cursor.execute(*table.select(
+                table.id, column, where=(key == execution)
+                & (column != Null) & column.like(like),
+                order_by=table.id))
+        found.extend(
+            (id if table is chunk_ else None, json.loads(text))
+            for id, text in cursor.fetchall())
+    return found
 
 
 def had_deaths(cursor, execution):

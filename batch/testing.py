@@ -162,7 +162,8 @@ def deliver(database, name, given, deliveries):
         try:
             work.turn(database, execution, chunk, send=send, again=again)
         except _Killed:
-            chunk = work.lost(database, execution, chunk, CAUSE, blame=True)
+            _, chunk = work.mourn(
+                database, execution, chunk, CAUSE, blame=True)
             if chunk is not None:
                 send(execution, chunk)
     return execution

@@ -24,6 +24,7 @@ from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
 from .engine.errors import describe, one_line, trimmed
+from .engine.outputs import note_appeared
 from .engine.time_limit import call_within
 from .exceptions import OutageError, WorkerLostError
 from .job import close, configure_logs, load_job
@@ -112,7 +113,8 @@ def stop(database, execution, error):
                 worker_name(), one_line(error))) and row['batch']
 
     if batch := transact(database, _stop):
-        with current.running(current.Run(batch, execution)):
+        with current.running(current.Run(
+                    batch, execution, database=database)):
             batch_logging.get_logger(batch).exception(
                 "stopped: the execution can not go on with the code of now",
                 exc_info=error)
@@ -175,10 +177,10 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
     """
     started = time.monotonic()
     # What Tryton begins anew by TransactionError is the same attempt
-    chunk, objects, attempts, cut = None, None, 1, False
+    chunk, objects, outputs, attempts, cut = None, None, None, 1, False
 
     def work(transaction):
-        nonlocal chunk, cut
+        nonlocal chunk, outputs, cut
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
@@ -191,8 +193,9 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             return None
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
+        outputs = transaction.join(output.Outputs(job.tag))
         try:
-            with job.run(chunk):
+            with job.run(chunk, outputs=outputs):
                 numbers = call_within(job.settings['time_limit'], call_hooks)
         except BaseException:
             cut = getattr(transaction.connection, 'broken', False)
@@ -200,9 +203,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
         return ledger.done(
-            cursor, chunk, attempts,
-            [str(f) for f in transaction.join(output.Outputs()).files],
-            numbers)
+            cursor, chunk, attempts, outputs.identities, numbers)
 
     def call_hooks():
         nonlocal objects
@@ -250,6 +251,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
                 job, chunk_id, begun=True, gone=gone, repeated=True)
         return fail(job, chunk, attempts, error, objects)
     if chunk is not None:
+        note_appeared(job.database, job.execution, outputs, chunk.id)
         with job.run(chunk):
             job.logger.info("%s done in %s", units_of(chunk),
                 report.duration(time.monotonic() - started))
@@ -464,7 +466,8 @@ def mourn(database, execution, chunk_id, cause, blame):
         if written:
             close(database, execution)
         return written, None
-    with current.running(current.Run(row['batch'], execution, chunk.number)):
+    with current.running(current.Run(
+                row['batch'], execution, chunk.number, database=database)):
         batch_logging.get_logger(row['batch']).error(
             "worker lost (%s) at %s%s", cause, units_of(chunk),
             "" if blame else "; nothing of it is to blame")

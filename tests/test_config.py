@@ -19,7 +19,7 @@ SECONDS = 'a number of seconds from 0.1 to 1000000, or none'
 DIRECTORY = 'an absolute path, or none'
 TEMPLATE = (
     'a path below root_dir with %{FILENAME} in it, and of other placeholders'
-    ' only %{BATCHNAME}, %{TIMESTAMP}, %{EXECUTION}, %{CHUNK}')
+    ' only %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP}, %{EXECUTION}, %{CHUNK}')
 STRFTIME = 'a format of strftime as %Y-%m-%d'
 JSON = 'a JSON object as {"company": 1}'
 
@@ -74,6 +74,8 @@ def message(error):
         ('filepath_template',
             '%{BATCHNAME}%{TIMESTAMP}/%{EXECUTION}-%{CHUNK}%{FILENAME}',
             '%{BATCHNAME}%{TIMESTAMP}/%{EXECUTION}-%{CHUNK}%{FILENAME}'),
+        ('filepath_template', '%{DATABASE}/%{FILENAME}',
+            '%{DATABASE}/%{FILENAME}'),
         ('filepath_timestamp_format', '%Y%%', '%Y%%'),
         ])
 def test_a_setting_reads_texts_and_values_of_python(name, given, expected):

@@ -220,7 +220,7 @@ def test_of_many_records_the_bad_ones_are_named_with_their_tracebacks(scene):
             'unit %s failed alone' % id in l and error in l for l in log)
         # The last line of a traceback, which stands without level and time
         assert any(
-            re.match(r'#%s\.\S+ \S*UserError: ' % execution.id, l)
+            re.match(r'\S+ #%s\.\S+ \S*UserError: ' % execution.id, l)
             and 'The record "record %s" is bad.' % id in l for l in log)
     assert show.count('Traceback (most recent call last)') == 7
 
@@ -649,7 +649,9 @@ def test_each_line_of_the_log_tells_its_run_and_the_last_one_the_end(
         assert len(ends) == 1 and end in log[ends[0]]
         assert '25 selected' in log[ends[0]]
         # What comes behind belongs to that line
-        assert all(line.startswith('#') for line in log[ends[0] + 1:])
+        assert all(
+            line.startswith('%s #' % scene.database)
+            for line in log[ends[0] + 1:])
 
 
 def test_each_chunk_has_its_number_in_the_log(scene):

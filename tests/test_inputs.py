@@ -12,9 +12,13 @@ import pytest
 from scene import PATIENCE, Execution, Scene
 
 from devel.process import wait_for
-from trytond.modules.batch import output
+from trytond.modules.batch import files
+from trytond.modules.batch import names as names_
 from trytond.modules.batch.chunking import Distinct
+from trytond.modules.batch.directories import identity
 from trytond.modules.batch.exceptions import OutputError
+
+TAG = names_.tag_of('tryton', 42)
 
 
 class Inbox:
@@ -308,13 +312,16 @@ def test_a_file_that_could_not_be_archived_is_at_the_next_time(scene, inbox):
     scene.records(1)
     name = 250 * 'a' + '.csv'
     inbox.put(name, 1)
+    # Which leaves no room for a number
+    (inbox.path / 'archive').mkdir()
+    (inbox.path / 'archive' / name).touch()
     first = inbox.batch('lines', status=0)
     told(first, 'is not archived: output', 'shorten its name')
     scene.execute(
         "UPDATE batch_execution_input SET archive = archive || '2'")
     second = inbox.batch('lines', status=0)
     assert second.row['selected'] == 0
-    told(second, 'is left out: execution #%s has it in hand' % first.id)
+    told(second, 'is archived as "%s/archive2/%s"' % (inbox.path, name))
     assert scene.treated() == {1: 1}
 
 
@@ -331,11 +338,21 @@ def test_a_file_that_could_not_be_archived_is_at_the_next_time(scene, inbox):
             ['parameter "archive"', 'is no directory']),
         (['--directory', '{}', '--archive', '/dev/shm/archive'], 1,
             ['is of another file system']),
+        (['--directory', '{}', '--archive', 'link'], 1,
+            ['parameter "archive"', 'is a link or below one']),
+        (['--directory', '{}', '--archive', 'link/deeper'], 1,
+            ['is a link or below one: name the directory itself']),
+        (['--directory', '{}', '--archive', '../link'], 1,
+            ['is a link or below one']),
         ])
 def test_a_directory_of_no_use_is_told_before_anything_is_done(
         scene, inbox, args, status, texts):
     scene.records(1)
     inbox.put('a.csv', 1)
+    elsewhere = inbox.path.parent / 'elsewhere'
+    elsewhere.mkdir()
+    for directory in [inbox.path, inbox.path.parent]:
+        (directory / 'link').symlink_to(elsewhere)
     execution = scene.batch(
         'lines', *[a.format(inbox.path) for a in args], status=status)
     for text in texts:
@@ -422,7 +439,7 @@ from trytond.modules.batch.transaction import load_pool
 from trytond.transaction import Transaction
 load_pool(database)
 with Transaction().start(database, 0) as transaction:
-    archive.settle(transaction.connection.cursor(), int(sys.argv[1]))
+    archive.settle(transaction.connection.cursor(), int(sys.argv[1]), 'tag')
     transaction.rollback()
 '''
 
@@ -432,10 +449,10 @@ with Transaction().start(database, 0) as transaction:
 def test_a_file_that_was_replaced_at_the_last_moment_is_put_back(tmp_path):
     source = tmp_path / 'a.txt'
     source.write_text('one')
-    expected = output.identity(source)
+    expected = identity(source)
     source.write_text('another')
     with pytest.raises(OutputError, match='another file took its place'):
-        output.move(source, tmp_path / 'archive', expected)
+        files.move(source, tmp_path / 'archive', expected, TAG)
     assert source.read_text() == 'another'
     assert list((tmp_path / 'archive').iterdir()) == []
 
@@ -443,12 +460,44 @@ def test_a_file_that_was_replaced_at_the_last_moment_is_put_back(tmp_path):
 def test_a_file_is_found_where_it_was_moved_to(tmp_path):
     source = tmp_path / 'a.txt'
     source.write_text('one')
-    expected = output.identity(source)
-    assert output.moved(tmp_path / 'archive', expected) is None
-    path = output.move(source, tmp_path / 'archive', expected)
+    expected = identity(source)
+    assert files.moved(tmp_path / 'archive', expected) is None
+    path = files.move(source, tmp_path / 'archive', expected, TAG)
     assert path == tmp_path / 'archive' / 'a.txt'
     (tmp_path / 'archive' / 'b.txt').write_text('two')
-    assert output.moved(tmp_path / 'archive', expected) == path
+    assert files.moved(tmp_path / 'archive', expected) == path
+
+
+def test_an_archive_that_became_a_link_gets_nothing(tmp_path):
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'elsewhere').mkdir()
+    source = tmp_path / 'in' / 'a.txt'
+    source.write_text('one')
+    (tmp_path / 'in' / 'archive').symlink_to(tmp_path / 'elsewhere')
+    for archive in ['archive', 'archive/deeper']:
+        with pytest.raises(OutputError, match='"archive" on its path is a '
+                'link; name the directory itself'):
+            files.move(
+                source, tmp_path / 'in' / archive, identity(source), TAG)
+    assert source.read_text() == 'one'
+    assert list((tmp_path / 'elsewhere').iterdir()) == []
+
+
+def test_what_is_in_the_archive_is_neither_opened_nor_overwritten(tmp_path):
+    archive = tmp_path / 'archive'
+    archive.mkdir()
+    os.mkfifo(archive / 'a.txt')
+    (archive / 'a_1.txt').symlink_to(tmp_path / 'nowhere')
+    # Somebody else is about to have the next one
+    (archive / '.a_2.txt.taken').symlink_to(names_.tag_of('tryton', 43))
+    before = {p.name: p.lstat().st_ino for p in archive.iterdir()}
+    source = tmp_path / 'a.txt'
+    source.write_text('one')
+    path = files.move(source, archive, identity(source), TAG)
+    assert path == archive / 'a_3.txt'
+    assert path.read_text() == 'one' and not source.exists()
+    assert {p.name: p.lstat().st_ino for p in archive.iterdir()} == {
+        **before, 'a_3.txt': path.lstat().st_ino}
 
 
 def test_units_that_are_known_to_be_distinct_are_not_remembered():

@@ -1,11 +1,15 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import contextlib
 import datetime as dt
 import errno
 import logging
 import multiprocessing
 import os
 import re
+import resource
+import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,7 +22,7 @@ from trytond.modules.batch.logging import (
     configure, get_logger, get_print_infos, mask_secrets, path_of)
 
 fork = multiprocessing.get_context('fork')
-run = current.Run('test.batch', 42, '7')
+run = current.Run('test.batch', 42, '7', database='tryton')
 
 
 class Record:
@@ -62,17 +66,17 @@ def test_a_line_tells_time_level_process_run_and_message(log_dir, caplog):
     assert re.fullmatch(r'[-\d]{10}T[:\d]{8}[+-]\d\d:\d\d', time)
     assert dt.timedelta(seconds=-1) < age < dt.timedelta(seconds=60)
     assert (level, pid) == ('INFO', str(os.getpid()))
-    assert message == '#42.7 12 treated'
+    assert message == 'tryton #42.7 12 treated'
     assert caplog.messages == [message]
 
 
 def test_success_and_failure_are_marked(log_dir, caplog):
     logger = get_logger('test.batch')
-    with current.running(current.Run('test.batch', 42)):
+    with current.running(current.Run('test.batch', 42, database='tryton')):
         logger.success("%i%% done", 100)
         logger.failure("13 failed")
     assert caplog.messages == [
-        '#42 [SUCCESS] 100% done', '#42 [FAILURE] 13 failed']
+        'tryton #42 [SUCCESS] 100% done', 'tryton #42 [FAILURE] 13 failed']
     assert [r.levelname for r in caplog.records] == ['INFO', 'ERROR']
     assert len(lines(log_dir / 'test.batch.log')) == 2
 
@@ -86,7 +90,7 @@ def test_a_whole_traceback_is_found_by_the_run_in_both_logs(log_dir, caplog):
     text = (log_dir / 'test.batch.log').read_text()
     assert 'ZeroDivisionError' in text and 'Two' in text
     for line in text.splitlines() + caplog.text.splitlines():
-        assert re.search(r'#42\b', line)
+        assert re.search(r'\btryton #42\b', line)
     assert text.count('Traceback') == caplog.text.count('Traceback') == 1
 
 
@@ -204,7 +208,8 @@ def test_a_move_by_rotation_is_followed(log_dir):
 def _log_lines(number, count):
     logger = get_logger('test.batch')
     for i in range(count):
-        with current.running(current.Run('test.batch', number, str(i))):
+        with current.running(current.Run(
+                    'test.batch', number, str(i), database='tryton')):
             logger.info('x' * (i % 300) + ' end')
 
 
@@ -227,7 +232,8 @@ def test_no_line_is_torn_or_lost_by_8_processes_under_rotation(log_dir):
     assert [p.exitcode for p in processes] == [0] * 8
     assert rotations > 5
 
-    expected = re.compile(r'\S{25} INFO \d+ #(\d)\.(\d+) (x*) end').fullmatch
+    expected = re.compile(
+        r'\S{25} INFO \d+ tryton #(\d)\.(\d+) (x*) end').fullmatch
     seen = []
     for file in log_dir.iterdir():
         for line in lines(file):
@@ -258,21 +264,81 @@ def test_a_log_directory_that_is_none_is_said_once(tmp_path, caplog):
     assert '\n3 lines missing here' in text and text.endswith('Line 3\n')
 
 
+@contextlib.contextmanager
+def full_disk():
+    "Let no file grow any more."
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
 def test_a_full_disk_is_said_once_and_writing_tried_again(log_dir, caplog):
     path = log_dir / 'test.batch.log'
-    path.symlink_to('/dev/full')
-    for i in range(3):
-        get_logger('test.batch').info("Line %s", i)
-    said = [m for m in caplog.messages if os.strerror(errno.ENOSPC) in m]
+    with full_disk():
+        for i in range(3):
+            get_logger('test.batch').info("Line %s", i)
+    said = [m for m in caplog.messages if os.strerror(errno.EFBIG) in m]
     assert len(said) == 1
-    path.unlink()
     get_logger('test.batch').info("Line 3")
     get_logger('test.batch').info("Line 4")
     assert len(lines(path)) == 4
-    path.unlink()
-    path.symlink_to('/dev/full')
-    get_logger('test.batch').info("Line 5")
-    assert len([m for m in caplog.messages if 'No space' in m]) == 2
+    with full_disk():
+        get_logger('test.batch').info("Line 5")
+    assert len([m for m in caplog.messages if 'File too large' in m]) == 2
+
+
+def hard_link(path):
+    other = path.with_name('other')
+    other.touch()
+    os.link(other, path)
+
+
+@pytest.mark.parametrize('make, what', [
+        (lambda path: path.symlink_to('/dev/full'), 'a link'),
+        (lambda path: path.symlink_to(path.with_name('other')), 'a link'),
+        (os.mkfifo, 'a FIFO'), (os.mkdir, 'a directory'),
+        (lambda path: os.mknod(
+                path, 0o666 | stat.S_IFCHR, os.makedev(1, 7)), 'a device'),
+        (hard_link, 'a second name')],
+    ids=['device', 'link', 'fifo', 'directory', 'node', 'hard link'])
+def test_a_log_that_is_no_file_of_its_own_is_refused_in_one_line(
+        log_dir, caplog, make, what):
+    path = log_dir / 'test.batch.log'
+    make(path)
+    get_logger('test.batch').info("Line 0")
+    # Though somebody would read it
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) \
+        if what == 'a FIFO' else None
+    for i in range(1, 3):
+        get_logger('test.batch').info("Line %s", i)
+    said, = [r for r in caplog.records if r.name == batch_logging.__name__]
+    assert said.levelno == logging.ERROR
+    assert 'log file "%s" can not be written: it ' % path in said.message
+    assert what in said.message and '\n' not in said.message
+    assert caplog.messages[-1] == "Line 2"
+    other = log_dir / 'other'
+    assert not other.exists() or other.read_text() == ''
+    if reader is not None:
+        assert os.read(reader, 100) == b''
+        os.close(reader)
+    path.rmdir() if what == 'a directory' else path.unlink()
+    get_logger('test.batch').info("Line 3")
+    assert lines(path)[1].startswith('3 lines missing here')
+
+
+def test_a_log_that_becomes_a_link_is_not_followed(log_dir, caplog):
+    path = log_dir / 'test.batch.log'
+    get_logger('test.batch').info("Line 0")
+    path.rename(log_dir / 'moved')
+    path.symlink_to(log_dir / 'moved')
+    get_logger('test.batch').info("Line 1")
+    assert len(lines(log_dir / 'moved')) == 1
+    assert len([m for m in caplog.messages if 'it is a link' in m]) == 1
 
 
 def test_half_a_line_is_completed_by_a_second_write(log_dir, monkeypatch):

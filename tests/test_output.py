@@ -3,6 +3,7 @@
 import datetime as dt
 import errno
 import fcntl
+import hashlib
 import io
 import multiprocessing
 import os
@@ -11,17 +12,18 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from trytond.modules.batch import output
+from trytond.modules.batch import directories, files, names, output
 from trytond.modules.batch.exceptions import OutputError
-from trytond.modules.batch.output import (
-    Outputs, discard, filepath, leftovers, publish)
+from trytond.modules.batch.files import discard, leftovers
+from trytond.modules.batch.output import Outputs, filepath
 
 fork = multiprocessing.get_context('fork')
+TAG = names.tag_of('tryton', 42)
+OTHER = names.tag_of('other', 42)
 
 
 class Connection:
@@ -35,8 +37,9 @@ class Connection:
 class Transaction:
     "Calls data managers in the order of trytond.transaction.Transaction."
 
-    def __init__(self, at_commit=lambda: None):
+    def __init__(self, at_commit=lambda: None, tag=TAG):
         self.connection = Connection(at_commit)
+        self.tag = tag
         self._datamanagers = []
 
     def join(self, datamanager):
@@ -66,12 +69,16 @@ class Transaction:
         for datamanager in self._datamanagers:
             datamanager.tpc_abort(self)
 
+    @property
+    def outputs(self):
+        return self.join(Outputs(self.tag))
+
     def write(self, path, buffer):
-        return self.join(Outputs()).write(path, buffer)
+        return self.outputs.write(path, buffer)
 
     @property
     def files(self):
-        return self.join(Outputs()).files
+        return self.outputs.files
 
 
 class Refusal(Outputs):
@@ -109,9 +116,30 @@ def small_files():
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def tree(root):
-    "Return the names of all below root, hidden ones too."
-    return sorted(str(p.relative_to(root)) for p in root.rglob('*'))
+def tree(root, names=True):
+    """Return the names of all below root, hidden ones too.
+
+    :param names: whether with the links that keep names
+    """
+    return sorted(
+        str(p.relative_to(root)) for p in root.rglob('*')
+        if names or not p.name.endswith('.taken'))
+
+
+def part(name, tag=TAG):
+    return '.%s.%s.part' % (name, tag)
+
+
+def ready(name, tag=TAG):
+    return '.%s.%s.ready' % (name, tag)
+
+
+def publish(path, identity, tag=TAG):
+    "Return why a file can not appear, None if it has."
+    try:
+        files.publish(path, identity, tag)
+    except OSError as error:
+        return error.strerror
 
 
 # Where a file goes
@@ -122,7 +150,7 @@ def where(root, filename, **settings):
             'filepath_template': '%{BATCHNAME}/%{FILENAME}',
             'filepath_timestamp_format': '%Y%m%d_%Hh%Mm%Ss',
             } | settings, 'test.batch', 42, '7.2',
-        dt.datetime(2025, 1, 31, 23, 30))
+        dt.datetime(2025, 1, 31, 23, 30), 'production')
 
 
 def test_template_is_filled(root, monkeypatch):
@@ -132,6 +160,8 @@ def test_template_is_filled(root, monkeypatch):
         root, 'sub/%{CHUNK}.txt', filepath_template='%{TIMESTAMP}/%{EXECUTION}'
         '-%{CHUNK}/%{FILENAME}') == (
             root / '20250201_05h15m00s' / '42-7.2' / 'sub' / '%{CHUNK}.txt')
+    assert where(root, 'a', filepath_template='%{DATABASE}/%{FILENAME}') \
+        == root / 'production' / 'a'
 
 
 def test_an_aware_time_and_no_chunk_are_understood(root, monkeypatch):
@@ -220,7 +250,7 @@ def test_it_is_whole_on_the_disk_before_the_database_commits(
     transaction = Transaction(lambda: at_commit.extend(synced))
     transaction.write(root / 'sub' / 'a.txt', "text")
     transaction.commit()
-    assert at_commit[0] == str(root / 'sub' / '.a.txt.part')
+    assert at_commit[0] == str(root / 'sub' / part('a.txt'))
     assert set(at_commit[1:]) == {str(root), str(root / 'sub')}
     assert str(root / 'sub') in synced[len(at_commit):]
 
@@ -249,7 +279,7 @@ def test_a_long_buffer_is_not_held_in_memory(root):
     def buffer():
         for _ in range(4):
             yield "x" * output.BLOCK
-            sizes.append((root / '.a.part').stat().st_size)
+            sizes.append((root / part('a')).stat().st_size)
 
     sizes = []
     transaction = Transaction()
@@ -280,9 +310,9 @@ def test_an_error_of_the_buffer_is_raised_as_it_is(root):
 
 def test_a_name_taken_gets_a_number(root):
     (root / 'a.tar.gz').write_text("before")
-    for names in [['a.tar_1.gz', 'a.tar_2.gz'], ['a.tar_3.gz']]:
+    for names_ in [['a.tar_1.gz', 'a.tar_2.gz'], ['a.tar_3.gz']]:
         transaction = Transaction()
-        for name in names:
+        for name in names_:
             assert transaction.write(root / 'a.tar.gz', name).name == name
         transaction.commit()
     assert {p.name: p.read_text() for p in root.iterdir()} == {
@@ -315,11 +345,13 @@ def test_two_transactions_at_once_get_names_of_their_own(root):
 
 def test_a_name_used_many_times_stays_cheap(root, monkeypatch):
     calls = []
-    for module, name in [(os, 'open'), (os.path, 'lexists')]:
-        def count(*args, function=getattr(module, name)):
+    for place, name in [
+            (os, 'open'), (os, 'readlink'),
+            (directories.Directory, 'status')]:
+        def count(*args, function=getattr(place, name), **options):
             calls.append(args)
-            return function(*args)
-        monkeypatch.setattr(module, name, count)
+            return function(*args, **options)
+        monkeypatch.setattr(place, name, count)
     transaction = Transaction()
     for _ in range(500):
         transaction.write(root / 'a.txt', "text")
@@ -327,7 +359,7 @@ def test_a_name_used_many_times_stays_cheap(root, monkeypatch):
     monkeypatch.undo()
     assert len(tree(root)) == 500
     assert (root / 'a_499.txt').exists()
-    assert len(calls) < 500 * 80
+    assert len(calls) < 500 * 100
 
 
 def test_more_files_than_descriptors_are_written(root):
@@ -350,7 +382,7 @@ def test_an_abort_leaves_nothing(root):
     transaction.write(root / 'x' / 'y' / 'a', "text")
     transaction.write(root / 'x' / 'b', "text")
     transaction.write(root / 'mine' / 'c', "text")
-    assert len(tree(root)) == 6
+    assert len(tree(root, names=False)) == 6
     transaction.rollback()
     assert tree(root) == ['mine']
     assert transaction.files == []
@@ -359,7 +391,7 @@ def test_an_abort_leaves_nothing(root):
 
 def test_an_abort_after_the_vote_leaves_nothing(root):
     def refuse():
-        assert '.a.ready' in tree(root)
+        assert ready('a') in tree(root)
         raise ValueError("no")
 
     transaction = Transaction(refuse)
@@ -381,13 +413,19 @@ def test_a_connection_lost_at_commit_leaves_the_verdict_to_the_ledger(root):
         transaction.connection.closed = True
         raise ConnectionError("lost")
 
-    for path, then in [(root / 'a', publish), (root / 'b', discard)]:
+    for name in ['a', 'b']:
         transaction = Transaction(lose)
-        transaction.write(path, "text")
+        transaction.write(root / name, "text")
+        (identity,) = transaction.outputs.identities.values()
         with pytest.raises(ConnectionError):
             transaction.commit()
-        assert list(leftovers(root)) == [path]
-        assert not then([path])
+        leftover, = leftovers(root)
+        assert (leftover.directory, leftover.stem) == (root, name)
+        assert transaction.outputs.appeared == []
+        if name == 'a':
+            assert publish(root / name, identity) is None
+        else:
+            discard(leftover)
     assert tree(root) == ['a']
 
 
@@ -411,30 +449,30 @@ def test_a_transaction_may_commit_more_than_once(root):
 
 
 def test_a_file_that_appears_between_two_looks_is_seen(root, monkeypatch):
-    def open_(path, *args):
-        if steps == ['write']:
+    def open_(path, *args, **options):
+        if steps == ['write'] and str(path).endswith('.part'):
+            first.outputs.tpc_vote(first)
             steps.append('vote')
-            outputs.tpc_vote(first)
-        return os_open(path, *args)
+        return os_open(path, *args, **options)
 
-    def look(path):
-        seen = lexists(path)
+    def look(self, name):
+        seen = status(self, name)
         if steps == ['write', 'vote']:
             steps.append('finish')
-            outputs.tpc_finish(first)
+            first.outputs.tpc_finish(first)
         return seen
 
     first, second = Transaction(), Transaction()
-    outputs = first.join(Outputs())
-    outputs.write(root / 'a', "1")
+    first.write(root / 'a', "1")
     steps = ['write']
-    os_open, lexists = os.open, os.path.lexists
+    os_open, status = os.open, directories.Directory.status
     monkeypatch.setattr(os, 'open', open_)
-    monkeypatch.setattr(os.path, 'lexists', look)
+    monkeypatch.setattr(directories.Directory, 'status', look)
     assert second.write(root / 'a', "2").name == 'a_1'
     second.commit()
     assert steps[-1] == 'finish'
     assert (root / 'a').read_text() == "1"
+    assert tree(root) == ['a', 'a_1']
 
 
 @pytest.mark.parametrize(['end', 'names'], [
@@ -468,16 +506,15 @@ def test_a_directory_that_others_use_survives_the_abort(root):
 
 
 def test_a_directory_removed_in_between_is_created_again(root, monkeypatch):
-    create = Outputs._create_directories
     removed = []
 
-    def create_and_remove(self, directory):
-        create(self, directory)
+    def reserve_and_remove(directory, *args):
         if not removed:
             removed.append(directory)
-            directory.rmdir()
+            directory.path.rmdir()
+        return files.reserve(directory, *args)
 
-    monkeypatch.setattr(Outputs, '_create_directories', create_and_remove)
+    monkeypatch.setattr(output, 'reserve', reserve_and_remove)
     transaction = Transaction()
     transaction.write(root / 'new' / 'a', "text")
     transaction.commit()
@@ -485,7 +522,7 @@ def test_a_directory_removed_in_between_is_created_again(root, monkeypatch):
 
 
 def test_without_hard_links_a_file_appears_too(root, monkeypatch):
-    def link(source, target):
+    def link(source, target, **options):
         raise PermissionError(errno.EPERM, "no hard links")
 
     monkeypatch.setattr(os, 'link', link)
@@ -493,27 +530,32 @@ def test_without_hard_links_a_file_appears_too(root, monkeypatch):
     transaction.write(root / 'a', "text")
     transaction.write(root / 'b', "text")
     (root / 'b').write_text("of somebody else")
-    with pytest.raises(OutputError, match='File exists'):
+    with pytest.raises(OutputError, match='another file has the name'):
         transaction.commit()
     assert (root / 'a').read_text() == "text"
     assert (root / 'b').read_text() == "of somebody else"
-    assert publish([root / 'b']) == [root / 'b']
+    assert transaction.outputs.appeared == [str(root / 'a')]
+    identity = transaction.outputs.identities[str(root / 'b')]
+    assert publish(root / 'b', identity) == 'another file has the name'
+    (root / 'b').unlink()
+    assert publish(root / 'b', identity) is None
+    assert tree(root) == ['a', 'b']
 
 
 def test_what_another_program_wrote_meanwhile_is_not_overwritten(
-        root, caplog):
+        root):
     transaction = Transaction()
     path = transaction.write(root / 'a', "ours")
     transaction.write(root / 'b', "ours")
     path.write_text("theirs")
-    with pytest.raises(OutputError, match='File exists'):
+    with pytest.raises(OutputError, match='another file has the name'):
         transaction.commit()
     assert path.read_text() == "theirs"
     assert (root / 'b').read_text() == "ours"
-    assert publish([path]) == [path]
-    assert 'can not appear' in caplog.text
+    identity = transaction.outputs.identities[str(path)]
+    assert publish(path, identity) == 'another file has the name'
     path.unlink()
-    assert publish([path]) == []
+    assert publish(path, identity) is None
     assert path.read_text() == "ours"
 
 
@@ -564,13 +606,15 @@ def test_a_place_that_is_no_directory_is_explained(root):
     with pytest.raises(OutputError, match='Not a directory'):
         Transaction().write(root / 'a' / 'b', "text")
     with pytest.raises(OutputError, match='shorten its name'):
-        Transaction().write(root / ('x' * 255), "text")
+        Transaction().write(root / ('x' * 256), "text")
     with pytest.raises(OutputError, match='surrogates'):
         Transaction().write(root / '\ud800', "text")
-    (root / 'dangling').symlink_to(root / 'nowhere')
-    with pytest.raises(OutputError, match='No such file'):
-        Transaction().write(root / 'dangling' / 'b', "text")
-    assert tree(root) == ['a', 'dangling']
+    for name, to in [('dangling', root / 'nowhere'), ('link', root)]:
+        (root / name).symlink_to(to)
+        with pytest.raises(OutputError, match='"%s" on its path is a link'
+                % name):
+            Transaction().write(root / name / 'b', "text")
+    assert tree(root) == ['a', 'dangling', 'link']
 
 
 def test_half_a_block_is_completed(root, monkeypatch):
@@ -612,29 +656,35 @@ def test_8_processes_writing_one_name_get_400_whole_files(root):
         '%s.%s\n' % (n, i) * 1000 for n in range(8) for i in range(50)}
 
 
-def _die(root, moment):
+def _die(root, moment, tag):
     def kill():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    transaction = Transaction(kill if moment == 'commit' else lambda: None)
+    transaction = Transaction(
+        kill if moment == 'commit' else lambda: None, tag)
     transaction.write(root / 'a.txt', "text")
     if moment == 'write':
         kill()
     elif moment == 'finish':
-        os.unlink = lambda path: kill()
+        os.unlink = lambda path, **options: kill()
     transaction.commit()
 
 
-def die(root, moment):
-    process = fork.Process(target=_die, args=(root, moment))
+def die(root, moment, tag=TAG):
+    process = fork.Process(target=_die, args=(root, moment, tag))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
 
 
+#: what _die writes, as the ledger has it
+IDENTITY = '%s-4-%s' % (
+    os.geteuid(), hashlib.blake2b(b'text', digest_size=16).hexdigest())
+
+
 def test_what_a_killed_process_was_writing_is_written_over(root):
     die(root, 'write')
-    assert tree(root) == ['.a.txt.part']
+    assert tree(root) == ['.a.txt.taken', part('a.txt')]
     transaction = Transaction()
     transaction.write(root / 'a.txt', "")
     transaction.commit()
@@ -644,27 +694,35 @@ def test_what_a_killed_process_was_writing_is_written_over(root):
 
 def test_a_file_committed_by_a_killed_process_is_published(root):
     die(root, 'commit')
-    assert tree(root) == ['.a.txt.ready']
+    assert tree(root, names=False) == [ready('a.txt')]
     # The name is kept meanwhile
     transaction = Transaction()
     assert transaction.write(root / 'a.txt', "").name == 'a_1.txt'
     transaction.rollback()
-    assert publish([str(root / 'a.txt')]) == []
+    assert publish(root / 'a.txt', IDENTITY) is None
     assert tree(root) == ['a.txt']
     assert (root / 'a.txt').read_text() == "text"
-    assert publish([root / 'a.txt']) == []
+    assert publish(root / 'a.txt', IDENTITY) is None
 
 
 def test_a_process_killed_while_publishing_has_published(root):
     die(root, 'finish')
-    assert tree(root) == ['.a.txt.ready', 'a.txt']
-    assert publish([root / 'a.txt']) == []
+    assert tree(root) == ['.a.txt.taken', ready('a.txt'), 'a.txt']
+    assert publish(root / 'a.txt', IDENTITY) is None
     assert tree(root) == ['a.txt']
 
 
-def test_a_file_taken_away_since_is_not_missing_but_one_elsewhere_is(root):
-    assert publish([root / 'a', root / 'unmounted' / 'a']) == [
-        root / 'unmounted' / 'a']
+def test_what_can_not_appear_says_why(root):
+    why = publish(root / 'unmounted' / 'a', IDENTITY)
+    assert why == "its directory is not there"
+    assert publish(root / 'a', IDENTITY) == \
+        "it is not there, nor is its hidden file"
+    (root / 'a').mkdir()
+    assert publish(root / 'a', IDENTITY) == \
+        "it is not there, nor is its hidden file"
+    (root / 'link').symlink_to(root)
+    assert publish(root / 'link' / 'b', IDENTITY) == \
+        '"link" on its path is a link'
 
 
 @pytest.mark.parametrize('moment', ['write', 'commit'])
@@ -672,50 +730,184 @@ def test_what_was_not_committed_is_discarded(root, moment):
     die(root, moment)
     alive = Transaction()
     alive.write(root / 'alive', "text")
-    assert list(leftovers(root)) == [root / 'a.txt']
-    discard([root / 'a.txt', root / 'alive', root / 'none'])
+    found = leftovers(root.parent, below=True)
+    assert {(l.directory, l.stem, l.tag, l.execution) for l in found} == {
+        (root, 'a.txt', TAG, 42), (root, 'alive', TAG, 42)}
+    assert leftovers(root.parent) == set()
+    for leftover in found:
+        discard(leftover)
+        discard(leftover)
     alive.commit()
     assert tree(root) == ['alive']
 
 
-def test_publishing_waits_for_who_is_publishing(root, monkeypatch):
-    transaction = Transaction()
-    outputs = transaction.join(Outputs())
-    path = outputs.write(root / 'a', "text")
-    outputs.tpc_vote(transaction)
-    with monkeypatch.context() as patch:
-        patch.setattr(output, 'PATIENCE', 0.1)
-        assert publish([path]) == [path]
-        patch.undo()
-        patch.setattr(
-            time, 'sleep', lambda _: outputs.tpc_finish(transaction))
-        assert publish([path]) == []
-    assert tree(root) == ['a']
+def test_a_name_that_is_kept_for_nothing_is_let_go(root):
+    die(root, 'write')
+    (root / part('a.txt')).unlink()
+    leftover, = leftovers(root)
+    discard(leftover)
+    assert tree(root) == []
 
 
-def test_publishing_what_was_just_published_is_no_error(root, monkeypatch):
-    def lock(descriptor, operation):
-        if outputs._pending:
+def test_who_closes_publishes_beside_who_is_publishing(root, monkeypatch):
+    # Whoever of the two is first
+    for name in ['a', 'b']:
+        transaction = Transaction()
+        outputs = transaction.outputs
+        path = outputs.write(root / name, "text")
+        outputs.tpc_vote(transaction)
+        if name == 'a':
+            assert publish(path, IDENTITY) is None
             outputs.tpc_finish(transaction)
-        return flock(descriptor, operation)
+        else:
+            place = directories.Directory.place
 
+            def place_behind(self, source, target):
+                monkeypatch.undo()
+                assert publish(path, IDENTITY) is None
+                with pytest.raises(FileNotFoundError):
+                    place(self, source, target)
+                raise FileExistsError
+
+            monkeypatch.setattr(directories.Directory, 'place', place_behind)
+            outputs.tpc_finish(transaction)
+        assert outputs.appeared == [str(path)]
+    assert tree(root) == ['a', 'b']
+
+
+def test_a_file_that_is_gone_at_its_appearance_has_not_appeared(root):
+    transaction = Transaction(lambda: (root / ready('a')).unlink())
+    path = transaction.write(root / 'a', "text")
+    with pytest.raises(OutputError, match='is gone'):
+        transaction.commit()
+    assert transaction.outputs.appeared == []
+    assert list(transaction.outputs.identities) == [str(path)]
+
+
+# Other executions, other databases, other programs
+
+def test_an_execution_leaves_the_hidden_files_of_others_alone(root):
+    die(root, 'commit', OTHER)
+    kept = tree(root)
     transaction = Transaction()
-    outputs = transaction.join(Outputs())
-    path = outputs.write(root / 'a', "text")
-    outputs.tpc_vote(transaction)
-    flock = fcntl.flock
-    monkeypatch.setattr(fcntl, 'flock', lock)
-    assert publish([path]) == []
-    assert tree(root) == ['a']
+    assert transaction.write(root / 'a.txt', "mine").name == 'a_1.txt'
+    transaction.commit()
+    assert publish(root / 'a.txt', IDENTITY) == \
+        "it is not there, nor is its hidden file"
+    leftover, = leftovers(root)
+    assert (leftover.tag, leftover.execution) == (OTHER, 42)
+    assert tree(root) == [*kept, 'a_1.txt']
+    assert publish(root / 'a.txt', IDENTITY, OTHER) is None
+    assert tree(root) == ['a.txt', 'a_1.txt']
 
 
-def test_a_lock_does_not_outlive_the_transaction_in_a_child(
-        root, monkeypatch):
+def test_a_hidden_name_that_is_used_otherwise_costs_only_the_name(root):
+    for name, make in [
+            ('fifo', os.mkfifo), ('directory', os.mkdir),
+            ('link', lambda path: os.symlink(root, path)),
+            ('hard', lambda path: os.link(root / 'theirs', path)),
+            ('foreign', lambda path: (
+                    Path(path).touch(), os.chown(path, 1, 1)))]:
+        (root / 'theirs').write_text("theirs")
+        make(root / part(name))
+        transaction = Transaction()
+        assert transaction.write(root / name, "text").name == name + '_1'
+        transaction.commit()
+        os.link(root / 'theirs', root / (name + '.hard'))
+        os.mkfifo(root / ('.%s.taken' % name))
+        assert (root / 'theirs').read_text() == "theirs"
+        transaction = Transaction()
+        assert transaction.write(root / name, "text").name == name + '_2'
+        transaction.rollback()
+        assert (root / part(name)).exists()
+
+
+def test_a_file_with_a_second_name_is_not_committed(root):
+    committed = []
+    transaction = Transaction(lambda: committed.append(True))
+    transaction.write(root / 'a', "text")
+    os.link(root / part('a'), root / 'elsewhere')
+    with pytest.raises(OutputError, match='a second name elsewhere'):
+        transaction.commit()
+    assert not committed and tree(root) == ['elsewhere']
+
+
+def test_names_of_any_length_are_told_apart(root):
+    names_ = ['x' * n for n in [182, 183, 184, 254, 255]]
+    names_.append('x' * 254 + 'y')
+    transactions = [Transaction(tag=tag) for tag in [TAG, OTHER]]
+    for name in names_:
+        for transaction in transactions:
+            if len(name) < 250 or transaction is transactions[0]:
+                transaction.write(root / name, name)
+    assert all(len(os.fsencode(n)) < 256 for n in tree(root))
+    found = leftovers(root)
+    assert {l.stem for l in found} >= set(map(names.stem_of, names_))
+    for leftover in found:
+        # They are alive
+        discard(leftover)
+    for transaction in transactions:
+        transaction.commit()
+    assert tree(root) == sorted([*names_, *(n + '_1' for n in names_[:3])])
+
+
+def test_a_directory_that_was_replaced_by_a_link_is_not_followed(root):
+    transaction = Transaction()
+    (root / 'out').mkdir()
+    outside = root.parent / 'outside'
+    outside.mkdir()
+    path = where(root, 'out/a', filepath_template='%{FILENAME}')
+    (root / 'out').rename(root / 'moved')
+    (root / 'out').symlink_to(outside)
+    with pytest.raises(OutputError, match='"out" on its path is a link'):
+        transaction.write(path, "text")
+    (root / 'out').unlink()
+    (root / 'moved').rename(root / 'out')
+    transaction.write(path, "text")
+    # From now on it is the directory that is meant, whatever it is called
+    (root / 'out').rename(root / 'moved')
+    (root / 'out').symlink_to(outside)
+    transaction.commit()
+    assert tree(root) == ['moved', 'moved/a', 'out']
+    assert list(outside.iterdir()) == []
+
+
+def test_without_symbolic_links_files_appear_too(root, monkeypatch):
+    def symlink(source, target, **options):
+        raise OSError(errno.EOPNOTSUPP, "no links")
+
+    monkeypatch.setattr(os, 'symlink', symlink)
+    first, second, other = Transaction(), Transaction(), Transaction(tag=OTHER)
+    assert first.write(root / 'a', "1").name == 'a'
+    assert second.write(root / 'a', "2").name == 'a_1'
+    # The name is not kept from it; but nothing is lost, or not said
+    other.write(root / 'a', "3")
+    first.commit()
+    second.commit()
+    with pytest.raises(OutputError, match='another file has the name'):
+        other.commit()
+    assert tree(root) == [ready('a', OTHER), 'a', 'a_1']
+
+
+@pytest.mark.parametrize('database', [
+        'tryton', '', 'a/../b', 'ä' * 99, '.x', 'a.b', 'a\nb'])
+def test_a_tag_tells_databases_and_executions_apart(database):
+    tags = {
+        names.tag_of(database, execution, start, oid)
+        for execution in [1, 2 ** 62] for start in 'xy' for oid in [1, 2]}
+    assert len(tags) == 8
+    for tag in tags:
+        assert len(os.fsencode(tag)) <= 64
+        for name in ['a.txt', 'x' * 255, '.', 'a-1-b.part']:
+            hidden = names.hidden(name, tag, 'part')
+            assert names.parsed(hidden)[:2] == (names.stem_of(name), tag)
+
+
+def test_a_lock_does_not_outlive_the_transaction_in_a_child(root):
     def lose():
         transaction.connection.closed = True
         raise ConnectionError("lost")
 
-    monkeypatch.setattr(output, 'PATIENCE', 0.1)
     transaction = Transaction(lose)
     path = transaction.write(root / 'a', "text")
     parent, child = os.pipe()
@@ -724,13 +916,14 @@ def test_a_lock_does_not_outlive_the_transaction_in_a_child(
     try:
         with pytest.raises(ConnectionError):
             transaction.commit()
-        assert publish([path]) == []
+        leftover, = leftovers(root)
+        discard(leftover)
     finally:
         os.write(child, b'x')
         process.join(60)
         os.close(parent)
         os.close(child)
-    assert tree(root) == ['a']
+    assert path.name == 'a' and tree(root) == []
 
 
 def test_it_is_a_data_manager_of_trytond(root):
@@ -744,7 +937,7 @@ def test_it_is_a_data_manager_of_trytond(root):
             'for name, fails in [("a", False), ("b", True)]:',
             '    try:',
             '        with Transaction().start(":memory:", 0) as transaction:',
-            '            outputs = transaction.join(Outputs())',
+            '            outputs = transaction.join(Outputs("x-1"))',
             '            assert transaction.join(Outputs()) is outputs',
             '            outputs.write(root / name, "text")',
             '            1 / (not fails)',

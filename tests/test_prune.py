@@ -15,7 +15,8 @@ OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
 
 
 def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
-        selected=10, ended_at=OLD, dry_run=False, in_hand=False):
+        selected=10, ended_at=OLD, dry_run=False, in_hand=False,
+        missing=None):
     return locals()
 
 
@@ -51,6 +52,10 @@ def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
         # Input files of it are not archived yet
         ([ended(2, retry_of=1, in_hand=True),
             ended(1, 'failed', failed=1, in_hand=True)], [], [1, 2]),
+        # A file that was committed is not there
+        ([ended(1, missing='["/a"]')], [], [1]),
+        ([ended(2, 'failed', retry_of=1, missing='["/a"]'),
+            ended(1, 'failed', failed=1)], [], [2]),
         # Retried, but for what was left
         ([ended(2, retry_of=1), ended(1, 'failed', failed=1, left=5)],
             [], [1]),

@@ -125,8 +125,9 @@ def test_all_that_was_done_is_told(way):
         ('3', 'done', ids[8:])]
     assert outcome.numbers == {'treated': 10}
     assert outcome.files == [] and outcome.message is None
-    assert outcome.log[0].startswith(
-        'INFO #%s starts in database ' % outcome.execution)
+    assert re.match(
+        r'INFO \S+ #%s starts in database ' % outcome.execution,
+        outcome.log[0])
     assert '[SUCCESS] batch.scenario.ok: 10 selected' in outcome.log[-2]
 
 
@@ -389,7 +390,7 @@ def test_lines_are_kept_however_logging_is_configured(way, monkeypatch):
     monkeypatch.setattr(logging.root.manager, 'disable', logging.CRITICAL)
     monkeypatch.setattr(logger, 'level', logging.CRITICAL)
     outcome = way.run('bad')
-    assert any(line.startswith('INFO #') for line in outcome.log)
+    assert any(re.match(r'INFO \S+ #', line) for line in outcome.log)
     assert len(outcome.failed) == 1
     assert logger.handlers == handlers
     assert logger.level == logging.root.manager.disable == logging.CRITICAL

@@ -157,9 +157,11 @@ def show_text(outcome, details, failures, more):
             or [('none',)])
     if details['traceback']:
         print('\n' + details['traceback'])
-    if details['files']:
-        print('\nfiles:')
-        _table([(f,) for f in details['files']])
+    for title, paths in [
+            ('files', details['files']), ('missing files', outcome.missing)]:
+        if paths:
+            print('\n%s:' % title)
+            _table([(path,) for path in paths])
     if details['inputs']:
         print('\ninput files:')
         _table([

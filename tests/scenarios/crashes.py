@@ -275,6 +275,10 @@ class Killer:
     def __init__(self, mark):
         self.mark = mark
 
+    def join_first(self):
+        "Join the transaction before the files, which would appear before."
+        Transaction()._datamanagers.insert(0, self)
+
     def tpc_begin(self, transaction):
         pass
 
@@ -300,7 +304,7 @@ class Committed(_Crash):
     @classmethod
     def execute(cls, objects, ids, directory: Path):
         if any(r.bad for r in objects):
-            Transaction().join(Killer(Path(directory, 'died-%s' % ids[0])))
+            Killer(Path(directory, 'died-%s' % ids[0])).join_first()
         cls.write_batch_output(
             ''.join('%s\n' % id for id in ids), 'records.txt')
         Pool().get('batch.scenario.record').treat(objects)
