@@ -21,6 +21,7 @@ from . import parameters as parameters_
 from .config import SETTINGS, BatchConfig
 from .exceptions import DefinitionError, UnknownBatchError
 from .output import Outputs, filepath
+from .texts import calls_hooks
 
 __all__ = [
     'BatchRoot', 'BatchRootNoSelect', 'doc_of', 'get_batch', 'get_batches',
@@ -114,6 +115,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return 'id'
 
     @classmethod
+    @calls_hooks
     def select_ids(cls, *old, **parameters):
         """Return the units, as any iterable; called once per execution.
 
@@ -151,6 +153,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             cls.get_conf_items('split_size'))
 
     @classmethod
+    @calls_hooks
     def convert_to_instances(cls, ids, **parameters):
         """Return the ``objects`` of a chunk; called before ``execute``.
 

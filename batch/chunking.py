@@ -11,6 +11,8 @@ import operator
 from array import array
 from itertools import islice
 
+from .texts import calls_hooks
+
 __all__ = ['Distinct', 'parts', 'parts_of_lost', 'split', 'unit_of']
 
 #: ids covered by one bitmap of Distinct (8 KiB each)
@@ -57,6 +59,7 @@ class Distinct:
         #: how many were dropped so far
         self.duplicates = 0
 
+    @calls_hooks
     def __iter__(self):
         if self._known:
             for self.count, item in enumerate(self._items, 1):

@@ -10,8 +10,8 @@ __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'InputError', 'NoWorkerError',
     'OutputError', 'OverlapError', 'ParameterError', 'StateError',
-    'TimeLimitError', 'UnknownBatchError', 'UsageError', 'WorkerLostError',
-    'nearest']
+    'TimeLimitError', 'TransactionEndedError', 'UnknownBatchError',
+    'UnitsError', 'UsageError', 'WorkerLostError', 'nearest']
 
 
 def nearest(name, names, cutoff=0.6):
@@ -83,6 +83,24 @@ class DefinitionError(BatchError):
         self.hook = hook
         super().__init__('batch "%s"%s: %s' % (
                 batch, ', %s' % hook if hook else '', problem))
+
+
+class TransactionEndedError(DefinitionError):
+    "Raised when a hook ends the transaction that it is called in."
+
+    def __init__(self, batch, what, became, hook=None):
+        super().__init__(batch, '%s: %s; the work of a hook is committed with '
+            'the end of its chunk, so leave that out, and do what has to be '
+            'committed by itself in "with Transaction().new_transaction():"'
+            % (what, became), hook)
+
+
+class UnitsError(BatchError):
+    "Raised when the ledger has units that can not be loaded."
+
+    def __init__(self, problem):
+        super().__init__('the units that the ledger has can not be loaded: %s'
+            % problem)
 
 
 class InputError(BatchError):

@@ -18,6 +18,7 @@ from typing import Any
 from .config import SETTINGS
 from .exceptions import DefinitionError, ParameterError, UsageError, nearest
 from .kinds import SUPPORTED, kind_of
+from .texts import calls_hooks
 
 __all__ = [
     'HOOKS', 'NAMED', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
@@ -335,6 +336,7 @@ def _by_name(batch, declared, given):
     return texts
 
 
+@calls_hooks
 def call(cls, hook, parameters, *args):
     "Return what a hook returns for args and the parameters that it names."
     return getattr(cls, hook)(*args, **arguments(cls, hook, parameters))
