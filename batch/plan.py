@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from functools import partial
 
 import trytond
 import trytond.config as config
@@ -21,12 +22,13 @@ from . import report, tally
 from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
-from .engine.errors import describe, one_line, trimmed
+from .engine.errors import exc_info, write_down
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
     WorkerLostError)
 from .input import BatchRootFiles
 from .job import close, configure_logs, load_job, make_job, version
+from .texts import calls_hooks
 from .transaction import is_order, is_outage, load_pool, transact
 
 __all__ = ['lost', 'plan']
@@ -59,8 +61,8 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
         settle_earlier(job)
         chunks = transact(database, lambda transaction: select(
                 transaction, job, task_id))
-    except (Exception, SystemExit) as error:
-        # SystemExit: a hook may call sys.exit()
+    except BaseException as error:
+        # A hook may raise whatever there is, and call sys.exit()
         if is_outage(error) or is_order(error):
             raise
         refuse(database, batch, execution, error)
@@ -289,6 +291,7 @@ def retry(cursor, job, Batch, plan, execution):
         split(job, Batch, plan, chunking.Distinct(units))
 
 
+@calls_hooks
 def chunks_of(job, Batch, units):
     "Yield the chunks of a batch, as lists."
     for chunk in Batch.split(units):
@@ -352,26 +355,28 @@ def lost(database, batch, execution, cause):
 def refuse(database, batch, execution, error):
     "selecting -> failed: the selection raised, or was not even begun."
     logger = batch_logging.get_logger(batch)
-    if isinstance(error, UnknownBatchError):
+    if issubclass(type(error), UnknownBatchError):
         # A name that is no batch's gets no log file: to the worker's alone
         logger = batch_logging.BatchLogger(logging.getLogger('batch'), None)
-    details = describe(error)
-    message = details['error'] if isinstance(error, BatchError) \
-        else 'the selection failed: %s' % one_line(error)
+    is_told = issubclass(type(error), BatchError)
 
-    def fail(transaction):
+    def fail(transaction, details):
         cursor = transaction.connection.cursor()
         if ledger.take_execution(cursor, execution, 'selecting') is None:
-            return False
+            return None
+        message = details['error'] if is_told \
+            else 'the selection failed: %s' % ': '.join(filter(None, [
+                        details['error_type'], details['error']]))
         ledger.update_execution(
             cursor, execution, state='failed', ended_at=ledger.now(),
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'])
-        return True
+        return message
 
     with current.running(current.Run(batch, execution)):
-        if not isinstance(error, BatchError):
-            logger.exception("the selection failed", exc_info=trimmed(error))
-        if transact(database, fail):
+        if not is_told:
+            logger.exception("the selection failed", exc_info=exc_info(error))
+        if message := write_down(error, lambda details: transact(
+                    database, partial(fail, details=details))):
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})

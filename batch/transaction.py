@@ -58,6 +58,37 @@ def _is_loaded(database):
     return True
 
 
+class _Transaction(Transaction):
+    """One that leaves nothing half-way, whatever is raised at its commit.
+
+    That of trytond rolls back, and aborts its data managers, only where it is
+    an Exception.
+    """
+
+    def commit(self):
+        try:
+            super().commit()
+        except Exception:
+            raise
+        except BaseException as error:
+            if is_in_transaction(self.connection):
+                self.rollback()
+                raise
+            # It is committed, and only what was to follow is not done
+            if is_order(error):
+                raise
+            logger.critical("a data manager raised after the commit",
+                exc_info=True)
+
+
+def is_in_transaction(connection):
+    "Return whether a transaction is open on a connection of the database."
+    if hasattr(connection, 'in_transaction'):
+        return connection.in_transaction
+    # IDLE of psycopg, which is not there where the database is SQLite
+    return connection.info.transaction_status != 0
+
+
 def transact(database, function, user=0, context=None, retry=None,
         on_retry=None, sleep=time.sleep):
     """Return function(transaction), run in a transaction and committed.
@@ -72,7 +103,7 @@ def transact(database, function, user=0, context=None, retry=None,
         retry = config.getint('database', 'retry')
     extras, count = {}, 0
     while True:
-        transaction = Transaction()
+        transaction = _Transaction()
         try:
             with transaction.start(
                     database, user, context=context or {}, **extras):
@@ -103,7 +134,7 @@ def is_outage(error):
     SQLSTATE (PostgreSQL, appendix A), which a broken connection has not.
     SQLite has none at all, and its operational errors are of that kind.
     """
-    if not isinstance(error, backend.DatabaseOperationalError):
+    if not issubclass(type(error), backend.DatabaseOperationalError):
         return False
     state = getattr(error, 'sqlstate', None)
     return state is None or state[:2] in {'08', '53', '57', '58'} \
@@ -111,15 +142,21 @@ def is_outage(error):
 
 
 def is_order(error):
-    """Return whether the process was told to go, by a signal.
+    """Return whether the process was told to go: it has to, whoever asks.
 
-    Celery's own ways out are subclasses of SystemExit; the processes of its
-    pool leave with a status of the signal less 256.
+    Celery has exceptions of its own for that, and the processes of its pool
+    leave with a status of the signal less 256.  Where Python has its own
+    handler of SIGINT, as in a test, a KeyboardInterrupt is that of the
+    terminal; any other one was raised by code.
     """
-    return isinstance(error, SystemExit) and (
-        type(error) is not SystemExit
-        or isinstance(error.code, int)
-        and error.code + 256 in signal.valid_signals())
+    cls = type(error)
+    if issubclass(cls, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not issubclass(cls, SystemExit):
+        return False
+    code = SystemExit.code.__get__(error)
+    return cls.__module__ == 'celery.exceptions' or (
+        type(code) is int and code + 256 in signal.valid_signals())
 
 
 def run_tasks(database, transaction):
@@ -128,4 +165,13 @@ def run_tasks(database, transaction):
         return
     from trytond.worker import run_task
     while transaction.tasks:
-        run_task(database, transaction.tasks.pop(0))
+        task = transaction.tasks.pop(0)
+        try:
+            run_task(database, task)
+        except Exception:
+            raise
+        except BaseException as error:
+            # What queued it is committed.  Of an Exception trytond says so
+            if is_order(error):
+                raise
+            logger.critical("the task %s failed", task, exc_info=True)

@@ -20,7 +20,7 @@ from . import parameters as parameters_
 from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
-from .engine.errors import describe, one_line, trimmed
+from .engine.errors import describe, exc_info, one_line, write_down
 from .engine.time_limit import time_limit
 from .exceptions import WorkerLostError
 from .job import close, configure_logs, load_job
@@ -163,8 +163,8 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
                 record_rehearsal, job=job, chunk=error.chunk,
                 numbers=error.numbers, started_at=started_at,
                 attempts=attempts))
-    except (Exception, SystemExit) as error:
-        # SystemExit: a hook may call sys.exit()
+    except BaseException as error:
+        # A hook may raise whatever there is, and call sys.exit()
         if chunk is None or is_outage(error) or is_order(error):
             # No unit is to blame: the chunk stays queued
             raise
@@ -193,7 +193,7 @@ def find_gone(job, chunk, error):
     be those of the main model: nothing else may be left out.
     """
     Batch = Pool(job.database).get(job.batch)
-    if (chunk.units is None or not isinstance(error, AccessError)
+    if (chunk.units is None or not issubclass(type(error), AccessError)
             or Batch.convert_to_instances.__func__
             is not BatchRoot.convert_to_instances.__func__):
         return frozenset()
@@ -247,9 +247,7 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
 
     Returns the id of the chunk that is queued in its place, or None.
     """
-    details = describe(error)
-
-    def record(transaction):
+    def record(transaction, details):
         cursor = transaction.connection.cursor()
         if ledger.take(cursor, job.execution, chunk.id) is None:
             return None, None, None
@@ -272,7 +270,8 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
         return first, parts, repeated
 
     with job.run(chunk):
-        first, parts, repeated = transact(job.database, record)
+        first, parts, repeated = write_down(error, lambda details: transact(
+                job.database, partial(record, details=details)))
         if repeated:
             # The traceback stands with the parent's line
             job.logger.warning("%s failed again%s: %s",
@@ -281,7 +280,7 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
         else:
             job.logger.exception("%s failed%s: %s",
                 units_of(chunk), end_of(chunk, parts), one_line(error),
-                exc_info=trimmed(error), extra={'error': error})
+                exc_info=exc_info(error), extra={'error': error})
         return first
 
 
