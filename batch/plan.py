@@ -22,7 +22,8 @@ from . import report, tally
 from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
-from .engine.errors import exc_info, write_down
+from .engine.errors import exc_info, one_line, write_down
+from .engine.hooks import Guard
 from .exceptions import (
     BatchError, ConfigError, DefinitionError, OverlapError, UnknownBatchError,
     WorkerLostError)
@@ -140,8 +141,23 @@ def resolve(transaction, row):
 def preview(transaction, batch, given):
     """Select and split as an execution would, and write nothing.
 
-    Returns the sizes of the chunks and the number of duplicates.
+    Returns the sizes of the chunks and the number of duplicates.  Raises
+    BatchError for whatever a hook raises.
     """
+    try:
+        return _preview(transaction, batch, given)
+    except BatchError:
+        raise
+    except BaseException as error:
+        if is_outage(error) or is_order(error):
+            raise
+        batch_logging.get_logger(batch).exception(
+            "the selection failed", exc_info=exc_info(error))
+        raise BatchError('batch "%s": the selection failed: %s' % (
+                batch, one_line(error))) from error
+
+
+def _preview(transaction, batch, given):
     job, _, _ = resolve(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
             'started_at': ledger.now(), 'dry_run': True})
@@ -151,7 +167,8 @@ def preview(transaction, batch, given):
     with transaction.set_user(job.user), \
             transaction.set_context(job.context), \
             job.run(hands=archive.Hands(
-                transaction.connection.cursor(), job.execution, keep=False)):
+                transaction.connection.cursor(), job.execution,
+                keep=False)), Guard(job.batch):
         Batch.check_models()
         units = select_units(job, Batch)
         sizes = [len(chunk) for chunk in chunks_of(job, Batch, units)]
@@ -254,7 +271,8 @@ def select(transaction, job, task_id):
         cursor, job.execution, row['retry_of'], keep=not job.dry_run)
     duplicates = 0
     with transaction.set_user(job.user), \
-            transaction.set_context(job.context), job.run(hands=hands):
+            transaction.set_context(job.context), job.run(hands=hands), \
+            Guard(job.batch):
         if row['message']:
             # Skipped or disabled: it has no units
             pass
@@ -281,7 +299,9 @@ def retry(cursor, job, Batch, plan, execution):
     "Plan the units that failed in an earlier execution."
     units = []
     for _, failed, *_ in tally.failures(cursor, execution):
-        if failed is None:
+        if isinstance(failed, units_.Unreadable):
+            raise failed.error
+        elif failed is None:
             plan.add(None, 1)
         else:
             units.extend(failed)
@@ -295,11 +315,13 @@ def retry(cursor, job, Batch, plan, execution):
 def chunks_of(job, Batch, units):
     "Yield the chunks of a batch, as lists."
     for chunk in Batch.split(units):
+        current.end_child()
         if not isinstance(chunk, Iterable) or isinstance(chunk, (str, dict)):
             raise DefinitionError(
                 job.batch, 'gave %r as a chunk, expected lists of units'
                 % (chunk,), hook='split')
         yield list(chunk)
+    current.end_child()
 
 
 def split(job, Batch, plan, units):
@@ -309,7 +331,7 @@ def split(job, Batch, plan, units):
             first = first or chunk
             try:
                 plan.add(chunk, len(chunk))
-            except TypeError as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise DefinitionError(
                     job.batch, 'gave a unit that the ledger can not keep (%s)'
                     '; expected ids, rows of what JSON has, of dates and of '
@@ -364,6 +386,7 @@ def refuse(database, batch, execution, error):
         cursor = transaction.connection.cursor()
         if ledger.take_execution(cursor, execution, 'selecting') is None:
             return None
+        ledger.discard_plan(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [
                         details['error_type'], details['error']]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from . import exceptions, ledger
 from . import logging as batch_logging
 from . import tally
+from .exceptions import TransactionEndedError
 from .units import shown
 
 __all__ = ['Outcome', 'as_json', 'duration', 'moment']
@@ -137,7 +138,11 @@ class Outcome:
                         for n in ['done', 'failed', 'left']),
                     duration(self.seconds)))
         if self.dry_run:
-            lines.append('  a dry run: all of it was rolled back')
+            lines.append('  a dry run: %s was rolled back' % (
+                    'all but what hooks committed'
+                    if TransactionEndedError.__name__ in {
+                        self.error_type, *(f[2] for f in self.failures)}
+                    else 'all of it'))
         if self.numbers:
             lines.append('  ' + ', '.join(
                     '%s: %.12g' % item

@@ -103,7 +103,8 @@ def transact(database, function, user=0, context=None, retry=None,
         retry = config.getint('database', 'retry')
     extras, count = {}, 0
     while True:
-        transaction = _Transaction()
+        # Who asks for the current one where there is none leaves one behind
+        transaction = _Transaction(new=True)
         try:
             with transaction.start(
                     database, user, context=context or {}, **extras):

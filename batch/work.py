@@ -20,9 +20,10 @@ from . import parameters as parameters_
 from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
+from .engine import hooks
 from .engine.errors import describe, exc_info, one_line, write_down
 from .engine.time_limit import time_limit
-from .exceptions import WorkerLostError
+from .exceptions import StateError, TransactionEndedError, WorkerLostError
 from .job import close, configure_logs, load_job
 from .transaction import is_order, is_outage, load_pool, transact
 
@@ -131,7 +132,9 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             return ledger.at_work(cursor, chunk_id) if attempts > 1 else None
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
-        with job.run(chunk), time_limit(job.settings['time_limit']):
+        guard = hooks.Guard(
+            job.batch, chunk.transaction, check_later=not job.dry_run)
+        with job.run(chunk), time_limit(job.settings['time_limit']), guard:
             objects, ids = convert(job, chunk, gone)
             numbers = {}
             if ids or not gone:
@@ -139,10 +142,14 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset()):
             numbers = definition.check_numbers(job.batch, numbers)
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
-        return ledger.done(
-            cursor, chunk, started_at, attempts,
-            [str(f) for f in transaction.join(output.Outputs()).files],
-            numbers)
+        try:
+            return ledger.done(
+                cursor, chunk, started_at, attempts,
+                [str(f) for f in transaction.join(output.Outputs()).files],
+                numbers)
+        except StateError:
+            guard.check()
+            raise
 
     def on_retry(error, count):
         nonlocal attempts
@@ -219,6 +226,8 @@ def convert(job, chunk, gone=frozenset()):
     "Return what ``execute`` is given: objects and ids."
     if chunk.units is None:
         return [], []
+    if isinstance(chunk.units, units.Unreadable):
+        raise chunk.units.error
     Batch = Pool().get(job.batch)
     ids = [
         id for id, _ in flattened(chunk)
@@ -247,12 +256,15 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
 
     Returns the id of the chunk that is queued in its place, or None.
     """
+    # What is wrong with the class is wrong for each of its units
+    is_ended = issubclass(type(error), TransactionEndedError)
+
     def record(transaction, details):
         cursor = transaction.connection.cursor()
         if ledger.take(cursor, job.execution, chunk.id) is None:
             return None, None, None
         parts = suspect = repeated = None
-        if is_divisible(job, chunk):
+        if is_divisible(job, chunk) and not is_ended:
             *parent, trust = ledger.lineage(cursor, chunk)
             repeated = parent == [details['error_type'], details['error']]
             if trust:
@@ -266,7 +278,7 @@ def fail(job, chunk, started_at, attempts, error, objects=None):
         else:
             first = ledger.fail(
                 cursor, chunk, started_at, attempts, details)
-            stop_if_hopeless(cursor, job)
+            stop_if_hopeless(cursor, job, is_ended)
         return first, parts, repeated
 
     with job.run(chunk):
@@ -312,14 +324,19 @@ def end_of(chunk, parts):
     return " alone"
 
 
-def stop_if_hopeless(cursor, job):
-    "Stop the execution if a release is broken, or max_failures is passed."
+def stop_if_hopeless(cursor, job, is_ended=False):
+    """Stop the execution if a release is broken, or max_failures is passed.
+
+    :param is_ended: whether a hook ended its transaction
+    """
     row = ledger.read(cursor, job.execution, 'selected', 'stopping')
     if row['stopping']:
         return
     setting = job.settings['max_failures']
     allowed = failures_allowed(setting, row['selected'])
-    if (allowed is not None
+    if is_ended:
+        reason = 'a hook ends its transaction, as it would in each chunk'
+    elif (allowed is not None
             and tally.failed_units(cursor, job.execution) > allowed):
         reason = 'max_failures = %s was passed' % setting
     elif fingerprint := tally.alike(cursor, job.execution, ALIKE):

@@ -1,9 +1,15 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import pytest
+from hypothesis import settings
 from scene import Scene
 
 from devel.servers import PostgreSQL, Redis
+
+# The same examples each time, however busy the machine is
+settings.register_profile(
+    'fixed', derandomize=True, deadline=None, database=None)
+settings.load_profile('fixed')
 
 
 @pytest.fixture(scope='session')
