@@ -12,6 +12,7 @@ from . import services, tasks
 from .batch import get_batches
 from .config import BatchConfig
 from .exceptions import BatchError, BrokerError, NoWorkerError
+from .texts import escape
 from .transaction import load_pool
 
 __all__ = ['run']
@@ -31,7 +32,7 @@ def run(database):
             word, text = 'ok', step(database)
         except BatchError as error:
             well, word, text = False, 'WRONG', error
-        print('%-14s %-5s  %s' % (name, word, text), flush=True)
+        print('%-14s %-5s  %s' % (name, word, escape(str(text))), flush=True)
     return 0 if well else 1
 
 

@@ -10,7 +10,7 @@ import csv
 import os
 import sys
 
-from . import commands
+from . import commands, texts
 from .exceptions import BatchError
 
 __all__ = ['get_parser', 'main']
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, '%s: %s ("%s --help" shows the usage)\n' % (
-                self.prog, message, self.prog))
+                self.prog, texts.clean(message, texts.RECORD), self.prog))
 
 
 def _common(parser):
@@ -187,7 +187,8 @@ def main(argv=None):
     try:
         return commands.run(options)
     except BatchError as error:
-        print('coop: %s' % error, file=sys.stderr)
+        print('coop: %s' % texts.clean(str(error), texts.RECORD),
+            file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 1

@@ -13,7 +13,9 @@ import os
 import signal
 import sys
 
+from . import texts
 from .exceptions import ConfigError, ExecutionError, UsageError
+from .masking import mask_given, mask_value
 from .progress import Progress
 
 __all__ = ['run', 'version']
@@ -206,7 +208,7 @@ def help_batch(options):
         print('usage: coop batch %s [--PARAMETER VALUE ...] [options]'
             % options.name)
         if doc := doc_of(Batch):
-            print('\n' + doc)
+            print('\n' + texts.escape(doc, keep='\n'))
         rows = parameters.describe(
             Batch.declared_parameters(),
             lambda name: batch_config.parameter(options.name, name))
@@ -214,7 +216,7 @@ def help_batch(options):
         _table(rows or [('none',)])
         print('\nsettings (batch.conf):')
         _table([
-                (name, shown(value), origin)
+                (name, shown(mask_value(name, value)), origin)
                 for name, (value, origin) in settings.items()])
         print('\nbatch.conf.example says what the settings mean; "coop batch '
             '--help" shows the\noptions of the command.')
@@ -222,7 +224,7 @@ def help_batch(options):
 
 
 def _table(rows, indent='  '):
-    rows = [[str(c) for c in row] for row in rows]
+    rows = [[texts.escape(str(c)) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print(indent + '  '.join(
@@ -254,8 +256,8 @@ def do_history(options):
         return 0
     if not rows:
         print('no execution%s yet' % (
-                ' of "%s"' % options.name if options.name else ''),
-            file=sys.stderr)
+                ' of "%s"' % texts.escape(options.name)
+                if options.name else ''), file=sys.stderr)
         return 0
     head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
         'failed', 'left']
@@ -294,7 +296,7 @@ def do_show(options):
             for path, archived, held in archive.files(
                 cursor, options.execution)]
     parameters, settings = [
-        json.loads(row[n]) if row[n] else {} for n in names[:2]]
+        json.loads(mask_given(row[n])) if row[n] else {} for n in names[:2]]
     if options.json:
         print(as_json({
                     **outcome.as_dict(), 'parameters': parameters,
@@ -319,7 +321,8 @@ def do_show(options):
                 for name, (value, origin) in values.items()]
             or [('none',)])
     if row['traceback']:
-        print('\n' + row['traceback'])
+        print('\n' + texts.clean(
+                row['traceback'], texts.TRACEBACK, keep='\n\t'))
     if files:
         print('\nfiles:')
         _table([(f,) for f in files])
@@ -335,9 +338,10 @@ def do_show(options):
         print('\n  #%s.%s  %s: %s: %s' % (
                 outcome.id, number,
                 'the batch' if units is None
-                else 'unit %s' % ', '.join(map(units_.shown, units)), type_,
-                error))
-        for line in (traceback or '').splitlines():
+                else 'unit %s' % ', '.join(map(units_.shown, units)),
+                texts.excerpt(type_), texts.clean(error, texts.TEXT)))
+        for line in texts.clean(
+                traceback or '', texts.TRACEBACK, keep='\n\t').splitlines():
             print('    ' + line)
     return 0
 

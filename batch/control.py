@@ -16,6 +16,7 @@ from .config import BatchConfig
 from .exceptions import BrokerError, ExecutionError
 from .job import close
 from .services import said
+from .texts import escape
 from .transaction import transact
 
 __all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
@@ -24,7 +25,9 @@ __all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
 def start(database, batch, given, dry_run=False):
     "Make an execution and return its id; nothing runs yet."
     return transact(database, lambda transaction: ledger.create(
-            transaction.connection.cursor(), batch, given, dry_run=dry_run))
+            # What is typed may be no text; a batch has no such name
+            transaction.connection.cursor(), escape(batch), given,
+            dry_run=dry_run))
 
 
 def send(database, batch, execution, queue, is_followed=True):

@@ -10,6 +10,7 @@ from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
 from . import tally
+from .masking import mask_given, mask_secrets
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
 
@@ -80,6 +81,14 @@ class Execution(ModelSQL, ModelView):
                 table,
                 (table.batch, Index.Equality()),
                 (table.state, Index.Equality(cardinality='low'))))
+
+    @classmethod
+    def read(cls, ids, fields_names):
+        rows = super().read(ids, fields_names)
+        for row in rows:
+            for name in {'given', 'parameters', 'settings'}.intersection(row):
+                row[name] = mask_given(row[name])
+        return rows
 
     def get_rec_name(self, name):
         return '%s #%s' % (self.batch, self.id)
@@ -176,6 +185,14 @@ class ExecutionChunk(ModelSQL, ModelView):
         # The constraint has it
         cls._sql_indexes.discard(
             Index(table, (table.execution, Index.Range()), where=None))
+
+    @classmethod
+    def read(cls, ids, fields_names):
+        rows = super().read(ids, fields_names)
+        for row in rows:
+            if row.get('units'):
+                row['units'] = mask_secrets(row['units'])
+        return rows
 
     def get_rec_name(self, name):
         return '#%s.%s' % (self.execution.id, self.number)

@@ -17,6 +17,7 @@ from . import output
 from . import parameters as parameters_
 from . import report, tally
 from .batch import get_batch
+from .texts import escape
 from .transaction import transact
 
 __all__ = [
@@ -121,6 +122,8 @@ def close(database, execution):
             cursor, execution, state=state, ended_at=ledger.now(),
             done=counts['done'], failed=counts['failed'],
             left=counts['left'])
+        if state == 'succeeded':
+            ledger.forget_secrets(cursor, execution)
         root_dir = None
         if tally.had_deaths(cursor, execution):
             root_dir, _ = json.loads(row['settings'])['root_dir']
@@ -134,15 +137,17 @@ def close(database, execution):
     logger = batch_logging.get_logger(batch)
     with current.running(current.Run(batch, execution)):
         for path in output.publish(files):
-            logger.error("the file %s is committed but missing", path)
+            logger.error("the file %s is committed but missing",
+                escape(str(path)))
         if root_dir:
             discard_leftovers(database, root_dir)
         for path, archived, why in settled:
             if archived:
-                logger.info('"%s" is archived as "%s"', path.name, archived)
+                logger.info('"%s" is archived as "%s"',
+                    escape(path.name), escape(archived))
             else:
-                logger.warning(
-                    '"%s" is not archived: %s', path.name, why)
+                logger.warning('"%s" is not archived: %s',
+                    escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=batch_logging.path_of(batch)))
 

@@ -23,6 +23,7 @@ from sql.functions import Function
 from sql.operators import Exists
 
 from .exceptions import StateError
+from .masking import mask_given
 from .units import dump_units, load_units
 
 __all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
@@ -257,6 +258,15 @@ def update_execution(cursor, execution, **values):
             [getattr(execution_, n) for n in values], list(values.values()),
             where=where))
     return cursor.rowcount
+
+
+def forget_secrets(cursor, execution):
+    "Mask the secrets that the execution was given: nobody needs them again."
+    names = ['given', 'parameters', 'settings']
+    row = read(cursor, execution, *names)
+    masked = {name: mask_given(row[name]) for name in names}
+    if masked != row:
+        update_execution(cursor, execution, **masked)
 
 
 def discard_plan(cursor, execution):

@@ -7,7 +7,9 @@ Imports nothing of Tryton or Celery.
 import json
 import re
 
-__all__ = ['MASK', 'is_secret', 'mask_given', 'mask_secrets', 'mask_value']
+__all__ = [
+    'MASK', 'is_secret', 'mask_given', 'mask_line', 'mask_secrets',
+    'mask_value']
 
 #: what stands for a secret
 MASK = '***'
@@ -139,6 +141,14 @@ def mask_value(name, value):
     return mask_secrets(value)
 
 
+def mask_line(line):
+    "Return a line of a configuration file, which may be malformed."
+    name, _, rest = line.partition(' ')
+    if rest and is_secret(name):
+        return '%s %s' % (name, MASK)
+    return mask_secrets(line, anywhere=False)
+
+
 def mask_given(text):
     """Return the JSON of parameters, or of settings, with masks.
 
@@ -146,7 +156,11 @@ def mask_given(text):
     """
     if text is None:
         return None
-    return json.dumps({
-            name: [mask_value(name, value[0]), *value[1:]]
-            if isinstance(value, list) else mask_value(name, value)
-            for name, value in json.loads(text).items()})
+    try:
+        return json.dumps({
+                name: [mask_value(name, value[0]), *value[1:]]
+                if isinstance(value, list) else mask_value(name, value)
+                for name, value in json.loads(text).items()})
+    except (AttributeError, IndexError, ValueError):
+        # Somebody else has written it
+        return mask_secrets(text, anywhere=False)

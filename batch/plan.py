@@ -29,7 +29,8 @@ from .exceptions import (
     WorkerLostError)
 from .input import BatchRootFiles
 from .job import close, configure_logs, load_job, make_job, version
-from .texts import calls_hooks
+from .masking import mask_value
+from .texts import calls_hooks, escape
 from .transaction import is_order, is_outage, load_pool, transact
 
 __all__ = ['lost', 'plan']
@@ -225,7 +226,7 @@ def find_user(login, origin):
 def log_start(job, settings, parameters, retry_of):
     def listed(values):
         return ', '.join(
-            '%s=%s (%s)' % (name, value, origin)
+            '%s=%s (%s)' % (name, escape(value), origin)
             for name, value, origin in values) or 'none'
 
     with job.run():
@@ -236,10 +237,10 @@ def log_start(job, settings, parameters, retry_of):
             job.database, trytond.__version__, version('trytond-batch'),
             version('celery'))
         job.logger.info("parameters: %s", listed(
-                (k, text, origin)
+                (k, mask_value(k, text), origin)
                 for k, (_, text, origin) in parameters.items()))
         job.logger.info("settings: %s", listed(
-                (k, shown(v), origin)
+                (k, shown(mask_value(k, v)), origin)
                 for k, (v, origin) in settings.items()))
 
 
@@ -253,7 +254,7 @@ def settle_earlier(job):
                 job.database, lambda transaction: archive.settle_earlier(
                     transaction.connection.cursor(), job.batch)):
             job.logger.info('"%s", which was done before, is archived as "%s"',
-                path.name, archived)
+                escape(path.name), escape(archived))
 
 
 def select(transaction, job, task_id):
@@ -387,6 +388,7 @@ def refuse(database, batch, execution, error):
         if ledger.take_execution(cursor, execution, 'selecting') is None:
             return None
         ledger.discard_plan(cursor, execution)
+        ledger.forget_secrets(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [
                         details['error_type'], details['error']]))

@@ -11,6 +11,8 @@ from . import exceptions, ledger
 from . import logging as batch_logging
 from . import tally
 from .exceptions import TransactionEndedError
+from .masking import mask_value
+from .texts import escape, excerpt
 from .units import shown
 
 __all__ = ['Outcome', 'as_json', 'duration', 'moment']
@@ -125,9 +127,9 @@ class Outcome:
         :param details: whether to say where they are
         """
         counts = self.counts
-        lines = []
+        lines, name = [], escape(name)
         if self.message and not counts['chunks']:
-            lines.append('%s: %s' % (name, self.message))
+            lines.append('%s: %s' % (name, escape(self.message)))
         else:
             lines.append(
                 '%s: %s, %s done, %s failed, %s left, %s' % (
@@ -145,23 +147,22 @@ class Outcome:
                     else 'all of it'))
         if self.numbers:
             lines.append('  ' + ', '.join(
-                    '%s: %.12g' % item
-                    for item in sorted(self.numbers.items())))
+                    '%s: %.12g' % (escape(number), value)
+                    for number, value in sorted(self.numbers.items())))
         for count, text, units in self.groups():
             named = ', '.join(map(shown, units[:NAMED]))
             if len(units) > NAMED:
                 named += ' ... (+%s)' % (len(units) - NAMED)
-            if len(text) > 200:
-                text = text[:200] + '...'
-            lines.append(('  %s x %s    %s' % (count, text, named)).rstrip())
+            lines.append(('  %s x %s    %s' % (
+                        count, excerpt(text), named)).rstrip())
         if self.message and counts['chunks']:
-            lines.append('  ' + self.message)
+            lines.append('  ' + escape(self.message))
         extra = counts['transactions'] - self.planned
         if counts['split'] and extra > 0:
             lines.append('  isolated in %s extra transactions' % extra)
         if not self.succeeded and not self.is_refused:
             if log:
-                lines.append('  log: %s' % log)
+                lines.append('  log: %s' % escape(log))
             hints = [
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
@@ -189,8 +190,8 @@ class Outcome:
             'numbers': self.numbers,
             'message': self.message,
             'failures': [
-                {'chunk': number, 'units': units, 'error_type': type_,
-                    'error': error}
+                {'chunk': number, 'units': mask_value(None, units),
+                    'error_type': type_, 'error': error}
                 for number, units, type_, error, _ in self.failures],
             }
 

@@ -6,6 +6,7 @@ Both belong to the engine: the work of a hook and the word "done" are one
 commit, and there is one process for them.
 """
 import os
+from functools import partial
 
 from trytond import backend
 from trytond.transaction import Transaction
@@ -19,12 +20,10 @@ from .errors import exc_info, one_line
 
 __all__ = ['Guard']
 
-#: what ends a transaction of trytond, and one of a connection
-ENDS = {
-    'transaction': ['commit', 'rollback', 'stop'],
-    'connection': [
-        'close', 'commit', 'executescript', 'rollback', 'set_autocommit'],
-    }
+#: the methods that end a transaction: those of trytond's, and of a connection
+TRANSACTION = 'commit', 'rollback', 'stop'
+CONNECTION = (
+    'close', 'commit', 'executescript', 'rollback', 'set_autocommit')
 #: as psycopg numbers the states of a transaction
 IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
 #: those in which hooks are called right now
@@ -58,9 +57,9 @@ class Guard:
         self.refused = None
 
     def __enter__(self):
-        for target, names in ENDS.items():
-            for name in names:
-                setattr(getattr(self, target), name, self.refusal(name))
+        # Their own attributes hide the methods of their classes
+        for target, names in self.ends():
+            target.__dict__.update({n: partial(self.refuse, n) for n in names})
         _guards.append(self)
         if backend.name == 'sqlite':
             if not self.connection.in_transaction:
@@ -75,9 +74,9 @@ class Guard:
         if os.getpid() != self.process:
             self.end_child(error)
         _guards.remove(self)
-        for target, names in ENDS.items():
+        for target, names in self.ends():
             for name in names:
-                delattr(getattr(self, target), name)
+                target.__dict__.pop(name, None)
         if error is not None and is_order(error):
             return
         if self.refused is not None:
@@ -85,16 +84,17 @@ class Guard:
         if error is not None or not self.check_later:
             self.check(error)
 
-    def refusal(self, name):
-        def refuse(*args, **kwargs):
-            if name == 'stop' and self.is_nested():
-                return type(self.transaction).stop(
-                    self.transaction, *args, **kwargs)
-            self.refused = TransactionEndedError(
-                self.batch, 'calls "%s" of its transaction' % name,
-                'nothing was committed')
-            raise self.refused
-        return refuse
+    def ends(self):
+        return (self.transaction, TRANSACTION), (self.connection, CONNECTION)
+
+    def refuse(self, name, *args, **kwargs):
+        if name == 'stop' and self.is_nested():
+            return type(self.transaction).stop(
+                self.transaction, *args, **kwargs)
+        self.refused = TransactionEndedError(
+            self.batch, 'calls "%s" of its transaction' % name,
+            'nothing was committed')
+        raise self.refused
 
     def is_nested(self):
         "Return whether it was made the current transaction once more."
