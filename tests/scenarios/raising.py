@@ -333,6 +333,47 @@ class Speaking(_Raising):
                 raise ValueError(2_000_000 * 'x', record.id)
 
 
+class Strange(_Raising):
+    "Treat units that would do things to a terminal"
+    __name__ = 'batch.scenario.strange'
+
+    default_config_items = {'split_size': 2}
+
+    @classmethod
+    def select_ids(cls, text):
+        return [text, [text, 'other'], (text, 1), {text: text}, 'good']
+
+    @classmethod
+    def convert_to_instances(cls, ids):
+        return ids
+
+    @classmethod
+    def execute(cls, objects, ids, text):
+        cls.logger.info("%s", text)
+        cls.logger.success(text)
+        if objects != ['good']:
+            raise ValueError('bad unit %s' % text)
+        return {text: 1}
+
+
+class Secretive(_Raising):
+    "Tell the secrets that it is given, wherever it can"
+    __name__ = 'batch.scenario.secretive'
+
+    @classmethod
+    def execute(
+            cls, objects, ids, password, token, key: int = 1,
+            options: dict = {}):
+        assert (password, token) == ('hunter2', 'hunter2-conf')
+        cls.logger.info(
+            "login with password=%s and token=%s", password, token)
+        if any(r.bad for r in objects):
+            raise ValueError('refused: %r' % {
+                    'password': password, 'token': token,
+                    'api_key': Transaction().context.get('api_key')})
+        Pool().get('batch.scenario.record').treat(objects)
+
+
 class Ending(_Raising):
     "End the transaction in one way or another, in one hook or another"
     __name__ = 'batch.scenario.ending'
