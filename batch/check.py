@@ -32,7 +32,7 @@ def run(database):
             word, text = 'ok', step(database)
         except BatchError as error:
             well, word, text = False, 'WRONG', error
-        print('%-14s %-5s  %s' % (name, word, escape(str(text))), flush=True)
+        print('%-14s %-5s  %s' % (name, word, escape(text)), flush=True)
     return 0 if well else 1
 
 

@@ -224,7 +224,7 @@ def help_batch(options):
 
 
 def _table(rows, indent='  '):
-    rows = [[texts.escape(str(c)) for c in row] for row in rows]
+    rows = [[texts.escape(c) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print(indent + '  '.join(

@@ -89,10 +89,10 @@ class TransactionEndedError(DefinitionError):
     "Raised when a hook ends the transaction that it is called in."
 
     def __init__(self, batch, what, became, hook=None):
-        super().__init__(batch, '%s: %s; the work of a hook is committed with '
-            'the end of its chunk, so leave that out, and do what has to be '
-            'committed by itself in "with Transaction().new_transaction():"'
-            % (what, became), hook)
+        super().__init__(batch, '%s: %s; it is committed with the end of its '
+            'chunk: leave that out, and do what is to be committed by itself '
+            'in "with Transaction().new_transaction():"' % (what, became),
+            hook)
 
 
 class UnitsError(BatchError):

@@ -138,7 +138,7 @@ def close(database, execution):
     with current.running(current.Run(batch, execution)):
         for path in output.publish(files):
             logger.error("the file %s is committed but missing",
-                escape(str(path)))
+                escape(path))
         if root_dir:
             discard_leftovers(database, root_dir)
         for path, archived, why in settled:

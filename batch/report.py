@@ -19,6 +19,8 @@ __all__ = ['Outcome', 'as_json', 'duration', 'moment']
 
 #: units named per kind of error in the summary
 NAMED = 3
+#: characters of a kind of error in the summary
+KIND = 300
 
 
 def duration(seconds):
@@ -154,7 +156,7 @@ class Outcome:
             if len(units) > NAMED:
                 named += ' ... (+%s)' % (len(units) - NAMED)
             lines.append(('  %s x %s    %s' % (
-                        count, excerpt(text), named)).rstrip())
+                        count, excerpt(text, KIND), named)).rstrip())
         if self.message and counts['chunks']:
             lines.append('  ' + escape(self.message))
         extra = counts['transactions'] - self.planned

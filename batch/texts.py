@@ -55,11 +55,12 @@ def calls_hooks(function):
 def escape(text, keep=''):
     r"""Return text with ``\x1b`` for what is no plain character.
 
+    :param text: a str, or what has one, such as a path
     :param keep: those that are left as they are, such as line breaks
     """
     return _unsafe.sub(
         lambda found: found[0] if found[0] in keep
-        else found[0].encode('unicode_escape').decode(), text)
+        else found[0].encode('unicode_escape').decode(), str(text))
 
 
 def cut(text, limit):

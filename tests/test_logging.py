@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from trytond.modules.batch import current, texts
+from trytond.modules.batch import current
 from trytond.modules.batch import logging as batch_logging
+from trytond.modules.batch import texts
 from trytond.modules.batch.logging import (
     configure, get_logger, get_print_infos, mask_secrets, path_of)
 
@@ -136,7 +137,7 @@ def test_any_exception_is_logged(log_dir, exc_info):
                 type(error), error, None) if exc_info == 'error' else exc_info)
     logger.error("None is there", exc_info=True)
     text = (log_dir / 'test.batch.log').read_text()
-    assert ('Evil: ' in text) == bool(exc_info)
+    assert ('test_logging.Evil\n' in text) == bool(exc_info)
     assert 'no exception' in text
 
 
