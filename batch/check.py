@@ -8,11 +8,10 @@ import trytond.config as config
 from trytond.transaction import Transaction
 
 from . import logging as batch_logging
-from . import services, tasks
+from . import services, tasks, texts
 from .batch import get_batches
 from .config import BatchConfig
 from .exceptions import BatchError, BrokerError, NoWorkerError
-from .texts import escape
 from .transaction import load_pool
 
 __all__ = ['run']
@@ -32,7 +31,8 @@ def run(database):
             word, text = 'ok', step(database)
         except BatchError as error:
             well, word, text = False, 'WRONG', error
-        print('%-14s %-5s  %s' % (name, word, escape(text)), flush=True)
+        print('%-14s %-5s  %s' % (name, word, texts.clean(
+                    str(text), texts.RECORD)), flush=True)
     return 0 if well else 1
 
 

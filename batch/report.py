@@ -42,6 +42,14 @@ def moment(timestamp):
         batch_logging.server_zone()).isoformat(' ', 'seconds')
 
 
+def shown_number(value):
+    try:
+        return '%.12g' % value
+    except OverflowError:
+        # A sum of whole numbers has no limit
+        return excerpt(value)
+
+
 def in_order(failures):
     "Return the failures by unit, where units have an order."
     try:
@@ -149,8 +157,8 @@ class Outcome:
                     else 'all of it'))
         if self.numbers:
             lines.append('  ' + ', '.join(
-                    '%s: %.12g' % (escape(number), value)
-                    for number, value in sorted(self.numbers.items())))
+                    '%s: %s' % (escape(name), shown_number(value))
+                    for name, value in sorted(self.numbers.items())))
         for count, text, units in self.groups():
             named = ', '.join(map(shown, units[:NAMED]))
             if len(units) > NAMED:

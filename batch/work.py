@@ -303,7 +303,7 @@ def is_divisible(job, chunk):
 
 def find_suspect(chunk, objects, error):
     indexes = [index for _, index in flattened(chunk)]
-    if isinstance(objects, suspects.Watched) and len(objects) == len(indexes):
+    if type(objects) is suspects.Watched and len(objects) == len(indexes):
         return suspects.find(error, objects, indexes)
 
 
