@@ -21,6 +21,7 @@ from .exceptions import DefinitionError, UnknownBatchError
 from .names import tag_of
 from .output import Outputs, filepath
 from .rows import streamed
+from .texts import calls_hooks
 
 __all__ = [
     'BatchRoot', 'BatchRootNoSelect', 'doc_of', 'get_batch', 'get_batches',
@@ -112,6 +113,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return 'id'
 
     @classmethod
+    @calls_hooks
     def select_ids(cls, *old, **parameters):
         """Return the units, as any iterable; called once per execution.
 
@@ -149,6 +151,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             cls.get_conf_items('split_size'))
 
     @classmethod
+    @calls_hooks
     def convert_to_instances(cls, ids, **parameters):
         """Return the ``objects`` of a chunk; called before ``execute``.
 

@@ -6,10 +6,11 @@ A unit is what is never divided.  Selections are read as streams: nothing here
 holds more than one chunk, but for ``divide`` which has to know how many units
 there are.
 """
-import json
 import operator
 from array import array
 from itertools import islice
+
+from .texts import calls_hooks
 
 __all__ = ['Distinct', 'parts', 'parts_of_lost', 'split', 'unit_of']
 
@@ -57,6 +58,7 @@ class Distinct:
         #: how many were dropped so far
         self.duplicates = 0
 
+    @calls_hooks
     def __iter__(self):
         if self._known:
             for self.count, item in enumerate(self._items, 1):
@@ -108,12 +110,23 @@ class Distinct:
             known = page[bit >> 3] & mask
             page[bit >> 3] |= mask
             return not known
-        key = (type(unit).__name__, json.dumps(
-                unit, default=repr, sort_keys=True))
+        key = _key(unit)
         if key in self._others:
             return False
         self._others.add(key)
         return True
+
+
+def _key(value):
+    "Return a text that only this value has: 1, '1' and True have their own."
+    if isinstance(value, dict):
+        return 'dict %s' % sorted(
+            '%s: %s' % (_key(k), _key(v)) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return '%s %s' % (
+            'list' if isinstance(value, list) else 'tuple',
+            list(map(_key, value)))
+    return repr(value)
 
 
 def split(units, mode, size):

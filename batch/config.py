@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any, Callable
 
 from .exceptions import ConfigError, DefinitionError, nearest
+from .masking import mask_line, mask_value
 
 __all__ = [
     'BOOLEANS', 'BatchConfig', 'PLACEHOLDERS', 'SETTINGS', 'Setting',
@@ -64,7 +65,7 @@ class Setting:
         try:
             return self.parse(value)
         except REFUSALS:
-            got = ('"%s"' % ' '.join(value.split())
+            got = ('"%s"' % mask_value(self.name, ' '.join(value.split()))
                 if isinstance(value, str) else repr(value))
             if len(got) > SHOWN:
                 got = got[:SHOWN] + '...'
@@ -268,7 +269,7 @@ class BatchConfig:
                 error, configparser.MissingSectionHeaderError)
             number = error.lineno if no_header else error.errors[0][0]
             raise ConfigError(path, 'line %s: "%s" %s' % (
-                    number, text.split('\n')[number - 1].strip(),
+                    number, mask_line(text.split('\n')[number - 1].strip()),
                     'stands before any section; put [default] or the name of a'
                     ' batch in brackets above it' if no_header else
                     'is neither a [section] nor "key = value"')) from None

@@ -13,6 +13,7 @@ from . import ledger, tally, tasks
 from .config import BatchConfig
 from .exceptions import BrokerError, ExecutionError
 from .job import close
+from .texts import escape
 from .transaction import transact
 
 __all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
@@ -21,8 +22,9 @@ __all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
 def start(database, batch, given, dry_run=False, local=False):
     "Make an execution and return its id; nothing runs yet."
     return transact(database, lambda transaction: ledger.create(
-            transaction.connection.cursor(), batch, given, dry_run=dry_run,
-            local=local))
+            # What is typed may be no text; a batch has no such name
+            transaction.connection.cursor(), escape(batch), given,
+            dry_run=dry_run, local=local))
 
 
 def send(database, batch, execution, queue, chunks=None):

@@ -6,11 +6,13 @@ The one place through which hooks reach the execution that calls them, so that
 the contract (batch.py) and the logs need to know neither Celery nor ledger.
 """
 import datetime as dt
+import os
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-__all__ = ['Run', 'get', 'running']
+__all__ = ['Run', 'end_child', 'get', 'running']
 
 _run = ContextVar('batch.run', default=None)
 
@@ -34,6 +36,8 @@ class Run:
     outputs: object = None
     #: name of the database
     database: str = field(kw_only=True)
+    #: id of the process; one that a hook forked has another one
+    process: int = field(default_factory=os.getpid)
 
     @property
     def label(self):
@@ -45,6 +49,23 @@ class Run:
 def get():
     "Return the Run of this process, None outside of an execution."
     return _run.get()
+
+
+def end_child(status=0):
+    """End this process if a hook forked it, without any of our work.
+
+    Called where a hook has ended, or pauses, that may have gone on in both.
+
+    :param status: exit status
+    """
+    run = get()
+    if run is None or run.process == os.getpid():
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 0xFF)
 
 
 @contextmanager

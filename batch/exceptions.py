@@ -10,8 +10,9 @@ __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'FollowError', 'InputError',
     'NoWorkerError', 'OutageError', 'OutputError', 'OverlapError',
-    'ParameterError', 'StateError', 'TimeLimitError', 'UnknownBatchError',
-    'UsageError', 'WorkerLostError', 'nearest']
+    'ParameterError', 'StateError', 'TimeLimitError', 'TransactionEndedError',
+    'UnitsError', 'UnknownBatchError', 'UsageError', 'WorkerLostError',
+    'nearest']
 
 
 def nearest(name, names, cutoff=0.6):
@@ -97,6 +98,24 @@ class FollowError(BatchError):
                 % (execution, execution) if local else
                 'execution #%s goes on without this command, to look at it: '
                 'coop show %s' % (execution, execution)))
+
+
+class TransactionEndedError(DefinitionError):
+    "Raised when a hook ends the transaction that it is called in."
+
+    def __init__(self, batch, what, became, hook=None):
+        super().__init__(batch, '%s: %s; it is committed with the end of its '
+            'chunk: leave that out, and do what is to be committed by itself '
+            'in "with Transaction().new_transaction():"' % (what, became),
+            hook)
+
+
+class UnitsError(BatchError):
+    "Raised when the ledger has units that can not be loaded."
+
+    def __init__(self, problem):
+        super().__init__('the units that the ledger has can not be loaded: %s'
+            % problem)
 
 
 class InputError(BatchError):

@@ -10,21 +10,53 @@ from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
 from . import tally
+from .masking import mask_given, mask_secrets
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
 
 
-class Execution(ModelSQL, ModelView):
+class _Masked(fields.Text):
+    """A text of which no secret is shown to anybody.
+
+    The ledger reads the column itself, and needs them.
+    """
+    mask = staticmethod(mask_given)
+
+    def __get__(self, inst, cls):
+        value = super().__get__(inst, cls)
+        return value if inst is None or value is None else self.mask(value)
+
+
+class _MaskedUnits(_Masked):
+    "Units may hold what looks like a secret."
+    mask = staticmethod(mask_secrets)
+
+
+class _MaskedModel(ModelSQL):
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, ids, fields_names):
+        rows = super().read(ids, fields_names)
+        for row in rows:
+            for name in row:
+                field = cls._fields.get(name)
+                if isinstance(field, _Masked) and row[name] is not None:
+                    row[name] = field.mask(row[name])
+        return rows
+
+
+class Execution(_MaskedModel, ModelView):
     __name__ = 'batch.execution'
     _rec_name = 'batch'
 
     batch = fields.Char("Batch", required=True, readonly=True,
         help="The name of the batch's class.")
-    given = fields.Text("Given", readonly=True,
+    given = _Masked("Given", readonly=True,
         help="The parameters as the command line gave them, as JSON.")
-    parameters = fields.Text("Parameters", readonly=True,
+    parameters = _Masked("Parameters", readonly=True,
         help="Each parameter with its value and its origin, as JSON.")
-    settings = fields.Text("Settings", readonly=True,
+    settings = _Masked("Settings", readonly=True,
         help="Each setting with its value and its origin, as JSON.")
     user = fields.Many2One('res.user', "User", readonly=True,
         ondelete='SET NULL')
@@ -107,7 +139,7 @@ class Execution(ModelSQL, ModelView):
         return '\n'.join(tally.files(cursor, self.id))
 
 
-class ExecutionChunk(ModelSQL, ModelView):
+class ExecutionChunk(_MaskedModel, ModelView):
     __name__ = 'batch.execution.chunk'
     _rec_name = 'number'
 
@@ -119,7 +151,7 @@ class ExecutionChunk(ModelSQL, ModelView):
     parent = fields.Many2One(
         'batch.execution.chunk', "Parent", readonly=True, ondelete='CASCADE',
         help="The failed chunk that it is a part of.")
-    units = fields.Text("Units", readonly=True,
+    units = _MaskedUnits("Units", readonly=True,
         help="The units, as JSON; empty if the batch selects nothing.")
     size = fields.Integer("Size", required=True, readonly=True,
         help="How many units.")

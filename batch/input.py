@@ -15,11 +15,13 @@ from trytond import backend
 from trytond.transaction import TransactionError
 
 from . import current
-from . import logging as batch_logging
 from . import parameters as parameters_
+from . import texts
 from .batch import BatchRoot
 from .directories import Directory, identity
 from .exceptions import DefinitionError, InputError, ParameterError
+from .texts import calls_hooks
+from .transaction import is_order
 
 __all__ = ['BatchRootFiles', 'SelectAgain', 'check_unchanged']
 
@@ -74,7 +76,7 @@ class BatchRootFiles(BatchRoot):
         for path in files_of(directory.resolve(), pattern):
             if problem := is_no_name(path) or hands and hands.refusal(path):
                 cls.logger.warning('"%s" is left out: %s',
-                    ascii(path.name)[1:-1], problem)
+                    texts.excerpt(path.name), problem)
             else:
                 yield from cls.units_of(path, parameters)
 
@@ -89,6 +91,7 @@ class BatchRootFiles(BatchRoot):
     # What the tasks call
 
     @classmethod
+    @calls_hooks
     def units_of(cls, path, parameters):
         """Yield the units of a file, and take it in hand.
 
@@ -105,14 +108,18 @@ class BatchRootFiles(BatchRoot):
             rows = parameters_.call(cls, 'read_file', parameters, path)
             if rows is not None:
                 count = sum(1 for _ in rows)
+            current.end_child()
         except (TransactionError, backend.DatabaseOperationalError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if is_order(error):
+                raise
             if not is_file(path):
                 return
             rows = None
-            cls.logger.error('"%s" can not be read: %s: %s', path.name,
-                type(error).__name__, batch_logging.mask_secrets(str(error)))
+            cls.logger.error('"%s" can not be read: %s: %s',
+                texts.excerpt(path.name), texts.name_of(type(error)),
+                texts.excerpt(error, texts.TEXT))
         if hands := hands_of_run():
             hands.take(path, before, 1 if rows is None else count,
                 archive_of(parameters['directory'], parameters['archive']))
@@ -146,6 +153,7 @@ class BatchRootFiles(BatchRoot):
             yield unit
 
     @classmethod
+    @calls_hooks
     def file_of(cls, path, parameters):
         "Return path; raises what is wrong with its file."
         if not is_file(path):

@@ -18,6 +18,7 @@ from . import parameters as parameters_
 from . import report, tally
 from .batch import get_batch
 from .engine.outputs import discard_leftovers, publish, tag_of
+from .texts import escape
 from .transaction import transact
 
 __all__ = [
@@ -141,14 +142,16 @@ def close(database, execution):
         message = [row['message']]
         if missing:
             message.append(report.missing_files(execution, missing))
+        state = row['stopping'] or (
+            'failed' if counts['failed'] or missing else 'succeeded')
         ledger.update_execution(
-            cursor, execution, ended_at=ledger.clock(),
-            state=row['stopping'] or (
-                'failed' if counts['failed'] or missing else 'succeeded'),
+            cursor, execution, state=state, ended_at=ledger.clock(),
             done=counts['done'], failed=counts['failed'],
             left=counts['left'],
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
+        if state == 'succeeded':
+            ledger.forget_secrets(cursor, execution)
         return missing, settled, report.Outcome.read(cursor, execution)
 
     if (found := transact(database, look)) is None:
@@ -162,13 +165,15 @@ def close(database, execution):
         missing, settled, outcome = ended
         for path, why in missing.items():
             logger.error(
-                'the file "%s" is committed but missing: %s', path, why)
+                'the file "%s" is committed but missing: %s', escape(path),
+                escape(why))
         for path, archived, why in settled:
             if archived:
-                logger.info('"%s" is archived as "%s"', path.name, archived)
+                logger.info('"%s" is archived as "%s"',
+                    escape(path.name), escape(archived))
             else:
-                logger.warning(
-                    '"%s" is not archived: %s', path.name, why)
+                logger.warning('"%s" is not archived: %s',
+                    escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=batch_logging.path_of(batch)))
 

@@ -18,13 +18,14 @@ from functools import lru_cache
 
 from sql import For, Literal, Null, Select, Table, With
 from sql.conditionals import Coalesce
-from sql.functions import AtTimeZone, ClockTimestamp
+from sql.functions import AtTimeZone, ClockTimestamp, Function
 from sql.operators import Exists
 
 from trytond.tools import grouped_slice
 
 from . import transaction
 from .exceptions import StateError
+from .masking import mask_given
 from .units import dump_units, load_units
 
 __all__ = ['CHUNK', 'EXECUTION', 'OPEN', 'Chunk']
@@ -91,6 +92,8 @@ class Chunk:
     error: str | None
     #: time of the database at which it was claimed
     claimed_at: dt.datetime = field(compare=False)
+    #: id of the transaction that has the lock; None on SQLite
+    transaction: int | None = None
 
     @property
     def label(self):
@@ -150,6 +153,11 @@ def _is_shared():
     "Return whether rows have locks; SQLite locks the whole database."
     from trytond import backend
     return backend.name != 'sqlite'
+
+
+class _TransactionId(Function):
+    __slots__ = ()
+    _function = 'TXID_CURRENT'
 
 
 class _SkipLocked(For):
@@ -329,6 +337,21 @@ def update_execution(cursor, execution, **values):
     return cursor.rowcount
 
 
+def forget_secrets(cursor, execution):
+    "Mask the secrets that the execution was given: nobody needs them again."
+    names = ['given', 'parameters', 'settings']
+    row = read(cursor, execution, *names)
+    masked = {name: mask_given(row[name]) for name in names}
+    if masked != row:
+        update_execution(cursor, execution, **masked)
+
+
+def discard_plan(cursor, execution):
+    "Delete what a selection that failed has committed nevertheless."
+    for table in [chunk_, input_]:
+        cursor.execute(*table.delete(where=table.execution == execution))
+
+
 # Its chunks
 
 #: the columns of a chunk that is planned
@@ -436,7 +459,7 @@ def take(cursor, execution, chunk, sleep=time.sleep):
             sleep(delay)
         _execute(cursor, _written(_take), **key)
         if row := cursor.fetchone():
-            id, execution, number, units, *others = row[:11]
+            id, execution, number, units, *others = row[:12]
             if not _is_shared():
                 others[-1] = clock()
             return Chunk(id, execution, number, load_units(units), *others)
@@ -465,7 +488,7 @@ def _take():
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
         chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
         Coalesce(chunk_.deaths, 0), chunk_.error,
-        clock() if _is_shared() else Literal(None),
+        *([clock(), _TransactionId()] if _is_shared() else [Literal(None)]),
         # In the same trip to the server, as this is in the way of every chunk
         *transaction.client_checks(),
         where=_is_takeable(), for_=_for_update())
@@ -613,7 +636,8 @@ def _end(cursor, chunk, state, successor, attempts, **values):
         'state': state, 'started_at': chunk.claimed_at, 'ended_at': clock(),
         'attempts': attempts, 'worker': worker_name(), **values}
     key = {
-        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor}
+        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor,
+        'transaction': chunk.transaction if state == 'done' else None}
     if _is_shared():
         # One trip to the server, as this is in the way of every chunk
         _execute(cursor, _written(_write_both, *values), **key, **values)
@@ -642,7 +666,11 @@ def _write_end(*names):
         [getattr(chunk_, n) for n in names],
         [clock() if n == 'ended_at' and _is_shared() else _Hole(n)
             for n in names],
-        where=(chunk_.id == _Hole('chunk')) & (chunk_.state == 'queued'))
+        where=(chunk_.id == _Hole('chunk')) & (chunk_.state == 'queued')
+        # A hook may have ended the transaction that had the lock
+        & (_TransactionId() == Coalesce(
+                _Hole('transaction'), _TransactionId())
+            if _is_shared() else Literal(True)))
 
 
 def _queue(cursor, execution, number):

@@ -13,8 +13,9 @@ import zoneinfo
 from collections import deque
 from functools import lru_cache
 
-from . import current
+from . import current, texts
 from .directories import open_to_append
+from .masking import mask_secrets
 
 __all__ = [
     'BatchLogger', 'close_files', 'configure', 'get_logger',
@@ -28,10 +29,6 @@ logger = logging.getLogger(__name__)
 _batches = logging.getLogger('batch')
 _files = None
 _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
-# From the colon before the password to the last "@" before the next URL, as
-# people do not quote "@" and "/"; a colon may also come before a port
-_password = re.compile(
-    r'(://[^\s:/]*:)(?!\d{1,5}(?:[^\w@]|$))(?:(?!://)\S)*@')
 
 
 class BatchLogger(logging.LoggerAdapter):
@@ -122,14 +119,6 @@ def get_print_infos(items, name='record', limit=6):
     return '%s: %s%s' % (digest, head, rest)
 
 
-def mask_secrets(text):
-    """Return text with ``***`` for the password in each URL.
-
-    A password of only digits before a "/" is taken for a port.
-    """
-    return _password.sub(r'\1***@', text) if '://' in text else text
-
-
 def server_zone():
     "Return the ZoneInfo in which times are shown, None for the local zone."
     # Tryton sets TZ=UTC and keeps what was there in TRYTOND_TZ
@@ -160,34 +149,44 @@ def _text(item):
         else:
             text = str(item)
     except Exception:
-        text = '<%s>' % type(item).__name__
-    text = ' '.join(text[:10 * ITEM_LENGTH].split())
+        text = '<%s>' % texts.name_of(type(item))
+    text = texts.escape(' '.join(text[:10 * ITEM_LENGTH].split()))
     if len(text) > ITEM_LENGTH:
         text = text[:ITEM_LENGTH - 3] + '...'
     return text
 
 
 def _mark(record):
-    "A filter: label and mask each line of a record, for every handler."
+    """A filter: label each line of a record, mask, escape and cut it.
+
+    Lines behind the first are indented: none of them is taken for another
+    record.
+    """
     run = current.get()
     prefix = '%s ' % run.label if run else ''
+    behind = prefix + '  '
 
-    def mark(text):
-        return prefix + mask_secrets(text).replace('\n', '\n' + prefix)
+    def lines(text):
+        return text.rstrip('\n').replace('\n', '\n' + behind)
+
+    def cleaned(text):
+        return lines(texts.clean(text, texts.RECORD, keep='\n\t'))
 
     try:
-        text = record.getMessage()
+        text = record.getMessage().replace('\r\n', '\n')
     except Exception:
         # A line with wrong arguments is better than no line
         text = '%s (%s)' % (
             _text(record.msg), get_print_infos(record.args, 'argument'))
-    record.msg, record.args = mark(text), ()
+    record.msg, record.args = prefix + cleaned(text), ()
     if record.exc_info:
         # Formatters take this instead of making their own
-        record.exc_text = mark(
-            logging.Formatter().formatException(record.exc_info))
+        _, error, trace = record.exc_info
+        record.exc_text = behind + (
+            'no exception' if error is None
+            else lines(texts.traceback_of(error, trace)))
     if record.stack_info:
-        record.stack_info = mark(record.stack_info)
+        record.stack_info = behind + cleaned(record.stack_info)
     return True
 
 

@@ -18,6 +18,8 @@ from typing import Any
 from .config import SETTINGS
 from .exceptions import DefinitionError, ParameterError, UsageError, nearest
 from .kinds import SUPPORTED, kind_of
+from .masking import mask_value
+from .texts import calls_hooks
 
 __all__ = [
     'HOOKS', 'NAMED', 'Parameter', 'TODAY', 'arguments', 'call', 'declared',
@@ -86,8 +88,9 @@ def parse(parameter, text, batch, place=''):
                 text = text[1:]
         return kind_of(parameter.type).parse(text)
     except (ArithmeticError, LookupError, ValueError, csv.Error):
+        text = mask_value(parameter.name, ' '.join(text.split()))
         raise ParameterError(batch, parameter.name, 'is "%s"%s, expected %s' %
-            (' '.join(text.split()), place, parameter.form)) from None
+            (text, place, parameter.form)) from None
 
 
 def dump(parameter, value):
@@ -356,6 +359,7 @@ def _by_name(batch, declared, given):
     return texts
 
 
+@calls_hooks
 def call(cls, hook, parameters, *args):
     "Return what a hook returns for args and the parameters that it names."
     return getattr(cls, hook)(*args, **arguments(cls, hook, parameters))
@@ -397,7 +401,8 @@ def describe(declared, config_lookup):
             origin = 'default'
             default = ('today' if parameter.default is TODAY
                 else dump(parameter, parameter.default))
-        rows.append(Row(option, parameter.form, default, origin))
+        rows.append(Row(
+                option, parameter.form, mask_value(name, default), origin))
     return rows
 
 
@@ -407,13 +412,15 @@ def from_arguments(argv):
     A name that is followed by another one, or by nothing, has None.  Raises
     UsageError for anything else.
     """
-    given = {}
+    given, key = {}, None
     rest = list(argv)
     while rest:
         name, equals, text = rest.pop(0).partition('=')
         if not name.startswith('--') or not name.strip('-'):
+            # It may be a part of the value before
             raise UsageError('unexpected "%s%s%s"; a parameter is given as'
-                ' --name value' % (name, equals, text))
+                ' --name value' % (
+                    mask_value(key, name), equals, mask_value(name, text)))
         if not equals:
             text = (rest.pop(0) if rest and not rest[0].startswith('--')
                 else None)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from functools import partial
 
 import trytond
 import trytond.config as config
@@ -22,13 +23,16 @@ from . import report, tally
 from . import units as units_
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
-from .engine.errors import describe, one_line, trimmed
+from .engine.errors import exc_info, one_line, write_down
+from .engine.hooks import Guard
 from .engine.outputs import note_appeared
 from .exceptions import (
     BatchError, BrokerError, ConfigError, DefinitionError, OverlapError,
     UnknownBatchError, WorkerLostError)
 from .input import BatchRootFiles
 from .job import close, configure_logs, load_job, make_job, version
+from .masking import mask_value
+from .texts import calls_hooks, escape
 from .transaction import is_order, is_outage, load_pool, transact
 
 __all__ = ['mourn', 'plan']
@@ -59,8 +63,8 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
         settle_earlier(job)
         selected = transact(database, lambda transaction: select(
                 transaction, job, task_id))
-    except (Exception, SystemExit) as error:
-        # SystemExit: a hook may call sys.exit()
+    except BaseException as error:
+        # A hook may raise whatever there is, and call sys.exit()
         if is_order(error):
             raise
         if is_outage(error, database):
@@ -158,8 +162,23 @@ def resolve(transaction, row):
 def preview(transaction, batch, given):
     """Select and split as an execution would, and write nothing.
 
-    Returns the sizes of the chunks and the number of duplicates.
+    Returns the sizes of the chunks and the number of duplicates.  Raises
+    BatchError for whatever a hook raises.
     """
+    try:
+        return _preview(transaction, batch, given)
+    except BatchError:
+        raise
+    except BaseException as error:
+        if is_outage(error) or is_order(error):
+            raise
+        batch_logging.get_logger(batch).exception(
+            "the selection failed", exc_info=exc_info(error))
+        raise BatchError('batch "%s": the selection failed: %s' % (
+                batch, one_line(error))) from error
+
+
+def _preview(transaction, batch, given):
     job, _, _ = resolve(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
             'started_at': ledger.now(transaction.connection.cursor()),
@@ -170,7 +189,8 @@ def preview(transaction, batch, given):
     with transaction.set_user(job.user), \
             transaction.set_context(job.context), \
             job.run(hands=archive.Hands(
-                transaction.connection.cursor(), job.execution, keep=False)):
+                transaction.connection.cursor(), job.execution,
+                keep=False)), Guard(job.batch):
         Batch.check_models()
         units = select_units(job, Batch)
         sizes = [len(chunk) for chunk in chunks_of(job, Batch, units)]
@@ -227,7 +247,7 @@ def find_user(login, origin):
 def log_start(job, settings, parameters, retry_of):
     def listed(values):
         return ', '.join(
-            '%s=%s (%s)' % (name, value, origin)
+            '%s=%s (%s)' % (name, escape(value), origin)
             for name, value, origin in values) or 'none'
 
     with job.run():
@@ -238,10 +258,10 @@ def log_start(job, settings, parameters, retry_of):
             job.database, trytond.__version__, version('trytond-batch'),
             version('celery'))
         job.logger.info("parameters: %s", listed(
-                (k, text, origin)
+                (k, mask_value(k, text), origin)
                 for k, (_, text, origin) in parameters.items()))
         job.logger.info("settings: %s", listed(
-                (k, shown(v), origin)
+                (k, shown(mask_value(k, v)), origin)
                 for k, (v, origin) in settings.items()))
 
 
@@ -255,7 +275,7 @@ def settle_earlier(job):
                 job.database, lambda transaction: archive.settle_earlier(
                     transaction.connection.cursor(), job.batch, job.tag)):
             job.logger.info('"%s", which was done before, is archived as "%s"',
-                path.name, archived)
+                escape(path.name), escape(archived))
 
 
 def select(transaction, job, task_id):
@@ -275,7 +295,7 @@ def select(transaction, job, task_id):
     duplicates = 0
     with transaction.set_user(job.user), \
             transaction.set_context(job.context), \
-            job.run(hands=hands, outputs=outputs):
+            job.run(hands=hands, outputs=outputs), Guard(job.batch):
         if row['message']:
             # Skipped or disabled: it has no units
             pass
@@ -303,8 +323,10 @@ def select(transaction, job, task_id):
 def retry(cursor, job, Batch, plan, execution):
     "Plan the units that failed in an earlier execution."
     units = []
-    for _, failed, _, _ in tally.failures(cursor, execution):
-        if failed is None:
+    for _, failed, *_ in tally.failures(cursor, execution):
+        if isinstance(failed, units_.Unreadable):
+            raise failed.error
+        elif failed is None:
             plan.add(None, 1)
         else:
             units.extend(failed)
@@ -314,14 +336,17 @@ def retry(cursor, job, Batch, plan, execution):
         split(job, Batch, plan, chunking.Distinct(units))
 
 
+@calls_hooks
 def chunks_of(job, Batch, units):
     "Yield the chunks of a batch, as lists."
     for chunk in Batch.split(units):
+        current.end_child()
         if not isinstance(chunk, Iterable) or isinstance(chunk, (str, dict)):
             raise DefinitionError(
                 job.batch, 'gave %r as a chunk, expected lists of units'
                 % (chunk,), hook='split')
         yield list(chunk)
+    current.end_child()
 
 
 def split(job, Batch, plan, units):
@@ -331,7 +356,7 @@ def split(job, Batch, plan, units):
             first = first or chunk
             try:
                 plan.add(chunk, len(chunk))
-            except TypeError as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise DefinitionError(
                     job.batch, 'gave a unit that the ledger can not keep (%s)'
                     '; expected ids, rows of what JSON has, of dates and of '
@@ -377,26 +402,30 @@ def mourn(database, batch, execution, cause):
 def refuse(database, batch, execution, error):
     "selecting -> failed: the selection raised, or was not even begun."
     logger = batch_logging.get_logger(batch)
-    if isinstance(error, UnknownBatchError):
+    if issubclass(type(error), UnknownBatchError):
         # A name that is no batch's gets no log file: to the worker's alone
         logger = batch_logging.BatchLogger(logging.getLogger('batch'), None)
-    details = describe(error)
-    message = details['error'] if isinstance(error, BatchError) \
-        else 'the selection failed: %s' % one_line(error)
+    is_told = issubclass(type(error), BatchError)
 
-    def fail(transaction):
+    def fail(transaction, details):
         cursor = transaction.connection.cursor()
         if ledger.take_execution(cursor, execution, 'selecting') is None:
-            return False
+            return None
+        ledger.discard_plan(cursor, execution)
+        ledger.forget_secrets(cursor, execution)
+        message = details['error'] if is_told \
+            else 'the selection failed: %s' % ': '.join(filter(None, [
+                        details['error_type'], details['error']]))
         ledger.update_execution(
             cursor, execution, state='failed', ended_at=ledger.clock(),
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'])
-        return True
+        return message
 
     with current.running(current.Run(batch, execution, database=database)):
-        if not isinstance(error, BatchError):
-            logger.exception("the selection failed", exc_info=trimmed(error))
-        if transact(database, fail):
+        if not is_told:
+            logger.exception("the selection failed", exc_info=exc_info(error))
+        if message := write_down(error, lambda details: transact(
+                    database, partial(fail, details=details))):
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})

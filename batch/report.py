@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from . import exceptions, ledger
 from . import logging as batch_logging
 from . import tally
+from .exceptions import TransactionEndedError
+from .masking import mask_value
+from .texts import escape, excerpt
 from .units import shown
 
 __all__ = [
@@ -21,8 +24,8 @@ __all__ = [
 NAMED = 3
 #: kinds of errors in the summary, and those that are told apart for it
 GROUPS, KINDS = 20, 1000
-#: characters of an error in the summary
-LENGTH = 200
+#: characters of a kind of error in the summary
+KIND = 300
 #: failed chunks that JSON has unless told otherwise
 FIRST = 100
 
@@ -76,6 +79,8 @@ class Failures:
         self.count = 0
         #: (number, units, type, error) of the first of them
         self.first = []
+        #: the classes of their errors
+        self.types = set()
         self._groups = {}
         self._others = Group('other errors')
 
@@ -83,15 +88,15 @@ class Failures:
         self.count += 1
         if len(self.first) < FIRST:
             self.first.append((number, units, type_, error))
-        if len(error) > LENGTH:
-            error = error[:LENGTH] + '...'
+        error = excerpt(error, KIND)
+        self.types.add(type_)
         # The same error of two records differs in names and numbers
         key = type_, re.sub(r'"[^"]*"|\d+', '', error)
         group = self._groups.get(key, self._others)
         if group is self._others and len(self._groups) < KINDS:
             group = self._groups[key] = Group(
                 error if type_ == exceptions.WorkerLostError.__name__
-                else ': '.join(filter(None, [type_, error])))
+                else excerpt(': '.join(filter(None, [type_, error])), KIND))
         group.add(units)
 
     def groups(self):
@@ -112,6 +117,14 @@ def missing_files(execution, missing):
         if len(missing) > 1 else ''
     return 'the committed file "%s" is missing%s: %s; coop resume %s looks ' \
         'for it again' % (path, more, why, execution)
+
+
+def shown_number(value):
+    try:
+        return '%.12g' % value
+    except OverflowError:
+        # A sum of whole numbers has no limit
+        return excerpt(value)
 
 
 @dataclass
@@ -188,9 +201,9 @@ class Outcome:
         :param details: whether to say where they are
         """
         counts = self.counts
-        lines = []
+        lines, name = [], escape(name)
         if self.message and not counts['chunks']:
-            lines.append('%s: %s' % (name, self.message))
+            lines.append('%s: %s' % (name, escape(self.message)))
         else:
             lines.append(
                 '%s: %s, %s done, %s failed, %s left, %s' % (
@@ -201,11 +214,15 @@ class Outcome:
                         for n in ['done', 'failed', 'left']),
                     duration(self.seconds)))
         if self.dry_run:
-            lines.append('  a dry run: all of it was rolled back')
+            lines.append('  a dry run: %s was rolled back' % (
+                    'all but what hooks committed'
+                    if TransactionEndedError.__name__ in {
+                        self.error_type, *self.failures.types}
+                    else 'all of it'))
         if self.numbers:
             lines.append('  ' + ', '.join(
-                    '%s: %.12g' % item
-                    for item in sorted(self.numbers.items())))
+                    '%s: %s' % (escape(name), shown_number(value))
+                    for name, value in sorted(self.numbers.items())))
         for group in self.failures.groups():
             named = ', '.join(map(shown, group.units))
             if named and group.count > NAMED:
@@ -213,13 +230,13 @@ class Outcome:
             lines.append(('  %s x %s    %s' % (
                         group.count, group.text, named)).rstrip())
         if self.message and counts['chunks']:
-            lines.append('  ' + self.message)
+            lines.append('  ' + escape(self.message))
         extra = counts['transactions'] - self.planned
         if counts['split'] and extra > 0:
             lines.append('  isolated in %s extra transactions' % extra)
         if not self.succeeded and not self.is_refused:
             if log:
-                lines.append('  log: %s' % log)
+                lines.append('  log: %s' % escape(log))
             hints = [
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
@@ -258,7 +275,8 @@ class Outcome:
 def failure_as_dict(number, units, type_, error):
     "Return what JSON has of a failure."
     return {
-        'chunk': number, 'units': units, 'error_type': type_, 'error': error}
+        'chunk': number, 'units': mask_value(None, units),
+        'error_type': type_, 'error': error}
 
 
 def as_json(value):

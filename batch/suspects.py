@@ -11,7 +11,13 @@ Imports nothing of Tryton or Celery.
 """
 from functools import lru_cache
 
+from .texts import causes
+
 __all__ = ['Watched', 'find']
+
+#: a counter may equal an id by chance
+NO_EVIDENCE = (
+    str, bytes, int, float, list, tuple, dict, set, type(None), type)
 
 
 class Watched(list):
@@ -31,6 +37,8 @@ class Watched(list):
 def find(error, objects, units_of):
     """Return the index of the suspected unit, or None.
 
+    Raises nothing, whatever the error and the variables do.
+
     :param error: the exception, with its traceback
     :param objects: what ``execute`` was given, a Watched
     :param units_of: for each object the index of its unit
@@ -40,7 +48,7 @@ def find(error, objects, units_of):
         for key in _keys(item):
             keys.setdefault(key, position)
     at = objects.at
-    for variables in reversed(list(_frames(error))):
+    for variables in _frames(error):
         found = []
         for value in variables:
             for key in _keys(value):
@@ -55,44 +63,45 @@ def find(error, objects, units_of):
 
 
 def _frames(error):
-    """Yield the values of the variables of each frame, the outermost first.
+    """Yield the values of the variables of each frame, the innermost first.
 
     An error that was raised because of another one has that one's behind.
     """
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        trace = error.__traceback__
+    traces = []
+    for other in causes(error):
+        trace = BaseException.__traceback__.__get__(other)
         while trace is not None:
-            try:
-                yield list(trace.tb_frame.f_locals.values())
-            except Exception:
-                # A guess is never worth an error
-                yield []
+            traces.append(trace)
             trace = trace.tb_next
-        error = error.__cause__ or error.__context__
+    while traces:
+        try:
+            yield list(traces.pop().tb_frame.f_locals.values())
+        except Exception:
+            # A guess is never worth an error
+            pass
 
 
 def _keys(value):
-    """Yield by what a record is recognized: its model and id, else itself.
+    """Return by what a record is recognized: its model and id, else itself.
 
     Numbers and texts are no evidence: a counter may equal an id by chance.
     A list of one record, such as Tryton writes at once, is as good as it.
     """
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, (str, bytes, int, float, list, tuple, dict, set)) \
-            or value is None or isinstance(value, type):
-        return
-    cls = type(value)
-    if _is_record(cls):
+    try:
+        if type(value) in {list, Watched, tuple} and len(value) == 1:
+            value, = value
+        cls = type(value)
+        # By their class: a value may lie about itself, or raise
+        if issubclass(cls, NO_EVIDENCE):
+            return []
+        if not _is_record(cls):
+            return [id(value)]
         # A record of Tryton; browsed again it is another object
-        try:
-            yield cls.__name__, value.id
-        except Exception:
-            pass
-        return
-    yield id(value)
+        key = cls.__name__, value.id
+        hash(key)
+        return [key]
+    except BaseException:
+        return []
 
 
 @lru_cache(maxsize=1000)

@@ -13,6 +13,7 @@ import inspect
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import typing
 import warnings
@@ -55,8 +56,11 @@ class FailOnError(Exception):
     "Raised at the end of ``execute`` where its chunk has a unit of fail_on."
 
 
-class _Killed(BaseException):
+class _Killed(SystemExit):
     "Stands for the death of the process: nobody handles it but the kit."
+
+    def __init__(self):
+        super().__init__(signal.SIGKILL - 256)
 
 
 Chunk = namedtuple('Chunk', 'number state units attempts error')

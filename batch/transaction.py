@@ -39,6 +39,8 @@ _checks_clients = None
 CONNECT = 5
 #: whether a pooler was found to be in between
 _is_pooled = False
+#: that of PEP 249, which the driver has
+DATABASE_ERROR = backend.DatabaseOperationalError.__base__
 #: classes of SQLSTATE, and single ones: see is_outage
 OUTAGES = {'08', '53', '57', '58'}
 QUERY_CANCELED = '57014'
@@ -114,6 +116,37 @@ def _client_check():
     return _SetConfig('client_connection_check_interval', CLIENT_CHECK, True)
 
 
+class _Transaction(Transaction):
+    """One that leaves nothing half-way, whatever is raised at its commit.
+
+    That of trytond rolls back, and aborts its data managers, only where it is
+    an Exception.
+    """
+
+    def commit(self):
+        try:
+            super().commit()
+        except Exception:
+            raise
+        except BaseException as error:
+            if is_in_transaction(self.connection):
+                self.rollback()
+                raise
+            # It is committed, and only what was to follow is not done
+            if is_order(error):
+                raise
+            logger.critical("a data manager raised after the commit",
+                exc_info=True)
+
+
+def is_in_transaction(connection):
+    "Return whether a transaction is open on a connection of the database."
+    if hasattr(connection, 'in_transaction'):
+        return connection.in_transaction
+    # IDLE of psycopg, which is not there where the database is SQLite
+    return connection.info.transaction_status != 0
+
+
 def transact(database, function, user=0, context=None, retry=None,
         on_retry=None, sleep=time.sleep):
     """Return function(transaction), run in a transaction and committed.
@@ -128,7 +161,8 @@ def transact(database, function, user=0, context=None, retry=None,
         retry = config.getint('database', 'retry')
     extras, count = {}, 0
     while True:
-        transaction = Transaction()
+        # Who asks for the current one where there is none leaves one behind
+        transaction = _Transaction(new=True)
         try:
             with transaction.start(
                     database, user, context=context or {}, **extras):
@@ -143,7 +177,7 @@ def transact(database, function, user=0, context=None, retry=None,
             if not _is_pooled and any(map(_is_mixed_up, causes(error))):
                 prepare_no_more()
             elif count >= retry or not (
-                    isinstance(error, backend.DatabaseOperationalError)
+                    issubclass(type(error), backend.DatabaseOperationalError)
                     or _is_outage(error)):
                 raise
             count += 1
@@ -177,13 +211,16 @@ def causes(error):
     while error is not None and id(error) not in seen:
         yield error
         seen.add(id(error))
-        error = error.__cause__ or error.__context__
+        # As those of BaseException: a class may have its own
+        cause = BaseException.__cause__.__get__(error)
+        error = BaseException.__context__.__get__(error) \
+            if cause is None else cause
 
 
 def _is_outage(error):
-    state = getattr(error, 'sqlstate', None)
+    state = _state_of(error)
     if state is None:
-        return isinstance(error, backend.DatabaseOperationalError) and (
+        return issubclass(type(error), backend.DatabaseOperationalError) and (
             backend.name != 'sqlite' or any(
                 text in str(error) for text in SQLITE_OUTAGES))
     return (
@@ -191,9 +228,15 @@ def _is_outage(error):
         or state in SERVER_TIMEOUTS)
 
 
+def _state_of(error):
+    "Return the SQLSTATE, None where the error is not one of the server."
+    if issubclass(type(error), DATABASE_ERROR):
+        return getattr(error, 'sqlstate', None)
+
+
 def _is_mixed_up(error):
     "Return whether a pooler gave us the session of somebody else."
-    return (getattr(error, 'sqlstate', None) in MIXED_UP
+    return (_state_of(error) in MIXED_UP
         # The names that psycopg gives
         and '_pg3_' in str(error))
 
@@ -208,7 +251,7 @@ def prepare_no_more():
 
 
 def _is_standby(error, database):
-    if getattr(error, 'sqlstate', None) not in READ_ONLY:
+    if _state_of(error) not in READ_ONLY:
         return False
     try:
         with connect(database) as connection:
@@ -225,7 +268,7 @@ def is_unique_race(error):
     made, too.
     """
     return any(
-        isinstance(cause, backend.DatabaseIntegrityError)
+        issubclass(type(cause), backend.DatabaseIntegrityError)
         for cause in causes(error))
 
 
@@ -243,15 +286,21 @@ def connect(database):
 
 
 def is_order(error):
-    """Return whether the process was told to go, by a signal.
+    """Return whether the process was told to go: it has to, whoever asks.
 
-    Celery's own ways out are subclasses of SystemExit; the processes of its
-    pool leave with a status of the signal less 256.
+    Celery has exceptions of its own for that, and the processes of its pool
+    leave with a status of the signal less 256.  Where Python has its own
+    handler of SIGINT, as in a test, a KeyboardInterrupt is that of the
+    terminal; any other one was raised by code.
     """
-    return isinstance(error, SystemExit) and (
-        type(error) is not SystemExit
-        or isinstance(error.code, int)
-        and error.code + 256 in signal.valid_signals())
+    cls = type(error)
+    if issubclass(cls, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not issubclass(cls, SystemExit):
+        return False
+    code = SystemExit.code.__get__(error)
+    return cls.__module__ == 'celery.exceptions' or (
+        type(code) is int and code + 256 in signal.valid_signals())
 
 
 def run_tasks(database, transaction):
@@ -260,7 +309,16 @@ def run_tasks(database, transaction):
         return
     from trytond.worker import run_task
     while transaction.tasks:
-        run_task(database, transaction.tasks.pop(0))
+        task = transaction.tasks.pop(0)
+        try:
+            run_task(database, task)
+        except Exception:
+            raise
+        except BaseException as error:
+            # What queued it is committed.  Of an Exception trytond says so
+            if is_order(error):
+                raise
+            logger.critical("the task %s failed", task, exc_info=True)
 
 
 def kept_alive(uri):

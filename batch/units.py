@@ -2,68 +2,117 @@
 # this repository contains the full copyright notices and license terms.
 """Units as the ledger stores them: JSON, from which each comes back as it was.
 
-Dates, Decimals and the like are encoded as in trytond's own protocol.
+Dates, Decimals and the like are encoded as in trytond's own protocol, and
+what that does not keep in a way of our own.
 """
+import datetime as dt
 import json
+from decimal import Decimal
+from functools import lru_cache
 
-__all__ = ['dump_units', 'load_units', 'names', 'shown']
+from . import texts
+from .exceptions import UnitsError
+from .masking import mask_value
+
+__all__ = ['Unreadable', 'dump_units', 'load_units', 'names', 'shown']
+
+#: the types that are the same in JSON
+PLAIN = {bool, float, int, str, type(None)}
+#: the types of which trytond's protocol keeps everything
+KEPT = {Decimal, bytes, dt.date, dt.datetime, dt.time}
+#: characters of a unit that are shown
+SHOWN = texts.EXCERPT
+
+
+class Unreadable(list):
+    """Stands for units that can not be loaded: they fail, as one.
+
+    Its only item is a text that shows them.
+    """
+
+    def __init__(self, text, error):
+        super().__init__([texts.excerpt(text)])
+        self.error = UnitsError('%s: %s' % (
+                texts.name_of(type(error)), texts.excerpt(error)))
 
 
 def dump_units(units):
     """Return the JSON of units; ids, the usual, are plain numbers.
 
     A group, a row and a dict are marked, so that each comes back as it was.
+    Raises TypeError for what could not come back so, and ValueError or
+    RecursionError for what is too long or too deep.
     """
     if units is None:
         return None
-    if set(map(type, units)) == {int}:
+    types = set(map(type, units))
+    if types == {int}:
         return repr(units).replace(' ', '')
-    return json.dumps(
-        [_mark(u) for u in units], default=_encode, separators=(',', ':'))
+    if not types <= PLAIN:
+        units = [_mark(u) for u in units]
+    return json.dumps(units, separators=(',', ':'))
 
 
 def load_units(text):
+    "Return what dump_units() was given, None without; raises nothing."
     if text is None:
         return None
-    units = json.loads(text)
-    if all(type(u) is int for u in units):
-        return units
-    from trytond.protocols.jsonrpc import JSONDecoder
-    units = json.loads(text, object_hook=JSONDecoder())
-    return [_unmark(u) for u in units]
+    try:
+        if '{' not in text:
+            return list(json.loads(text))
+        from trytond.protocols.jsonrpc import JSONDecoder
+        decode = JSONDecoder()
+        units = json.loads(text, object_hook=lambda found: (
+                UNPACK.get(str(found.get('__class__')), decode)(found)))
+        if not isinstance(units, list):
+            raise TypeError('no list')
+        return [_unmark(u) for u in units]
+    except Exception as error:
+        return Unreadable(text, error)
 
 
 def names(text):
     """Yield (first value, whether it is a row) of each unit of an input file.
 
-    For millions of them: what else is in a row is not decoded.
+    For millions of them: what else is in a row is not decoded.  Nothing of
+    units that can not be loaded.
     """
-    for unit in json.loads(text):
-        members = unit.get('group') if isinstance(unit, dict) else None
-        for member in [unit] if members is None else members:
-            if isinstance(member, dict) and member.get('row'):
-                yield member['row'][0], True
-            else:
-                yield member, False
+    try:
+        for unit in json.loads(text):
+            members = unit.get('group') if isinstance(unit, dict) else None
+            for member in [unit] if members is None else members:
+                if isinstance(member, dict) and member.get('row'):
+                    yield member['row'][0], True
+                else:
+                    yield member, False
+    except (TypeError, ValueError, RecursionError):
+        pass
 
 
 def shown(unit):
     "Return the text of a unit for people: 5, (5, 2026-01-31), [5, 6]."
-    if isinstance(unit, tuple):
-        return '(%s)' % ', '.join(map(str, unit))
-    if isinstance(unit, list):
-        return '[%s]' % ', '.join(map(shown, unit))
-    return str(unit)
+    return texts.clean(_text(unit), SHOWN)
 
+
+def _text(unit):
+    if isinstance(unit, tuple):
+        return '(%s)' % ', '.join(map(str, mask_value(None, unit[:SHOWN])))
+    if isinstance(unit, list):
+        return '[%s]' % ', '.join(map(_text, unit[:SHOWN]))
+    return str(mask_value(None, unit))
+
+
+# The marks.  A unit is marked by its kind, what is in it where JSON, or the
+# protocol, would make something else of it.
 
 def _mark(unit):
     if isinstance(unit, list):
         return {'group': [_mark(u) for u in unit]}
     if isinstance(unit, tuple):
-        return {'row': list(unit)}
+        return {'row': [_pack(v) for v in unit]}
     if isinstance(unit, dict):
-        return {'dict': unit}
-    return unit
+        return {'dict': _pack(unit)}
+    return _pack(unit)
 
 
 def _unmark(unit):
@@ -74,9 +123,64 @@ def _unmark(unit):
         return [_unmark(u) for u in value]
     if mark == 'row':
         return tuple(value)
+    if mark != 'dict':
+        raise ValueError('unknown mark "%s"' % mark)
     return value
 
 
-def _encode(value):
+def _pack(value):
+    type_ = type(value)
+    if type_ in PLAIN:
+        return value
+    if type_ in KEPT and getattr(value, 'tzinfo', None) is None:
+        return _encoder().default(value)
+    if isinstance(value, list):
+        return [_pack(v) for v in value]
+    if isinstance(value, dict):
+        if all(type(k) is str and k != '__class__' for k in value):
+            return {k: _pack(v) for k, v in value.items()}
+        return {
+            '__class__': 'batch.dict',
+            'items': [[_pack(k), _pack(v)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {
+            '__class__': 'batch.tuple', 'items': [_pack(v) for v in value]}
+    if type_ is dt.timedelta:
+        return {
+            '__class__': 'batch.timedelta', 'days': value.days,
+            'seconds': value.seconds, 'microseconds': value.microseconds}
+    if type_ in {dt.datetime, dt.time}:
+        return {
+            '__class__': 'batch.%s' % type_.__name__,
+            'text': value.isoformat()}
+    if isinstance(value, (str, int, float)):
+        # An Enum of these is equal to its value
+        return value
+    return _pack_by_protocol(value)
+
+
+def _pack_by_protocol(value):
+    "Return what trytond's protocol makes of a value, if it comes back so."
+    from trytond.protocols.jsonrpc import JSONDecoder
+    packed = _encoder().default(value)
+    loaded = JSONDecoder()(packed) if isinstance(packed, dict) else packed
+    if type(loaded) is not type(value) or loaded != value:
+        raise TypeError('%s would come back as %s' % (
+                texts.name_of(type(value)), texts.name_of(type(loaded))))
+    return packed
+
+
+@lru_cache
+def _encoder():
     from trytond.protocols.jsonrpc import JSONEncoder
-    return JSONEncoder().default(value)
+    return JSONEncoder()
+
+
+UNPACK = {
+    'batch.dict': lambda found: dict(found['items']),
+    'batch.tuple': lambda found: tuple(found['items']),
+    'batch.timedelta': lambda found: dt.timedelta(
+        found['days'], found['seconds'], found['microseconds']),
+    'batch.datetime': lambda found: dt.datetime.fromisoformat(found['text']),
+    'batch.time': lambda found: dt.time.fromisoformat(found['text']),
+    }

@@ -23,10 +23,12 @@ from . import parameters as parameters_
 from . import report, suspects, tally, units
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
-from .engine.errors import describe, one_line, trimmed
+from .engine import hooks
+from .engine.errors import describe, exc_info, one_line, write_down
 from .engine.outputs import note_appeared
 from .engine.time_limit import call_within
-from .exceptions import OutageError, WorkerLostError
+from .exceptions import (
+    OutageError, StateError, TransactionEndedError, WorkerLostError)
 from .job import close, configure_logs, load_job
 from .ledger import worker_name
 from .transaction import (
@@ -194,16 +196,22 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         if not begun and (careful or chunk.begun is not None):
             raise _DeliveredBefore(chunk)
         outputs = transaction.join(output.Outputs(job.tag))
+        guard = hooks.Guard(
+            job.batch, chunk.transaction, check_later=not job.dry_run)
         try:
-            with job.run(chunk, outputs=outputs):
+            with job.run(chunk, outputs=outputs), guard:
                 numbers = call_within(job.settings['time_limit'], call_hooks)
         except BaseException:
             cut = getattr(transaction.connection, 'broken', False)
             raise
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
-        return ledger.done(
-            cursor, chunk, attempts, outputs.identities, numbers)
+        try:
+            return ledger.done(
+                cursor, chunk, attempts, outputs.identities, numbers)
+        except StateError:
+            guard.check()
+            raise
 
     def call_hooks():
         nonlocal objects
@@ -229,8 +237,8 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         successor = transact(job.database, partial(
                 record_rehearsal, job=job, chunk=error.chunk,
                 numbers=error.numbers, attempts=attempts))
-    except (Exception, SystemExit) as error:
-        # SystemExit: a hook may call sys.exit()
+    except BaseException as error:
+        # A hook may raise whatever there is, and call sys.exit()
         if is_order(error):
             raise
         if cut or is_outage(error, job.database):
@@ -294,7 +302,7 @@ def find_gone(job, chunk, error):
     be those of the main model: nothing else may be left out.
     """
     Batch = Pool(job.database).get(job.batch)
-    if (chunk.units is None or not isinstance(error, AccessError)
+    if (chunk.units is None or not issubclass(type(error), AccessError)
             or Batch.convert_to_instances.__func__
             is not BatchRoot.convert_to_instances.__func__):
         return frozenset()
@@ -320,6 +328,8 @@ def convert(job, chunk, gone=frozenset()):
     "Return what ``execute`` is given: objects and ids."
     if chunk.units is None:
         return [], []
+    if isinstance(chunk.units, units.Unreadable):
+        raise chunk.units.error
     Batch = Pool().get(job.batch)
     ids = [
         id for id, _ in flattened(chunk)
@@ -348,14 +358,15 @@ def fail(job, chunk, attempts, error, objects=None):
 
     Returns the id of the chunk that is queued in its place, or None.
     """
-    details = describe(error)
+    # What is wrong with the class is wrong for each of its units
+    is_ended = issubclass(type(error), TransactionEndedError)
 
-    def record(transaction):
+    def record(transaction, details):
         cursor = transaction.connection.cursor()
         if ledger.take(cursor, job.execution, chunk.id) is None:
             return None, None, None
         parts = suspect = repeated = None
-        if is_divisible(job, chunk):
+        if is_divisible(job, chunk) and not is_ended:
             *parent, trust = ledger.lineage(cursor, chunk)
             repeated = parent == [details['error_type'], details['error']]
             if trust:
@@ -368,11 +379,12 @@ def fail(job, chunk, attempts, error, objects=None):
                 else parts.index([chunk.units[suspect]]))
         else:
             first = ledger.fail(cursor, chunk, attempts, details)
-            stop_if_hopeless(cursor, job)
+            stop_if_hopeless(cursor, job, is_ended)
         return first, parts, repeated
 
     with job.run(chunk):
-        first, parts, repeated = transact(job.database, record)
+        first, parts, repeated = write_down(error, lambda details: transact(
+                job.database, partial(record, details=details)))
         if repeated:
             # The traceback stands with the parent's line
             job.logger.warning("%s failed again%s: %s",
@@ -381,7 +393,7 @@ def fail(job, chunk, attempts, error, objects=None):
         else:
             job.logger.exception("%s failed%s: %s",
                 units_of(chunk), end_of(chunk, parts), one_line(error),
-                exc_info=trimmed(error), extra={'error': error})
+                exc_info=exc_info(error), extra={'error': error})
         return first
 
 
@@ -392,7 +404,7 @@ def is_divisible(job, chunk):
 
 def find_suspect(chunk, objects, error):
     indexes = [index for _, index in flattened(chunk)]
-    if isinstance(objects, suspects.Watched) and len(objects) == len(indexes):
+    if type(objects) is suspects.Watched and len(objects) == len(indexes):
         return suspects.find(error, objects, indexes)
 
 
@@ -413,14 +425,19 @@ def end_of(chunk, parts):
     return " alone"
 
 
-def stop_if_hopeless(cursor, job):
-    "Stop the execution if a release is broken, or max_failures is passed."
+def stop_if_hopeless(cursor, job, is_ended=False):
+    """Stop the execution if a release is broken, or max_failures is passed.
+
+    :param is_ended: whether a hook ended its transaction
+    """
     row = ledger.read(cursor, job.execution, 'selected', 'stopping')
     if row['stopping']:
         return
     setting = job.settings['max_failures']
     allowed = failures_allowed(setting, row['selected'])
-    if (allowed is not None
+    if is_ended:
+        reason = 'a hook ends its transaction, as it would in each chunk'
+    elif (allowed is not None
             and tally.failed_units(cursor, job.execution) > allowed):
         reason = 'max_failures = %s was passed' % setting
     elif fingerprint := tally.alike(cursor, job.execution, ALIKE):

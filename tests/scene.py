@@ -126,6 +126,22 @@ class Scene(Site):
             for id in ids:
                 self.wait_for_task(id)
 
+    def run_all(self, name, givens):
+        """Run a batch with each of the parameters; return the Executions.
+
+        All of them from one process, which takes less time than commands.
+        """
+        self.script(RUN_ALL, 'batch.scenario.%s' % name, json.dumps(givens))
+        wait_for(
+            lambda: self.execute(
+                "SELECT COUNT(*) FROM batch_execution "
+                "WHERE state NOT IN ('selecting', 'running')")
+            == [(len(givens),)], 2 * PATIENCE, "end all executions")
+        ids = {
+            given: id for id, given in self.execute(
+                'SELECT id, given FROM batch_execution')}
+        return [Execution(self, id=ids[json.dumps(g)]) for g in givens]
+
     def wait_for_task(self, id):
         ended = re.compile(r'\[%s\] (succeeded|raised)' % id)
         found = wait_for(
@@ -165,8 +181,30 @@ print(json.dumps(ids))
 '''
 
 
+RUN_ALL = '''\
+from collections import deque
+import signal
+from trytond.modules.batch import ledger, plan, tasks, work
+from trytond.modules.batch.transaction import load_pool, transact
+# As the command does: that of Python tells an operator, not a hook
+signal.signal(signal.SIGINT, lambda *_: None)
+todo = deque()
+for given in json.loads(sys.argv[2]):
+    if tasks.has_broker():
+        tasks.generate_all.apply_async(
+            args=[sys.argv[1]],
+            kwargs={'parameters': given, '_database': database})
+        continue
+    plan.plan(database, sys.argv[1], given=given,
+        send=lambda *message: todo.append(message))
+    while todo:
+        work.turn(database, *todo.popleft(),
+            send=lambda *message: todo.append(message))
+'''
+
+
 class Execution:
-    "The last execution of a scene, as the command and the ledger have it."
+    "An execution of a scene, as the command and the ledger have it."
 
     def __init__(self, scene, result=None, id=None):
         self.scene = scene

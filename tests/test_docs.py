@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trytond.modules.batch import (
-    BatchRoot, chunking, kinds, ledger, parameters)
+    BatchRoot, chunking, kinds, ledger, parameters, report, texts, units)
 from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import SETTINGS, shown
 
@@ -105,6 +105,23 @@ def tables(text):
     return [
         rows(table) for table in re.split(r'(?=^\.\. list-table::)', text,
             flags=re.MULTILINE)[1:]]
+
+
+# The limits
+
+def test_the_limits_of_what_is_shown_are_documented():
+    table, = re.findall(
+        r'^=+ =+\nWhat +Characters that are kept\n(.*?\n)\n',
+        read('doc/usage.rst'), re.MULTILINE | re.DOTALL)
+    limits = [
+        texts.TEXT, texts.TRACEBACK, texts.RECORD, texts.EXCERPT, report.KIND]
+    assert [int(n.replace(',', '')) for n in re.findall(
+            r'  ([\d,]+)(?:;|$)', table, re.MULTILINE)] == limits
+    assert units.SHOWN == texts.EXCERPT
+    told = words(table)
+    assert 'last %s, of each' % texts.CHAIN in told
+    assert 'last %s frames, of a group %s errors' % (
+        texts.FRAMES, texts.GROUP) in told
 
 
 # The commands

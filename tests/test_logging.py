@@ -18,6 +18,7 @@ import pytest
 
 from trytond.modules.batch import current
 from trytond.modules.batch import logging as batch_logging
+from trytond.modules.batch import texts
 from trytond.modules.batch.logging import (
     configure, get_logger, get_print_infos, mask_secrets, path_of)
 
@@ -92,6 +93,57 @@ def test_a_whole_traceback_is_found_by_the_run_in_both_logs(log_dir, caplog):
     for line in text.splitlines() + caplog.text.splitlines():
         assert re.search(r'\btryton #42\b', line)
     assert text.count('Traceback') == caplog.text.count('Traceback') == 1
+
+
+def test_lines_behind_the_first_are_taken_for_no_other(log_dir, caplog):
+    with current.running(run):
+        get_logger('test.batch').info(
+            "One\r\n[SUCCESS] %s\n", "two\n#42.7 three\x1b[2J\u2028")
+    get_logger('test.batch').info("One\n[SUCCESS] two")
+    assert lines(log_dir / 'test.batch.log')[1:3] == [
+        'tryton #42.7   [SUCCESS] two',
+        r'tryton #42.7   #42.7 three\x1b[2J\u2028']
+    assert lines(log_dir / 'test.batch.log')[-1] == '  [SUCCESS] two'
+    assert len(lines(log_dir / 'test.batch.log')) == 5
+    assert caplog.messages[1] == 'One\n  [SUCCESS] two'
+
+
+def test_of_a_long_record_the_middle_is_left_out(log_dir, caplog):
+    try:
+        raise ValueError('begin' + 3_000_000 * 'x' + 'end')
+    except ValueError:
+        get_logger('test.batch').exception(
+            "First%sLast", 3_000_000 * 'y', stack_info=True)
+    text = (log_dir / 'test.batch.log').read_text()
+    for part in ['Firsty', 'yLast', 'beginx', 'xend', 'characters) ...']:
+        assert part in text
+    assert len(text) < 2 * texts.RECORD + texts.TRACEBACK
+    assert len(caplog.text) < 2 * texts.RECORD + texts.TRACEBACK
+
+
+class Evil(Exception):
+    "One that does not want to be written down"
+
+    def __getattribute__(self, name):
+        raise KeyboardInterrupt
+
+    @property
+    def __class__(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('exc_info', [True, 'error', None])
+def test_any_exception_is_logged(log_dir, exc_info):
+    logger = get_logger('test.batch')
+    try:
+        raise Evil
+    except Exception as error:
+        logger.error("Caught", exc_info=(
+                type(error), error, None) if exc_info == 'error' else exc_info)
+    logger.error("None is there", exc_info=True)
+    text = (log_dir / 'test.batch.log').read_text()
+    assert ('test_logging.Evil\n' in text) == bool(exc_info)
+    assert 'no exception' in text
 
 
 def test_lines_outside_of_a_run_have_no_label(log_dir):

@@ -12,8 +12,10 @@ import trytond.config as config
 from trytond.transaction import Transaction
 
 from .. import logging as batch_logging
+from .. import texts
 from ..batch import get_batches
 from ..config import BatchConfig
+from ..engine.errors import one_line
 from ..exceptions import BatchError, BrokerError, NoWorkerError
 from ..transaction import load_pool
 from .streams import written
@@ -36,9 +38,10 @@ def check_all(database):
         except Exception as error:
             # Whatever it is, the next thing may be well
             status, word = 1, 'WRONG'
-            text = error if isinstance(error, BatchError) else '%s: %s' % (
-                type(error).__name__, error)
-        print('%-14s %-5s  %s' % (name, word, ' '.join(str(text).split())),
+            text = error if isinstance(error, BatchError) \
+                else one_line(error)
+        print('%-14s %-5s  %s' % (
+                name, word, texts.clean(str(text), texts.RECORD)),
             flush=True)
     return max(status, written())
 

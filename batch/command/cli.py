@@ -12,8 +12,8 @@ import re
 import sys
 import traceback
 
+from .. import texts
 from ..exceptions import BatchError, UsageError
-from ..logging import mask_secrets
 from . import environment, manage, run, show
 from .streams import lasting, written
 
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, '%s: %s ("%s --help" shows the usage)\n' % (
-                self.prog, ' '.join(message.split()), self.prog))
+                self.prog, texts.clean(message, texts.RECORD), self.prog))
 
 
 def _common(parser, has_log=True):
@@ -236,6 +236,6 @@ def main(argv=None):
 
 def fail(problem, status=1):
     "Print a line that says what is wrong; return the status."
-    print('coop: %s' % mask_secrets(' '.join(str(problem).split())),
+    print('coop: %s' % texts.clean(str(problem), texts.RECORD),
         file=sys.stderr)
     return status

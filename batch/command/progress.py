@@ -4,6 +4,8 @@
 import sys
 import time
 
+from ..texts import escape
+
 __all__ = ['Progress']
 
 #: seconds between two lines where there is no terminal
@@ -14,7 +16,7 @@ class Progress:
 
     def __init__(self, batch, execution, quiet=False, file=None,
             clock=time.monotonic):
-        self.name = '%s #%s' % (batch, execution)
+        self.name = escape('%s #%s' % (batch, execution))
         self.quiet = quiet
         self.file = file or sys.stderr
         self.clock = clock
@@ -37,7 +39,8 @@ class Progress:
             if self._bar is not None:
                 self._bar.render_finish()
                 print(file=self.file)
-            print('%s: %s' % (self.name, text), file=self.file, flush=True)
+            print('%s: %s' % (self.name, escape(text)), file=self.file,
+                flush=True)
 
     def update(self, counts, selected):
         if self.quiet or not selected:

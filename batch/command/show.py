@@ -5,7 +5,9 @@ import json
 import sys
 import textwrap
 
+from .. import texts
 from ..exceptions import ExecutionError
+from ..masking import mask_given, mask_value
 from .environment import check_batch, pool_of, reading
 from .streams import written
 
@@ -25,7 +27,7 @@ def help_batch(options):
         print('usage: coop batch %s [--PARAMETER VALUE ...] [options]'
             % options.name)
         if doc := doc_of(Batch):
-            print('\n' + doc)
+            print('\n' + texts.escape(doc, keep='\n'))
         rows = parameters.describe(
             Batch.declared_parameters(),
             lambda name: batch_config.parameter(options.name, name))
@@ -33,7 +35,7 @@ def help_batch(options):
         _table(rows or [('none',)])
         print('\nsettings (batch.conf):')
         _table([
-                (name, shown(value), origin)
+                (name, shown(mask_value(name, value)), origin)
                 for name, (value, origin) in settings.items()])
         print('\nbatch.conf.example says what the settings mean; "coop batch '
             '--help" shows the\noptions of the command.')
@@ -67,8 +69,8 @@ def history(options):
         return written()
     if not rows:
         print('no execution%s yet' % (
-                ' of "%s"' % options.name if options.name else ''),
-            file=sys.stderr)
+                ' of "%s"' % texts.escape(options.name)
+                if options.name else ''), file=sys.stderr)
         return written()
     head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
         'failed', 'left']
@@ -100,7 +102,7 @@ def show(options):
                 'does not exist ("coop history" shows the last ones)')
         details = ledger.read(cursor, options.execution, *names)
         for name in ['parameters', 'settings']:
-            details[name] = json.loads(details[name] or '{}')
+            details[name] = json.loads(mask_given(details[name]) or '{}')
         details['files'] = tally.files(cursor, options.execution)
         details['inputs'] = [
             {'path': path, 'archived': archived, 'held': bool(held)}
@@ -156,7 +158,8 @@ def show_text(outcome, details, failures, more):
                 for name, (value, origin) in details[title].items()]
             or [('none',)])
     if details['traceback']:
-        print('\n' + details['traceback'])
+        print('\n' + texts.clean(
+                details['traceback'], texts.TRACEBACK, keep='\n\t'))
     for title, paths in [
             ('files', details['files']), ('missing files', outcome.missing)]:
         if paths:
@@ -174,17 +177,19 @@ def show_text(outcome, details, failures, more):
         print('\n  #%s.%s  %s: %s: %s' % (
                 outcome.id, number,
                 'the batch' if units is None
-                else 'unit %s' % ', '.join(map(units_.shown, units)), type_,
-                error))
+                else 'unit %s' % ', '.join(map(units_.shown, units)),
+                texts.excerpt(type_), texts.clean(error, texts.TEXT)))
         if traceback:
-            print(textwrap.indent(traceback.rstrip(), '    '))
+            print(textwrap.indent(texts.clean(
+                        traceback, texts.TRACEBACK, keep='\n\t').rstrip(),
+                    '    '))
     if more:
         print('\n... and {:,} more; coop show {} --limit N shows N of them'
             .format(more, outcome.id))
 
 
 def _table(rows, indent='  '):
-    rows = [[str(c) for c in row] for row in rows]
+    rows = [[texts.escape(c) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print(indent + '  '.join(

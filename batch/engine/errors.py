@@ -2,56 +2,99 @@
 # this repository contains the full copyright notices and license terms.
 """What is kept of an exception, in the ledger and in the logs."""
 import os
-import traceback
 
-from trytond.exceptions import UserError
+from trytond.exceptions import UserError, UserWarning
 
-from .. import logging as batch_logging
+from .. import texts
 from ..exceptions import (
-    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
+    ConfigError, DefinitionError, OverlapError, TransactionEndedError,
+    UsageError, WorkerLostError)
+from ..transaction import is_outage
 
-__all__ = ['describe', 'one_line', 'trimmed']
+__all__ = ['describe', 'exc_info', 'is_refusal', 'one_line', 'write_down']
 
-#: files whose frames come before those of the batch in each traceback
-OURS = {
-    os.path.join(os.path.dirname(os.path.dirname(__file__)), name + '.py')
-    for name in [
-        'batch', 'engine/time_limit', 'input', 'parameters', 'plan',
-        'testing', 'transaction', 'work']
-    }
 #: errors that say it all: a traceback would only show us
 PLAIN = (
     ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
 
 
 def describe(error):
-    "Return what the ledger keeps of an error; no secret is in it."
-    mask = batch_logging.mask_secrets
-    if isinstance(error, UserError):
-        text = ' '.join(filter(None, [error.message, error.description]))
-    else:
-        text = str(error)
-    frames = traceback.extract_tb(trimmed(error).__traceback__)
+    """Return what the ledger keeps of an error: safe, short and masked texts.
+
+    Raises nothing, whatever the error does.
+    """
+    type_ = texts.name_of(type(error))
     return {
-        'error_type': type(error).__name__,
-        'error': mask(' '.join(text.split())),
-        'fingerprint': ' '.join([type(error).__name__, *(
-                    '%s:%s' % (os.path.basename(f.filename), f.lineno)
-                    for f in frames[-1:])]),
-        'traceback': None if isinstance(error, PLAIN) else mask(
-            ''.join(traceback.format_exception(trimmed(error)))),
+        'error_type': type_,
+        'error': text_of(error),
+        'fingerprint': ' '.join([type_, *place_of(error)]),
+        'traceback': None if is_refusal(error)
+        else texts.traceback_of(error),
         }
 
 
 def one_line(error):
-    details = describe(error)
-    return ': '.join(filter(None, [details['error_type'], details['error']]))
+    "Return the class and the text of an error."
+    return ': '.join(filter(None, [
+                texts.name_of(type(error)), text_of(error)]))
 
 
-def trimmed(error):
-    "Return error, its traceback from the frames of the batch on."
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
+def exc_info(error):
+    "Return what a logger takes for exc_info, from the frame of the hook on."
+    return type(error), error, texts.trace_of(error)
+
+
+def is_refusal(error):
+    "Return whether the text of the error says all that there is to say."
+    # By its class: an error may lie about itself
+    return issubclass(type(error), PLAIN) \
+        and not issubclass(type(error), TransactionEndedError)
+
+
+def text_of(error):
+    "Return the text of an error on one line."
+    text = None
+    if issubclass(type(error), (UserError, UserWarning)):
+        try:
+            # Of any type, though they are meant to be texts
+            text = ' '.join(map(texts.text_of, filter(None, [
+                            error.message, error.description])))
+        except BaseException:
+            pass
+    if text is None:
+        text = texts.text_of(error)
+    return ' '.join(texts.clean(text, texts.TEXT, keep='\n\t').split())
+
+
+def place_of(error):
+    "Yield the file and the line that raised the error, if there are any."
+    trace = texts.trace_of(error)
+    while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    # One that we raised ourselves keeps what it has
-    return error if trace is None else error.with_traceback(trace)
+    if trace is not None:
+        yield '%s:%s' % (
+            texts.excerpt(os.path.basename(
+                    trace.tb_frame.f_code.co_filename)), trace.tb_lineno)
+
+
+def write_down(error, write):
+    """Return write(details), with what the ledger is to keep of the error.
+
+    Where the database refuses that, it keeps the class and says so: the log
+    has the rest.
+
+    :param write: commits; it is called again where it raises
+    """
+    try:
+        return write(describe(error))
+    except Exception as refused:
+        if is_outage(refused):
+            raise
+        type_ = texts.name_of(type(error)).encode('ascii', 'replace').decode()
+        return write({
+                'error_type': type_,
+                'error': 'the database refuses the text of this error (%s): '
+                'see the log' % texts.name_of(type(refused)),
+                'fingerprint': type_,
+                'traceback': 'see the log' if not is_refusal(error) else None,
+                })

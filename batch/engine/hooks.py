@@ -1,0 +1,182 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What a hook may not do to the transaction and to the process it runs in.
+
+Both belong to the engine: the work of a hook and the word "done" are one
+commit, and there is one process for them.
+"""
+import os
+from functools import partial
+
+from trytond import backend
+from trytond.transaction import Transaction
+
+from .. import current
+from .. import logging as batch_logging
+from ..exceptions import TransactionEndedError
+from ..texts import calls_hooks
+from ..transaction import is_order
+from .errors import exc_info, one_line
+
+__all__ = ['Guard']
+
+#: the methods that end a transaction: those of trytond's, and of a connection
+TRANSACTION = 'commit', 'rollback', 'stop'
+CONNECTION = (
+    'close', 'commit', 'executescript', 'rollback', 'set_autocommit')
+#: as psycopg numbers the states of a transaction
+IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
+#: those in which hooks are called right now
+_guards = []
+
+
+class Guard:
+    """Called hooks do not end the transaction, nor go on in a second process.
+
+    A context manager around the hooks of the current transaction.  Raises
+    TransactionEndedError where one of them ends it: at once where it does so
+    by a method, at the end where it does so in SQL.  Savepoints and
+    transactions of their own are theirs.
+
+    A process that a hook forked ends where the hooks do.
+
+    :param batch: ``__name__`` of the batch
+    :param id: that of the transaction, where PostgreSQL has told it
+    :param check_later: whether the caller finds out, without a trip to the
+        server of its own, if it is another one in the end: then it calls
+        check()
+    """
+
+    def __init__(self, batch, id=None, check_later=False):
+        self.batch = batch
+        self.transaction = Transaction()
+        self.connection = self.transaction.connection
+        self.id = id
+        self.check_later = check_later and backend.name != 'sqlite'
+        self.process = os.getpid()
+        self.refused = None
+
+    def __enter__(self):
+        # Their own attributes hide the methods of their classes
+        for target, names in self.ends():
+            target.__dict__.update({n: partial(self.refuse, n) for n in names})
+        _guards.append(self)
+        if backend.name == 'sqlite':
+            if not self.connection.in_transaction:
+                self.execute('BEGIN')
+            self.execute('SAVEPOINT batch_hooks')
+        elif self.id is None:
+            self.id = self.execute('SELECT txid_current()')
+        return self
+
+    @calls_hooks
+    def __exit__(self, type_, error, trace):
+        if os.getpid() != self.process:
+            self.end_child(error)
+        _guards.remove(self)
+        for target, names in self.ends():
+            for name in names:
+                target.__dict__.pop(name, None)
+        if error is not None and is_order(error):
+            return
+        if self.refused is not None:
+            raise self.refused
+        if error is not None or not self.check_later:
+            self.check(error)
+
+    def ends(self):
+        return (self.transaction, TRANSACTION), (self.connection, CONNECTION)
+
+    def refuse(self, name, *args, **kwargs):
+        if name == 'stop' and self.is_nested():
+            return type(self.transaction).stop(
+                self.transaction, *args, **kwargs)
+        self.refused = TransactionEndedError(
+            self.batch, 'calls "%s" of its transaction' % name,
+            'nothing was committed')
+        raise self.refused
+
+    def is_nested(self):
+        "Return whether it was made the current transaction once more."
+        return self.transaction._local.transactions.count(
+            self.transaction) > 1
+
+    def check(self, error=None):
+        """Raise TransactionEndedError if the transaction was ended in SQL.
+
+        :param error: what a hook raised, None if it did not
+        """
+        became = self.became(error)
+        if became is not None:
+            raise TransactionEndedError(
+                self.batch, 'ends its transaction in SQL',
+                'what it did before is %s' % became) from error
+
+    def became(self, error):
+        "Return what became of the transaction, None as long as it goes on."
+        if backend.name == 'sqlite':
+            if error is not None and not self.connection.in_transaction:
+                # SQLite may have rolled back by itself
+                return None
+            try:
+                self.execute('RELEASE SAVEPOINT batch_hooks')
+            except backend.DatabaseOperationalError as gone:
+                if 'no such savepoint' not in str(gone):
+                    raise
+                return 'committed, or rolled back'
+            return None
+        status = self.connection.info.transaction_status
+        if status == IN_ERROR:
+            # It says nothing any more, and is rolled back in any case
+            self.connection.rollback()
+        elif status not in {IDLE, IN_TRANSACTION}:
+            return None
+        became = self.execute('SELECT txid_status(%s)', [self.id])
+        if became == 'committed':
+            return 'committed'
+        if became == 'aborted' and status != IN_ERROR:
+            return 'rolled back'
+
+    def execute(self, statement, params=()):
+        cursor = self.connection.cursor()
+        cursor.execute(statement, params)
+        row = cursor.fetchone() if statement.startswith('SELECT') else None
+        return row and row[0]
+
+    def end_child(self, error):
+        "End the process, which a hook forked, as that would end by itself."
+        status = 0
+        if issubclass(type(error), SystemExit):
+            code = SystemExit.code.__get__(error)
+            status = code if type(code) is int else int(code is not None)
+        elif error is not None:
+            status = 1
+            batch_logging.get_logger(self.batch).error(
+                "a process that a hook forked failed: %s", one_line(error),
+                exc_info=exc_info(error))
+        current.end_child(status)
+
+
+class _Inherited:
+    "Stands in a forked process for what its parent goes on to use."
+
+    def __getattr__(self, name):
+        raise RuntimeError(
+            'a process that a hook forked has no part in the transaction of '
+            'the hook; start one: Transaction(new=True).start(...)')
+
+    def __enter__(self):
+        # As the lock of a connection of psycopg
+        return self.acquire
+
+    def __exit__(self, *_):
+        pass
+
+
+def _leave_to_parent():
+    "Keep a forked process from the connection of its parent."
+    for guard in _guards:
+        guard.transaction.connection = guard.connection.lock = _Inherited()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)

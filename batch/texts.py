@@ -1,0 +1,248 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Text of others, made fit for a database, a log, a terminal and a mail.
+
+What a batch raises, selects and is given may be of any length, hold any
+character and a secret, and refuse to be read at all.  Nothing here raises.
+
+Imports nothing of Tryton or Celery.
+"""
+import builtins
+import re
+import traceback
+
+from .masking import mask_secrets
+
+__all__ = [
+    'RECORD', 'TEXT', 'TRACEBACK', 'calls_hooks', 'causes', 'clean', 'cut',
+    'escape', 'excerpt', 'name_of', 'text_of', 'trace_of', 'traceback_of']
+
+#: characters that are kept of the text of an error
+TEXT = 2_000
+#: characters that are kept of a traceback
+TRACEBACK = 10_000
+#: characters of one record in a log, and as many of its traceback
+RECORD = 10_000
+#: characters that a text is cut to where it is named among others
+EXCERPT = 200
+
+#: errors of a chain of causes, frames of each, and errors of a group that are
+#: shown from its beginning, and as many from its end
+CHAIN, FRAMES, GROUP = 4, 10, 3
+#: characters of one line of code
+CODE = 500
+#: more than a secret has: what is cut in two is masked first
+MARGIN = 1_000
+
+# What moves the cursor of a terminal, ends a line or turns it round, and what
+# is no character: C0, DEL, C1, bidirectional controls, line and paragraph
+# separators, surrogates
+_unsafe = re.compile(
+    '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069'
+    '\ud800-\udfff]')
+_callers = set()
+
+
+def calls_hooks(function):
+    """Mark a function as one that calls hooks, or reads what they yield.
+
+    A traceback begins behind the last of those in it: at the hook.
+    """
+    _callers.add(function.__code__)
+    return function
+
+
+def escape(text, keep=''):
+    r"""Return text with ``\x1b`` for what is no plain character.
+
+    :param text: a str, or what has one, such as a path
+    :param keep: those that are left as they are, such as line breaks
+    """
+    return _unsafe.sub(
+        lambda found: found[0] if found[0] in keep
+        else found[0].encode('unicode_escape').decode(), str(text))
+
+
+def cut(text, limit):
+    "Return text, but for its middle where it is longer than limit."
+    if len(text) <= limit:
+        return text
+    mark = ' ... ({:,} characters) ... '.format(len(text) - limit)
+    kept = max(limit - len(mark), 0)
+    return text[:kept - kept // 2] + mark + text[len(text) - kept // 2:]
+
+
+def clean(text, limit, keep=''):
+    """Return text without secrets, escaped and cut.
+
+    :param limit: characters, of which a few more are not held
+    :param keep: see escape
+    """
+    # Any str: a subclass may do what it likes
+    size = str.__len__(text)
+    half = limit + MARGIN
+    if size <= 2 * half:
+        return cut(escape(mask_secrets(_part(text, 0, size)), keep), limit)
+    head, tail = (
+        escape(mask_secrets(part), keep) for part in [
+            _part(text, 0, half), _part(text, size - half, size)])
+    mark = ' ... ({:,} characters) ... '.format(size - limit)
+    kept = max(limit - len(mark), 0)
+    return head[:kept - kept // 2] + mark + tail[len(tail) - kept // 2:]
+
+
+def _part(text, start, end):
+    return str.__getitem__(text, slice(start, end))
+
+
+def excerpt(value, limit=EXCERPT):
+    "Return the text of a value on one short line."
+    return clean(text_of(value), limit)
+
+
+def text_of(value):
+    "Return str(value), or what kept it from having a text."
+    try:
+        return str(value)
+    except BaseException as error:
+        return '<%s, of which there is no text: %s>' % (
+            name_of(type(value)), name_of(type(error)))
+
+
+def name_of(cls):
+    "Return the name of a class, whatever its metaclass says."
+    return clean(type.__dict__['__name__'].__get__(cls), EXCERPT)
+
+
+# Errors.  The attributes are read as those of BaseException: a class may have
+# its own, which do what they like.
+
+def trace_of(error):
+    "Return the traceback of an error from the frame of the hook on."
+    found = trace = BaseException.__traceback__.__get__(error)
+    while trace is not None:
+        # What was raised by us is all there is
+        if trace.tb_frame.f_code in _callers and trace.tb_next is not None:
+            found = trace.tb_next
+        trace = trace.tb_next
+    return found
+
+
+def causes(error):
+    "Return the error, its cause, the cause of that, and so on."
+    chain, seen = [], set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        chain.append(error)
+        cause = BaseException.__cause__.__get__(error)
+        if cause is None and not (
+                BaseException.__suppress_context__.__get__(error)):
+            cause = BaseException.__context__.__get__(error)
+        error = cause
+    return chain
+
+
+def traceback_of(error, trace=None, limit=TRACEBACK):
+    """Return the traceback of an error as Python writes it, clean.
+
+    No part of it is read that is not shown.
+
+    :param trace: where that of the error itself begins, None for the hook
+    """
+    try:
+        text = ''.join(_chain(error, trace or trace_of(error)))
+    except BaseException as problem:
+        # Such as a lack of memory
+        text = '(no traceback: %s)\n%s\n' % (
+            name_of(type(problem)), _last_line(error))
+    return clean(text, limit, keep='\n\t')
+
+
+def _chain(error, trace):
+    "Yield the pieces of a traceback, the first cause at first."
+    errors = causes(error)
+    for index in reversed(range(len(errors))):
+        if CHAIN <= index < len(errors) - CHAIN:
+            if index == CHAIN:
+                yield '({:,} more causes)\n\n'.format(len(errors) - 2 * CHAIN)
+            continue
+        error = errors[index]
+        yield from _one(error, trace_of(error) if index else trace)
+        if index:
+            cause = BaseException.__cause__.__get__(errors[index - 1])
+            yield '\n%s exception%s:\n\n' % (
+                ('The above', ' was the direct cause of the following '
+                    'exception') if cause is error
+                else ('During handling of the above',
+                    ', another exception occurred'))
+
+
+def _one(error, trace, depth=0):
+    if trace is not None:
+        yield 'Traceback (most recent call last):\n'
+        yield from _frames(trace)
+    yield _last_line(error)
+    for note in _notes(error)[:GROUP]:
+        yield _indented(excerpt(note, TEXT))
+    errors = _members(error) if depth < GROUP else ()
+    for number, other in enumerate(errors[:GROUP], 1):
+        yield '  + {:,} of {:,}\n'.format(number, len(errors))
+        yield from map(_indented, _one(other, trace_of(other), depth + 1))
+    if len(errors) > GROUP:
+        yield '  + {:,} more\n'.format(len(errors) - GROUP)
+
+
+def _frames(trace):
+    depth = sum(1 for _ in traceback.walk_tb(trace))
+    if depth <= 2 * FRAMES:
+        return _summary(trace)
+    return [
+        *_summary(trace, FRAMES),
+        '  ({:,} more frames)\n'.format(depth - 2 * FRAMES),
+        *_summary(trace, -FRAMES)]
+
+
+def _summary(trace, limit=None):
+    try:
+        frames = traceback.extract_tb(trace, limit)
+        for frame in frames:
+            frame.filename = escape(frame.filename)
+            frame.name = escape(frame.name)
+        return [cut(line, CODE) for line in frames.format()]
+    except Exception:
+        # Where the source comes from is a matter of its loader
+        return ['  (no source)\n']
+
+
+def _last_line(error):
+    "Return the name of the class and the text, as the last line has them."
+    cls = type(error)
+    names = [
+        type.__dict__[n].__get__(cls) for n in ['__module__', '__qualname__']]
+    if names[0] in {'builtins', '__main__'} or not isinstance(names[0], str):
+        del names[0]
+    name = clean('.'.join(names), EXCERPT)
+    text = clean(text_of(error), TEXT, keep='\n')
+    # None of its lines is to be taken for one of somebody else
+    return ': '.join(filter(None, [name, text])).replace(
+        '\n', '\n  | ') + '\n'
+
+
+def _notes(error):
+    try:
+        notes = error.__notes__
+    except BaseException:
+        return ()
+    return notes if type(notes) in {list, tuple} else ()
+
+
+def _members(error):
+    "Return the errors of which an error is the group."
+    Group = getattr(builtins, 'BaseExceptionGroup', None)
+    if Group is None or not issubclass(type(error), Group):
+        return ()
+    return Group.exceptions.__get__(error)
+
+
+def _indented(piece):
+    return '  | %s\n' % piece.rstrip('\n').replace('\n', '\n  | ')
