@@ -148,7 +148,17 @@ class Follower:
             self._seen, self._moved_at = seen, now
         if (not self.local and now - self._moved_at > STUCK
                 and now - self._asked_at > CHECK):
+            self.say_trouble()
             self.ask_workers(is_begun=bool(row['settings']))
+
+    def say_trouble(self):
+        "Say what keeps a chunk from being done, where somebody wrote it."
+        with Transaction().start(
+                self.database, 0, readonly=True) as transaction:
+            for number, error in tally.waits(
+                    transaction.connection.cursor(), self.execution, limit=1):
+                self.say_once('the chunk #%s.%s waits: %s' % (
+                        self.execution, number, error))
 
     def ask_workers(self, is_begun):
         "Say which workers are there, where none is of use."

@@ -19,12 +19,18 @@ from .transaction import connect
 
 __all__ = [
     'ask_idle_holders', 'ask_workers', 'check_broker', 'check_database',
-    'said']
+    'said', 'server_timeouts']
 
 
 #: seconds for which a command waits at its start for a service that is away:
 #: it may just be restarted, and a night is not to be lost for that
 PATIENCE = 10
+#: those that end a transaction or its statement, and the milliseconds that no
+#: chunk should take
+TIMEOUTS = [
+    'idle_in_transaction_session_timeout', 'statement_timeout',
+    'transaction_timeout']
+SHORT = 3_600_000
 #: what PostgreSQL says while it refuses for a moment only
 PASSING = [
     'starting up', 'shutting down', 'recovery', 'too many', 'not accepting']
@@ -75,6 +81,22 @@ def check_database(database, patience=0):
             'the database "%s" can not be reached (%s); check [database] uri '
             'of trytond.conf and that the server runs'
             % (database, said(error))) from error
+
+
+def server_timeouts(database):
+    """Return (name, value) of the timeouts of the server that cut chunks.
+
+    Those of SHORT and above are taken for meant: they end what hangs.
+    """
+    if backend.name != 'postgresql':
+        return []
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        cursor = transaction.connection.cursor()
+        cursor.execute(
+            'SELECT name, current_setting(name) FROM pg_settings '
+            'WHERE name = ANY(%s) AND setting::bigint BETWEEN 1 AND %s '
+            'ORDER BY name', [TIMEOUTS, SHORT - 1])
+        return cursor.fetchall()
 
 
 def check_broker(patience=0):

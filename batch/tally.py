@@ -6,14 +6,14 @@ import json
 from sql import Literal, Null
 from sql.aggregate import Count, Sum
 
-from .ledger import chunk_, execution_, has_ended
+from .ledger import chunk_, execution_, has_ended, has_not_ended
 from .rows import streamed
 from .units import load_units
 
 __all__ = [
     'alike', 'batches', 'counts', 'failed_units', 'failures', 'files',
     'had_deaths', 'history', 'numbers', 'planned_chunks', 'retries',
-    'unseen_files']
+    'unseen_files', 'waits']
 
 
 def batches(cursor):
@@ -71,6 +71,19 @@ def failures(cursor, execution, limit=None, tracebacks=False):
     for rows in streamed(cursor, query, 100 if tracebacks else 1000):
         for number, units, *error in rows:
             yield number, load_units(units), *error
+
+
+def waits(cursor, execution, limit=3):
+    """Return the (number, error) of chunks that wait after some trouble.
+
+    :param limit: how many at most
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.number, chunk_.error,
+            where=has_not_ended(execution) & (chunk_.state == 'queued')
+            & (chunk_.error != Null),
+            order_by=chunk_.id, limit=limit))
+    return cursor.fetchall()
 
 
 def files(cursor, execution):

@@ -16,7 +16,7 @@ from .. import texts
 from ..batch import get_batches
 from ..config import BatchConfig
 from ..engine.errors import one_line
-from ..exceptions import BatchError, BrokerError, NoWorkerError
+from ..exceptions import BatchError, BrokerError, DatabaseError, NoWorkerError
 from ..transaction import load_pool
 from .streams import written
 
@@ -55,6 +55,13 @@ def check_configuration(database):
 def check_database(database):
     from .. import services
     services.check_database(database)
+    if limits := services.server_timeouts(database):
+        raise DatabaseError(
+            'the server ends what takes longer than %s: chunks begin again '
+            'and again, or fail; ALTER ROLE ... SET %s = 0 for the user of '
+            '[database] uri, and set time_limit in batch.conf' % (
+                ', '.join('%s = %s' % limit for limit in limits),
+                limits[0][0]))
     return '"%s" answers and has the module' % database
 
 

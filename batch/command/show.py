@@ -104,6 +104,9 @@ def show(options):
         for name in ['parameters', 'settings']:
             details[name] = json.loads(mask_given(details[name]) or '{}')
         details['files'] = tally.files(cursor, options.execution)
+        details['waiting'] = [
+            {'chunk': number, 'error': error}
+            for number, error in tally.waits(cursor, options.execution)]
         details['inputs'] = [
             {'path': path, 'archived': archived, 'held': bool(held)}
             for path, archived, held in archive.files(
@@ -171,6 +174,12 @@ def show_text(outcome, details, failures, more):
                 (i['path'], 'archived as %s' % i['archived']
                     if i['archived'] else 'in hand' if i['held']
                     else 'taken away') for i in details['inputs']])
+    if details['waiting']:
+        print('\nwaiting chunks, and the last trouble of each:')
+        _table([
+                ('#%s.%s' % (outcome.id, wait['chunk']),
+                    texts.clean(wait['error'], texts.TEXT))
+                for wait in details['waiting']])
     if outcome.failures.count:
         print('\nfailures:')
     for number, units, type_, error, traceback in failures:
