@@ -33,7 +33,8 @@ from .input import BatchRootFiles
 from .job import close, configure_logs, load_job, make_job, version
 from .masking import mask_value
 from .texts import calls_hooks, escape
-from .transaction import is_order, is_outage, load_pool, transact
+from .transaction import (
+    find_outage, is_broken, is_order, is_outage, load_pool, transact)
 
 __all__ = ['mourn', 'plan']
 
@@ -50,7 +51,16 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
     :param send: called with (execution, chunk)
     """
     configure_logs()
-    pool = None
+    pool, is_whole = None, False
+
+    def select_(transaction):
+        nonlocal is_whole
+        try:
+            return select(transaction, job, task_id)
+        except BaseException:
+            is_whole = is_broken(transaction) is False
+            raise
+
     try:
         pool = load_pool(database)
         if execution is None:
@@ -61,19 +71,19 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
             return
         job = load_job(database, execution)
         settle_earlier(job)
-        selected = transact(database, lambda transaction: select(
-                transaction, job, task_id))
+        selected = transact(database, select_)
     except BaseException as error:
         # A hook may raise whatever there is, and call sys.exit()
         if is_order(error):
             raise
-        if is_outage(error, database):
+        outage = find_outage(error, database, is_whole)
+        if outage is not None:
             # It waits, and the keeper sends it again
             with current.running(current.Run(
                         batch, execution or 0, database=database)):
                 batch_logging.get_logger(batch).warning(
                     "the selection waits for the database: %s",
-                    one_line(error))
+                    one_line(outage))
             return
         if pool is None or execution is None:
             raise

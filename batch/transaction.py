@@ -22,8 +22,8 @@ from trytond.transaction import Transaction, TransactionError
 from .exceptions import DatabaseError
 
 __all__ = [
-    'causes', 'connect', 'is_order', 'is_outage', 'is_unique_race',
-    'kept_alive', 'load_pool', 'transact']
+    'causes', 'connect', 'find_outage', 'is_broken', 'is_order', 'is_outage',
+    'is_unique_race', 'kept_alive', 'load_pool', 'transact']
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def transact(database, function, user=0, context=None, retry=None,
             return result
 
 
-def is_outage(error, database=None):
+def is_outage(error, database=None, is_whole=False):
     """Return whether the database itself is in trouble, not what was asked.
 
     By the SQLSTATE of the error, or of one that it was raised for
@@ -198,11 +198,30 @@ def is_outage(error, database=None):
     a standby.
 
     :param database: its name; asked whether it is a standby, where it may be
+    :param is_whole: whether our connection has outlived the error: then one
+        that was lost is that of another server, as long as ours answers
     """
+    return find_outage(error, database, is_whole) is not None
+
+
+def find_outage(error, database=None, is_whole=False):
+    "Return the first error that is_outage is about, None if it is none."
+    found = None
     for cause in causes(error):
-        if _is_outage(cause) or database and _is_standby(cause, database):
-            return True
-    return False
+        if database and _is_standby(cause, database) or _is_outage(cause) \
+                and not (is_whole and _state_of(cause) is None
+                    and _answers(database)):
+            # Those that come later say no more than that it is lost
+            found = cause
+    return found
+
+
+def is_broken(transaction):
+    """Return whether the connection of the transaction is lost.
+
+    None where the database is SQLite, which has nothing to lose.
+    """
+    return getattr(transaction.connection, 'broken', None)
 
 
 def causes(error):
@@ -248,6 +267,14 @@ def prepare_no_more():
     logger.warning("a pooler in transaction mode mixes up the prepared "
         "statements of sessions: none are used from now on; see "
         "\"The database\" in doc/configuration.rst")
+
+
+def _answers(database):
+    try:
+        connect(database).close()
+    except backend.DatabaseOperationalError:
+        return False
+    return True
 
 
 def _is_standby(error, database):

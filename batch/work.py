@@ -32,7 +32,8 @@ from .exceptions import (
 from .job import close, configure_logs, load_job
 from .ledger import worker_name
 from .transaction import (
-    is_order, is_outage, is_unique_race, load_pool, transact)
+    find_outage, is_broken, is_order, is_outage, is_unique_race, load_pool,
+    transact)
 
 __all__ = ['TURN', 'mourn', 'turn']
 
@@ -179,10 +180,10 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
     """
     started = time.monotonic()
     # What Tryton begins anew by TransactionError is the same attempt
-    chunk, objects, outputs, attempts, cut = None, None, None, 1, False
+    chunk, objects, outputs, attempts, broken = None, None, None, 1, None
 
     def work(transaction):
-        nonlocal chunk, outputs, cut
+        nonlocal chunk, outputs, broken
         cursor = transaction.connection.cursor()
         chunk = ledger.take(cursor, job.execution, chunk_id)
         if chunk is None:
@@ -202,7 +203,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             with job.run(chunk, outputs=outputs), guard:
                 numbers = call_within(job.settings['time_limit'], call_hooks)
         except BaseException:
-            cut = getattr(transaction.connection, 'broken', False)
+            broken = is_broken(transaction)
             raise
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
@@ -241,10 +242,12 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         # A hook may raise whatever there is, and call sys.exit()
         if is_order(error):
             raise
-        if cut or is_outage(error, job.database):
+        outage = find_outage(error, job.database, is_whole=broken is False)
+        if broken or outage is not None:
             # Whatever was raised where the connection broke
-            wait(job, chunk_id, chunk, error)
-            raise OutageError(one_line(error)) from error
+            outage = error if outage is None else outage
+            wait(job, chunk_id, chunk, outage)
+            raise OutageError(one_line(outage)) from error
         if chunk is None:
             raise
         if not gone and (gone := find_gone(job, chunk, error)):

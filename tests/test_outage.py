@@ -126,6 +126,15 @@ def test_who_makes_a_transaction_read_only_is_to_blame(scene):
     exactly(scene, execution, 4, bad=[3])
 
 
+def test_a_unit_that_needs_another_server_fails_alone(scene):
+    scene.records(40, bad=[3])
+    execution = scene.batch('foreign', status=1)
+    exactly(scene, execution, 40, bad=[3])
+    assert 'OperationalError: connection' in execution.stderr
+    execution = scene.batch('foreign', '--selecting', 'yes', status=1)
+    assert 'the selection failed: OperationalError: ' in execution.stderr
+
+
 def setting(scene, name, value):
     "Change a setting for all sessions, which begin anew."
     database = '"%s"' % scene.database

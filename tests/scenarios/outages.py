@@ -4,6 +4,8 @@
 import time
 from pathlib import Path
 
+import psycopg
+
 from trytond.model import ModelSQL, Unique, fields
 from trytond.modules.batch import BatchRoot
 from trytond.pool import Pool
@@ -63,6 +65,28 @@ class MixedUp(_Outage):
         # The client does not notice
         cursor.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
         Pool().get('batch.scenario.record').treat(objects)
+
+
+class Foreign(_Outage):
+    "Ask another database, which is away"
+    __name__ = 'batch.scenario.foreign'
+
+    @classmethod
+    def select_ids(cls, selecting=False):
+        if selecting:
+            cls.ask()
+        return super().select_ids()
+
+    @classmethod
+    def execute(cls, objects, ids):
+        Pool().get('batch.scenario.record').treat(
+            [record for record in objects if not record.bad])
+        if any(record.bad for record in objects):
+            cls.ask()
+
+    @staticmethod
+    def ask():
+        psycopg.connect('host=localhost port=1 connect_timeout=2')
 
 
 class Wrapping(_Outage):
