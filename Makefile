@@ -1,18 +1,19 @@
 # Everything works in a fresh clone, in any directory and without root:
 # what is needed is Python, make and a package index.
 #
-#   make test TRYTOND=8.0 PYTHON=python3.13 VENV=/tmp/trytond-8.0
+#   make test TRYTOND=8.0 CELERY=5.4 PYTHON=python3.13 VENV=/tmp/oldest
 
 SHELL = /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 TRYTOND ?= 8.2
+CELERY ?=
 ARGS ?=
 KEEP ?=
 
 bin = $(VENV)/bin
-# One stamp per series: another TRYTOND moves the same environment to it.
-stamp = $(VENV)/.installed-$(TRYTOND)
+# One stamp per series: another TRYTOND or CELERY moves the same environment.
+stamp = $(VENV)/.installed-$(TRYTOND)-$(CELERY)
 # The test modules and the demo's are there once they are written.
 packages = $(wildcard tests/scenarios/setup.py examples/setup.py)
 # An editable install copies the script and the entry points.
@@ -30,7 +31,7 @@ help:
 	@echo "make bench   measure against the alternatives (ARGS=...)"
 	@echo "make clean   remove what the others made"
 	@echo
-	@echo "PYTHON=$(PYTHON) VENV=$(VENV) TRYTOND=$(TRYTOND)"
+	@echo "PYTHON=$(PYTHON) VENV=$(VENV) TRYTOND=$(TRYTOND) CELERY=$(CELERY)"
 
 venv: $(stamp)
 
@@ -42,6 +43,7 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@rm -f $(VENV)/.installed-*
 	@printf '%s==$(TRYTOND).*\n' trytond trytond-country \
 		trytond-currency trytond-party proteus > $(VENV)/constraints.txt
+	@$(if $(CELERY),echo 'celery==$(CELERY).*' >> $(VENV)/constraints.txt)
 	@$(bin)/python -m pip install -qq -c $(VENV)/constraints.txt \
 		-e '.[test,lint]' $(patsubst %/setup.py,-e ./%,$(packages))
 	@# Not among the requirements where it has no wheel.

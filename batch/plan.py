@@ -176,7 +176,7 @@ def preview(transaction, batch, given):
     BatchError for whatever a hook raises.
     """
     try:
-        return _preview(transaction, batch, given)
+        return select_and_split(transaction, batch, given)
     except BatchError:
         raise
     except BaseException as error:
@@ -188,7 +188,8 @@ def preview(transaction, batch, given):
                 batch, one_line(error))) from error
 
 
-def _preview(transaction, batch, given):
+def select_and_split(transaction, batch, given):
+    "As preview, but raises what a hook raises."
     job, _, _ = resolve(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
             'started_at': ledger.now(transaction.connection.cursor()),

@@ -402,7 +402,8 @@ class BatchTestMixin:
         "Each batch selects and splits, where there is next to nothing"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name), environment(name) as directory:
-                plan.preview(Transaction(), name, self.given(name, Batch))
+                plan.select_and_split(
+                    Transaction(), name, self.given(name, Batch))
                 shutil.rmtree(directory)
 
     @with_transaction()

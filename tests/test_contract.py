@@ -220,7 +220,7 @@ def test_of_many_records_the_bad_ones_are_named_with_their_tracebacks(scene):
             'unit %s failed alone' % id in l and error in l for l in log)
         # The last line of a traceback, which stands without level and time
         assert any(
-            re.match(r'\S+ #%s\.\S+ \S*UserError: ' % execution.id, l)
+            re.match(r'\S+ #%s\.\S+ +\S*UserError: ' % execution.id, l)
             and 'The record "record %s" is bad.' % id in l for l in log)
     assert show.count('Traceback (most recent call last)') == 7
 

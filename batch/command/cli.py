@@ -231,7 +231,8 @@ def main(argv=None):
             if getattr(options, 'verbose', 0):
                 traceback.print_exc()
             return fail('%s: %s (-v shows where)' % (
-                    type(error).__name__, error))
+                    texts.name_of(type(error)),
+                    ' '.join(texts.text_of(error).split())))
 
 
 def fail(problem, status=1):
