@@ -33,11 +33,10 @@ logger = logging.getLogger(__name__)
 LOOK = 1
 #: seconds for which nobody works on a chunk before it may be lost
 PATIENCE = 3
-#: seconds at most between two messages that ask whether the queue moves
+#: seconds at most between two messages that ask whether the queue moves, and
+#: until a chunk is sent again that is taken and given back: it waits for the
+#: database, or dies with its whole worker
 MAX_DELAY = 10
-#: seconds at most for which a chunk is not sent again that is taken and given
-#: back: it waits for the database, or dies with its whole worker
-MAX_PAUSE = 60
 #: the advisory lock of the keeper that works
 ELECTED = 0
 #: what is lost, where it is not a chunk
@@ -65,7 +64,10 @@ class Case:
     message may be lost.  To find out, the one that was queued last is sent
     once more (the probe): when somebody takes it, all messages before it in
     the queue were taken, and what still waits is lost.
+
+    :param age: seconds for which what the first look finds may have been there
     """
+    age: float = 0
     #: chunk -> when it was first seen to be free
     since: dict = field(default_factory=dict)
     #: chunks that somebody worked on at the last look
@@ -90,7 +92,9 @@ class Case:
         :return: (lost, probe): a list of chunks, and one chunk or None
         """
         free, busy = set(free), set(busy)
-        self.since = {chunk: self.since.get(chunk, now) for chunk in free}
+        self.since = {
+            chunk: self.since.get(chunk, now - self.age) for chunk in free}
+        self.age = 0
         self.returned.update(self.busy & free)
         self.deserted = (self.deserted | self.busy) & free
         self.busy = busy
@@ -112,7 +116,7 @@ class Case:
     def patience(self, chunk):
         "Return seconds; longer for what is taken and given back repeatedly."
         returns = max(self.returned[chunk] - 1, 0)
-        return min(PATIENCE * 2 ** min(returns, 10), MAX_PAUSE)
+        return min(PATIENCE * 2 ** min(returns, 10), MAX_DELAY)
 
     def next_probe(self, patient, now):
         if not patient:
@@ -142,6 +146,8 @@ class Keeper:
         self.cases = {}
         self.connection = None
         self.is_elected = False
+        #: whether another one kept them until now
+        self.is_new = True
         #: after the broker took no message, another one may try
         self.elected_again_at = 0
         self._said = None
@@ -186,6 +192,7 @@ class Keeper:
             self.is_elected = self.ask(
                 'SELECT pg_try_advisory_lock(%s, %s)', ELECTED)
             if self.is_elected:
+                self.is_new = True
                 logger.info("keeps the executions of %s alive", self.database)
         else:
             self.connection.execute('SELECT 1')
@@ -257,8 +264,10 @@ class Keeper:
                 self.database, 0, readonly=True) as transaction:
             rows = ledger.open_executions(transaction.connection.cursor())
         rows = [row for row in rows if not row['local']]
+        # Who died may have been about to find what is lost
+        age, self.is_new = PATIENCE if self.is_new else 0, False
         self.cases = {
-            row['id']: self.cases.get(row['id']) or Case() for row in rows}
+            row['id']: self.cases.get(row['id']) or Case(age) for row in rows}
         for row in rows:
             try:
                 self.look_at(row, self.cases[row['id']])

@@ -1,8 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What the keeper takes for lost, by a clock that is handed in."""
-from trytond.modules.batch.rescue import (
-    LOOK, MAX_DELAY, MAX_PAUSE, PATIENCE, Case)
+from trytond.modules.batch.rescue import LOOK, MAX_DELAY, PATIENCE, Case
 
 #: seconds within which what is lost has to be sent again, with a margin
 BOUND = 12
@@ -121,9 +120,17 @@ def test_what_is_given_back_again_and_again_is_sent_more_and_more_seldom():
         queue.lost.clear()
         queue.take(1).look()
     assert queue.probes == []
-    assert len(times) <= 3600 / MAX_PAUSE + 10
+    assert len(times) <= 3600 / MAX_DELAY + 10
     assert times[0] < BOUND
-    assert max(b - a for a, b in zip(times, times[1:])) <= MAX_PAUSE + 5
+    assert max(b - a for a, b in zip(times, times[1:])) <= MAX_DELAY + 5
+
+
+def test_who_takes_over_loses_no_time():
+    case = Case(age=PATIENCE)
+    lost, probe = case.look([1, 2, 3], [4], 100)
+    assert (lost, probe) == ([], 3)
+    # Somebody takes it: so all that was sent before it was lost
+    assert case.look([1, 2, 5], [3, 4], 101) == ([1, 2], None)
 
 
 def test_what_is_sent_again_and_lost_again_is_sent_again():
