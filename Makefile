@@ -43,7 +43,9 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@rm -f $(VENV)/.installed-*
 	@printf '%s==$(TRYTOND).*\n' trytond trytond-country \
 		trytond-currency trytond-party proteus > $(VENV)/constraints.txt
-	@$(if $(CELERY),echo 'celery==$(CELERY).*' >> $(VENV)/constraints.txt)
+	@# With the kombu of its time: both name the redis that they take.
+	@$(if $(CELERY),printf '%s==$(CELERY).*\n' celery kombu \
+		>> $(VENV)/constraints.txt)
 	@$(bin)/python -m pip install -qq -c $(VENV)/constraints.txt \
 		-e '.[test,lint]' $(patsubst %/setup.py,-e ./%,$(packages))
 	@# Not among the requirements where it has no wheel.

@@ -107,7 +107,7 @@ def run_celery(arguments):
         workdir=None)
     streams = sys.stdout, sys.stderr
     try:
-        return celery_worker.main(
+        status = celery_worker.main(
             [*defaults, *arguments], prog_name='coop worker', obj=context,
             standalone_mode=False) or 0
     except click.ClickException as error:
@@ -122,6 +122,10 @@ def run_celery(arguments):
     finally:
         # Celery leads them into its log
         sys.stdout, sys.stderr = streams
+    if status:
+        print('coop: the worker ended with status %s; its log says why'
+            % status, file=sys.stderr)
+    return status
 
 
 class Service(bootsteps.StartStopStep):

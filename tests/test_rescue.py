@@ -387,11 +387,15 @@ def test_a_command_waits_for_a_broker_that_is_away(scene, servers):
     scene.configure({'default': {'split_size': 2, 'concurrency': 2}})
     command = scene.watched('--seconds', '0.1')
     scene.wait_began(3)
+    # Its processes would go on without the broker, to the end of their lanes
+    for worker in scene.workers:
+        kill(worker)
     servers['redis'].stop()
     with contextlib.suppress(TimeoutError):
         wait_for(lambda: not command.running, 12, "come back")
     assert command.running
     servers['redis'].start()
+    scene.worker()
     said = finished(command, 0)
     assert 'the broker does not answer: ' in said
     exactly(scene, Execution(scene), 60)
