@@ -178,7 +178,7 @@ def verify(site):
                 files[path] = [code for code, _, _ in csv.reader(file)]
     lines = sorted(code for codes in files.values() for code in codes)
     committed = column("""
-        SELECT json_array_elements_text(files::json)
+        SELECT json_object_keys(files::json)
         FROM batch_execution_chunk WHERE state = 'done'""")
     states = column('SELECT id || state FROM batch_execution')
 
