@@ -143,6 +143,8 @@ class Outcome:
     dry_run: bool | None
     #: paths of committed files
     missing: list
+    #: whether its command executes it, and no worker
+    local: bool | None
     counts: dict
     planned: int
     numbers: dict
@@ -155,7 +157,7 @@ class Outcome:
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'error_type', 'dry_run',
-            'traceback', 'missing']
+            'traceback', 'missing', 'local']
         row = ledger.read(cursor, execution, *names)
         if row is None:
             return None
@@ -241,9 +243,10 @@ class Outcome:
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
                     ('details', 'show', details),
-                    ('again', 'retry',
-                        counts['failed'] and not self.dry_run),
-                    ('go on', 'resume', counts['left'] or self.missing)]
+                    ('again', 'retry', self.ended_at
+                        and counts['failed'] and not self.dry_run),
+                    ('go on', 'resume', (self.ended_at or self.local)
+                        and (counts['left'] or self.missing))]
                 if wanted]
             if hints:
                 lines.append('  ' + '    '.join(hints))
