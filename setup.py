@@ -8,7 +8,7 @@ from setuptools import setup
 MODULE = 'batch'
 PACKAGE = 'trytond.modules.%s' % MODULE
 #: the wings of the house
-WINGS = ['command', 'engine']
+WINGS = ['command', 'engine', 'ledger']
 
 
 def read(name):

@@ -25,8 +25,8 @@ from . import ledger
 from .directories import Directory, identity
 from .exceptions import InputError, OutputError
 from .input import SelectAgain, check_unchanged
-from .ledger import chunk_, execution_, input_
-from .units import names
+from .ledger.tables import chunk_, execution_, input_
+from .ledger.units import names
 
 __all__ = [
     'Hands', 'chain_of', 'files', 'holders', 'settle', 'settle_earlier']
@@ -34,7 +34,7 @@ __all__ = [
 #: rows per statement
 BULK = 200
 #: states of a chunk of which no unit is done
-UNDONE = [*ledger.OPEN, 'cancelled', 'failed']
+UNDONE = [*ledger.states.OPEN, 'cancelled', 'failed']
 
 File = namedtuple('File', 'id path identity units archive')
 #: archived: the Path there; why: the reason if it is not archived
@@ -98,7 +98,7 @@ class Hands:
             return
         self._rows.append([
                 self.execution, str(path), str(path), identity, units,
-                str(archive), ledger.now(self.cursor), 0])
+                str(archive), ledger.tables.now(self.cursor), 0])
         if len(self._rows) >= BULK:
             self.flush()
 
@@ -135,7 +135,7 @@ class Hands:
 
 def root_of(cursor, execution):
     "Return the execution of which this one is a retry, of a retry ..."
-    while row := ledger.read(cursor, execution, 'retry_of'):
+    while row := ledger.executions.columns(cursor, execution, 'retry_of'):
         if row['retry_of'] is None:
             break
         execution = row['retry_of']
@@ -157,7 +157,7 @@ def chain_of(cursor, root):
 
 def is_running(cursor, root):
     return any(
-        ledger.read(cursor, execution, 'state')['state'] in {
+        ledger.executions.columns(cursor, execution, 'state')['state'] in {
             'selecting', 'running'}
         for execution in chain_of(cursor, root))
 

@@ -18,9 +18,9 @@ from . import logging as batch_logging
 from . import parameters as parameters_
 from .config import SETTINGS, BatchConfig
 from .exceptions import DefinitionError, UnknownBatchError
+from .ledger.rows import streamed
 from .names import tag_of
 from .output import Outputs, filepath
-from .rows import streamed
 from .texts import calls_hooks
 
 __all__ = [

@@ -9,7 +9,7 @@ import json
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from . import ledger, tally, tasks
+from . import ledger, tasks
 from .config import BatchConfig
 from .exceptions import BrokerError, ExecutionError
 from .job import close
@@ -21,7 +21,7 @@ __all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
 
 def start(database, batch, given, dry_run=False, local=False):
     "Make an execution and return its id; nothing runs yet."
-    return transact(database, lambda transaction: ledger.create(
+    return transact(database, lambda transaction: ledger.executions.create(
             # What is typed may be no text; a batch has no such name
             transaction.connection.cursor(), escape(batch), given,
             dry_run=dry_run, local=local))
@@ -52,14 +52,14 @@ def cancel(database, execution, message):
     """
     def _cancel(transaction):
         cursor = transaction.connection.cursor()
-        if ledger.take_execution(cursor, execution, 'selecting'):
-            ledger.update_execution(
+        if ledger.executions.claim(cursor, execution, 'selecting'):
+            ledger.executions.update(
                 cursor, execution, state='cancelled',
-                ended_at=ledger.clock(), message=message)
+                ended_at=ledger.tables.clock(), message=message)
             return True
         if existing(cursor, execution, 'state')['state'] != 'running':
             return False
-        ledger.stop(cursor, execution, 'cancelled', message)
+        ledger.executions.stop(cursor, execution, 'cancelled', message)
         return True
 
     cancelled = transact(database, _cancel)
@@ -75,12 +75,12 @@ def resume(database, execution, local=False):
     """
     def _resume(transaction):
         cursor = transaction.connection.cursor()
-        ledger.lock_executions(cursor)
+        ledger.executions.lock_all(cursor)
         row = existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
             'missing')
         if row['state'] == 'selecting':
-            ledger.update_execution(cursor, execution, local=local)
+            ledger.executions.update(cursor, execution, local=local)
             return row['batch'], None
         if row['state'] != 'running':
             if not row['left'] and not row['missing']:
@@ -88,19 +88,19 @@ def resume(database, execution, local=False):
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution if row['state'] == 'failed' else ''))
             overlap, _ = json.loads(row['settings'])['overlap']
-            others = ledger.others(cursor, row['batch'], execution)
+            others = ledger.executions.others(cursor, row['batch'], execution)
             if others and overlap != 'allow' and row['left']:
                 raise ExecutionError(execution, 'can not go on beside #%s, '
                     'which is running (coop show %s)' % (
                         others[0], others[0]))
-            ledger.update_execution(
+            ledger.executions.update(
                 cursor, execution, state='running', ended_at=None)
         # The breaker begins anew; what it counted stays counted
-        ledger.update_execution(
+        ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local)
-        ledger.resume(cursor, execution)
-        ids = ledger.queued(cursor, execution)
-        ledger.mark_deserted(cursor, ids)
+        ledger.chunks.requeue(cursor, execution)
+        ids = ledger.chunks.list_queued(cursor, execution)
+        ledger.chunks.mark_deserted(cursor, ids)
         return row['batch'], ids
 
     batch, chunks = transact(database, _resume)
@@ -117,7 +117,7 @@ def retry(database, execution, local=False):
     """
     def _retry(transaction):
         cursor = transaction.connection.cursor()
-        ledger.lock_executions(cursor)
+        ledger.executions.lock_all(cursor)
         row = existing(
             cursor, execution, 'state', 'batch', 'failed', 'parameters',
             'dry_run')
@@ -131,13 +131,13 @@ def retry(database, execution, local=False):
             raise ExecutionError(execution, 'has no failed units%s' % (
                     '; what is left of it: coop resume %s' % execution
                     if row['state'] != 'succeeded' else ''))
-        if retries := tally.retries(cursor, execution):
+        if retries := ledger.figures.retries(cursor, execution):
             raise ExecutionError(execution, 'was retried as #%s; what failed '
                 'there: coop retry %s' % (retries[-1], retries[-1]))
         given = {
             name: text
             for name, (text, _) in json.loads(row['parameters']).items()}
-        return ledger.create(
+        return ledger.executions.create(
             cursor, row['batch'], given, retry_of=execution,
             local=local), row['batch']
 
@@ -145,7 +145,7 @@ def retry(database, execution, local=False):
 
 
 def existing(cursor, execution, *names):
-    row = ledger.read(cursor, execution, *names)
+    row = ledger.executions.columns(cursor, execution, *names)
     if row is None:
         raise ExecutionError(execution, 'does not exist '
             '("coop history" shows the last ones)')
@@ -155,7 +155,7 @@ def existing(cursor, execution, *names):
 def queue_of(database, batch, execution):
     "Return the queue of an execution; before it is admitted, of batch.conf."
     with Transaction().start(database, 0, readonly=True) as transaction:
-        settings = ledger.read(
+        settings = ledger.executions.columns(
             transaction.connection.cursor(), execution, 'settings')['settings']
     if settings:
         return json.loads(settings)['queue'][0]

@@ -9,7 +9,7 @@ from sql import Null
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
-from . import tally
+from . import ledger
 from .masking import mask_given, mask_secrets
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
@@ -136,7 +136,7 @@ class Execution(_MaskedModel, ModelView):
 
     def get_files(self, name):
         cursor = Transaction().connection.cursor()
-        return '\n'.join(tally.files(cursor, self.id))
+        return '\n'.join(ledger.outputs.files(cursor, self.id))
 
 
 class ExecutionChunk(_MaskedModel, ModelView):

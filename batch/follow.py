@@ -11,7 +11,7 @@ import time
 
 from trytond.transaction import Transaction
 
-from . import ledger, tally
+from . import ledger
 from .control import cancel
 from .engine.local import run_here
 from .exceptions import BrokerError, NoWorkerError
@@ -97,10 +97,10 @@ class Follower:
         run_here(self.database, self.batch, self.execution, tick=self.tick)
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
-            row = ledger.read(
+            row = ledger.executions.columns(
                 transaction.connection.cursor(), self.execution,
                 'waiting_for')
-            other = row['waiting_for'] and ledger.read(
+            other = row['waiting_for'] and ledger.executions.columns(
                 transaction.connection.cursor(), row['waiting_for'],
                 'batch', 'local')
         if other and other['local']:
@@ -117,14 +117,14 @@ class Follower:
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             cursor = transaction.connection.cursor()
-            row = ledger.read(
+            row = ledger.executions.columns(
                 cursor, self.execution, 'state', 'selected', 'settings',
                 'message', 'waiting_for')
             if row['state'] not in {'selecting', 'running'}:
                 return Outcome.read(cursor, self.execution)
             counts = None
             if row['state'] == 'running' and now >= self._count_at:
-                counts = tally.counts(cursor, self.execution)
+                counts = ledger.figures.counts(cursor, self.execution)
                 # Counting is never more than a twentieth of our time
                 self._count_at = now + max(
                     COUNT, 20 * (self.clock() - now))
@@ -155,7 +155,7 @@ class Follower:
         "Say what keeps a chunk from being done, where somebody wrote it."
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
-            for number, error in tally.waits(
+            for number, error in ledger.failures.waits(
                     transaction.connection.cursor(), self.execution, limit=1):
                 self.say_once('the chunk #%s.%s waits: %s' % (
                         self.execution, number, error))

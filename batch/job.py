@@ -15,7 +15,7 @@ from trytond.transaction import Transaction
 from . import archive, current, ledger
 from . import logging as batch_logging
 from . import parameters as parameters_
-from . import report, tally
+from . import report
 from .batch import get_batch
 from .engine.outputs import discard_leftovers, publish, tag_of
 from .texts import escape
@@ -90,7 +90,7 @@ def load_job(database, execution):
     Cache.drop(database)
 
     def load(transaction):
-        row = ledger.read(
+        row = ledger.executions.columns(
             transaction.connection.cursor(), execution,
             'id', 'batch', 'parameters', 'settings', 'user', 'started_at',
             'dry_run')
@@ -121,11 +121,11 @@ def close(database, execution):
             # Always, as a connection that was lost at a commit is not noted
             places = {
                 (os.path.dirname(path), False)
-                for path in tally.files(cursor, execution)}
+                for path in ledger.outputs.files(cursor, execution)}
             root_dir, _ = json.loads(row['settings'])['root_dir']
             # Nor is a death after which nothing was to be begun again
             if root_dir and (row['stopping']
-                    or tally.had_deaths(cursor, execution)):
+                    or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
             return row['batch'], places
 
@@ -134,24 +134,24 @@ def close(database, execution):
         if (row := take_if_over(cursor, execution)) is None:
             return None
         if row['stopping'] == 'cancelled':
-            ledger.cancel(cursor, execution)
+            ledger.chunks.cancel_open(cursor, execution)
         tag = tag_of(database, execution, row['started_at'])
         missing = publish(cursor, execution, tag)
         settled = archive.settle(cursor, execution, tag)
-        counts = tally.counts(cursor, execution)
+        counts = ledger.figures.counts(cursor, execution)
         message = [row['message']]
         if missing:
             message.append(report.missing_files(execution, missing))
         state = row['stopping'] or (
             'failed' if counts['failed'] or missing else 'succeeded')
-        ledger.update_execution(
-            cursor, execution, state=state, ended_at=ledger.clock(),
+        ledger.executions.update(
+            cursor, execution, state=state, ended_at=ledger.tables.clock(),
             done=counts['done'], failed=counts['failed'],
             left=counts['left'],
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
         if state == 'succeeded':
-            ledger.forget_secrets(cursor, execution)
+            ledger.executions.forget_secrets(cursor, execution)
         return missing, settled, report.Outcome.read(cursor, execution)
 
     if (found := transact(database, look)) is None:
@@ -180,13 +180,14 @@ def close(database, execution):
 
 def take_if_over(cursor, execution):
     "Lock and return the row of the execution if nothing of it runs any more."
-    row = ledger.read(cursor, execution, 'stopping')
+    row = ledger.executions.columns(cursor, execution, 'stopping')
     if (row is None
-            or not row['stopping'] and ledger.has_open(cursor, execution)):
+            or not row['stopping']
+            and ledger.chunks.has_open(cursor, execution)):
         # The usual answer, for which nobody needs to wait
         return None
-    row = ledger.take_execution(cursor, execution, 'running', wait=True)
-    if row is not None and ledger.is_over(cursor, execution):
+    row = ledger.executions.claim(cursor, execution, 'running', wait=True)
+    if row is not None and ledger.executions.is_over(cursor, execution):
         return row
 
 

@@ -19,8 +19,7 @@ from . import archive, chunking, current, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
-from . import report, tally
-from . import units as units_
+from . import report
 from .batch import BatchRootNoSelect, get_batch, get_batches, today
 from .config import BatchConfig, shown
 from .engine.errors import exc_info, one_line, write_down
@@ -64,7 +63,8 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
     try:
         pool = load_pool(database)
         if execution is None:
-            execution = transact(database, lambda transaction: ledger.create(
+            execution = transact(
+                database, lambda transaction: ledger.executions.create(
                     transaction.connection.cursor(), batch, given or {}))
         if not transact(
                 database, lambda transaction: admit(transaction, execution)):
@@ -112,16 +112,16 @@ def admit(transaction, execution):
     Raises BatchError where it is refused.
     """
     cursor = transaction.connection.cursor()
-    ledger.lock_executions(cursor)
-    row = ledger.take_execution(cursor, execution, 'selecting')
+    ledger.executions.lock_all(cursor)
+    row = ledger.executions.claim(cursor, execution, 'selecting')
     if row is None:
         return False
     job, settings, parameters = resolve(transaction, row)
     overlap, _ = settings['overlap']
     message = None
-    if others := ledger.others(cursor, row['batch'], execution):
+    if others := ledger.executions.others(cursor, row['batch'], execution):
         if overlap == 'wait':
-            ledger.update_execution(
+            ledger.executions.update(
                 cursor, execution, waiting_for=others[0],
                 message='waits for #%s' % others[0])
             return False
@@ -132,11 +132,11 @@ def admit(transaction, execution):
     disabled, origin = settings['disabled']
     if disabled:
         message = 'disabled by %s: nothing was run' % origin
-    if ledger.begin_selection(cursor, row) >= DEATHS:
+    if ledger.executions.begin_selection(cursor, row) >= DEATHS:
         raise WorkerLostError(
             '%s, %s times while selecting; the log of the worker may tell '
-            'more' % (ledger.GONE, DEATHS))
-    ledger.update_execution(
+            'more' % (ledger.claimants.GONE, DEATHS))
+    ledger.executions.update(
         cursor, execution, user=job.user, message=message, waiting_for=None,
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
@@ -192,7 +192,7 @@ def select_and_split(transaction, batch, given):
     "As preview, but raises what a hook raises."
     job, _, _ = resolve(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
-            'started_at': ledger.now(transaction.connection.cursor()),
+            'started_at': ledger.tables.now(transaction.connection.cursor()),
             'dry_run': True})
     Batch = get_batch(batch)
     if issubclass(Batch, BatchRootNoSelect):
@@ -225,8 +225,9 @@ def select_units(job, Batch):
 
 def told(cursor, execution):
     "Return who is in the way, since when, and how far it is."
-    row = ledger.read(cursor, execution, 'batch', 'started_at', 'selected')
-    counts = tally.counts(cursor, execution)
+    row = ledger.executions.columns(
+        cursor, execution, 'batch', 'started_at', 'selected')
+    counts = ledger.figures.counts(cursor, execution)
     return '#%s of the batch is running since %s, %s' % (
         execution, report.moment(row['started_at']),
         'still selecting' if row['selected'] is None
@@ -295,11 +296,12 @@ def select(transaction, job, task_id):
     None where the execution is not there to be selected.
     """
     cursor = transaction.connection.cursor()
-    row = ledger.take_execution(cursor, job.execution, 'selecting')
+    row = ledger.executions.claim(cursor, job.execution, 'selecting')
     if row is None:
         return None
     Batch = get_batch(job.batch)
-    plan = ledger.Plan(cursor, job.execution, job.settings['concurrency'])
+    plan = ledger.planning.ChunkWriter(
+        cursor, job.execution, job.settings['concurrency'])
     hands = archive.Hands(
         cursor, job.execution, row['retry_of'], keep=not job.dry_run)
     outputs = transaction.join(output.Outputs(job.tag))
@@ -322,20 +324,20 @@ def select(transaction, job, task_id):
             duplicates = units.duplicates
     plan.flush()
     hands.flush()
-    ledger.update_execution(
+    ledger.executions.update(
         cursor, job.execution, state='running', task_id=task_id,
         selected=plan.selected, duplicates=duplicates,
         message=row['message'] or hands.message,
         outputs=json.dumps(outputs.identities)
         if outputs.identities else None)
-    return ledger.queued(cursor, job.execution), outputs
+    return ledger.chunks.list_queued(cursor, job.execution), outputs
 
 
 def retry(cursor, job, Batch, plan, execution):
     "Plan the units that failed in an earlier execution."
     units = []
-    for _, failed, *_ in tally.failures(cursor, execution):
-        if isinstance(failed, units_.Unreadable):
+    for _, failed, *_ in ledger.failures.list_failures(cursor, execution):
+        if isinstance(failed, ledger.units.Unreadable):
             raise failed.error
         elif failed is None:
             plan.add(None, 1)
@@ -379,7 +381,7 @@ def split(job, Batch, plan, units):
             'each unit exactly once' % (plan.selected, units.count),
             hook='split')
     digest = batch_logging.get_print_infos(
-        map(units_.shown, first), 'unit')
+        map(ledger.units.shown, first), 'unit')
     if plan.count > 1:
         digest = '{:,} units in {:,} chunks, the first of {}'.format(
             plan.selected, plan.count, digest)
@@ -395,7 +397,8 @@ def mourn(database, batch, execution, cause):
     :param cause: how it died, such as ``signal 9``
     """
     configure_logs()
-    deaths = transact(database, lambda transaction: ledger.selection_died(
+    deaths = transact(
+        database, lambda transaction: ledger.executions.selection_died(
             transaction.connection.cursor(), execution))
     if deaths is None:
         return False
@@ -420,15 +423,15 @@ def refuse(database, batch, execution, error):
 
     def fail(transaction, details):
         cursor = transaction.connection.cursor()
-        if ledger.take_execution(cursor, execution, 'selecting') is None:
+        if ledger.executions.claim(cursor, execution, 'selecting') is None:
             return None
-        ledger.discard_plan(cursor, execution)
-        ledger.forget_secrets(cursor, execution)
+        ledger.planning.discard(cursor, execution)
+        ledger.executions.forget_secrets(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [
                         details['error_type'], details['error']]))
-        ledger.update_execution(
-            cursor, execution, state='failed', ended_at=ledger.clock(),
+        ledger.executions.update(
+            cursor, execution, state='failed', ended_at=ledger.tables.clock(),
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'])
         return message

@@ -4,7 +4,7 @@
 from sql import Null
 
 from . import archive, ledger
-from .ledger import execution_
+from .ledger.tables import execution_
 from .transaction import transact
 
 __all__ = ['forgettable', 'prune']
@@ -22,16 +22,16 @@ def prune(database, before, batch=None):
     """
     def forget(transaction):
         cursor = transaction.connection.cursor()
-        ledger.lock_executions(cursor)
+        ledger.executions.lock_all(cursor)
         executions = read(cursor, batch)
         ids, _ = forgettable(executions, before)
-        held = set(ids).difference(ledger.take_ended(cursor, ids))
+        held = set(ids).difference(ledger.retention.claim_ended(cursor, ids))
         for execution in executions:
             if execution['id'] in held:
                 # As one that has not ended: with it stays what it retries
                 execution['ended_at'] = None
         ids, open_ = forgettable(executions, before)
-        return sum(ledger.forget(cursor, id) for id in ids), open_
+        return sum(ledger.retention.forget(cursor, id) for id in ids), open_
 
     # All or none: a chain of retries without its end could be retried again
     return transact(database, forget)
@@ -68,7 +68,7 @@ def forgettable(executions, before):
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
-    # As tally.retries: one that was refused retried nothing
+    # As ledger.figures.retries: one that was refused retried nothing
     retried = {
         e['retry_of'] for e in executions
         if e['selected'] or e['ended_at'] is None}

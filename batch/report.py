@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 
 from . import exceptions, ledger
 from . import logging as batch_logging
-from . import tally
 from .exceptions import TransactionEndedError
+from .ledger.units import shown
 from .masking import mask_value
 from .texts import escape, excerpt
-from .units import shown
 
 __all__ = [
     'Failures', 'Outcome', 'as_json', 'duration', 'failure_as_dict', 'moment',
@@ -158,20 +157,20 @@ class Outcome:
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'error_type', 'dry_run',
             'traceback', 'missing', 'local']
-        row = ledger.read(cursor, execution, *names)
+        row = ledger.executions.columns(cursor, execution, *names)
         if row is None:
             return None
         row['selected'] = row['selected'] or 0
         row['duplicates'] = row['duplicates'] or 0
         failures = Failures()
-        for failure in tally.failures(cursor, execution):
+        for failure in ledger.failures.list_failures(cursor, execution):
             failures.add(*failure)
         row['missing'] = json.loads(row['missing'] or '[]')
         return cls(
-            counts=tally.counts(cursor, execution),
-            planned=tally.planned_chunks(cursor, execution),
-            numbers=tally.numbers(cursor, execution),
-            failures=failures, read_at=ledger.now(cursor), **row)
+            counts=ledger.figures.counts(cursor, execution),
+            planned=ledger.figures.planned_chunks(cursor, execution),
+            numbers=ledger.figures.numbers(cursor, execution),
+            failures=failures, read_at=ledger.tables.now(cursor), **row)
 
     @property
     def seconds(self):

@@ -187,7 +187,8 @@ class Keeper:
         """
         if self.connection is None:
             self.connection = connect(self.database)
-            self.ask('SELECT pg_advisory_lock(%s, %s)', ledger.worker_key)
+            self.ask('SELECT pg_advisory_lock(%s, %s)',
+                ledger.claimants.worker_key)
         if not self.is_elected and self.clock() >= self.elected_again_at:
             self.is_elected = self.ask(
                 'SELECT pg_try_advisory_lock(%s, %s)', ELECTED)
@@ -199,7 +200,7 @@ class Keeper:
 
     def ask(self, sql, key):
         return self.connection.execute(
-            sql, [ledger.LOCKS, key]).fetchone()[0]
+            sql, [ledger.claimants.LOCKS, key]).fetchone()[0]
 
     def resign(self):
         "Let the keeper of another worker try."
@@ -252,7 +253,7 @@ class Keeper:
     def batch_of(self, execution):
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
-            row = ledger.read(
+            row = ledger.executions.columns(
                 transaction.connection.cursor(), execution, 'batch')
         return row and row['batch']
 
@@ -262,7 +263,7 @@ class Keeper:
         "Send again what is lost, and end what nobody ends."
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
-            rows = ledger.open_executions(transaction.connection.cursor())
+            rows = ledger.executions.list_open(transaction.connection.cursor())
         rows = [row for row in rows if not row['local']]
         # Who died may have been about to find what is lost
         age, self.is_new = PATIENCE if self.is_new else 0, False
@@ -302,28 +303,31 @@ class Keeper:
         execution, state = row['id'], row['state']
         if state == 'selecting':
             return *self.examine_selection(cursor, row, case), False
-        free = ledger.queued(cursor, execution)
-        queued = ledger.queued(cursor, execution, lock=False)
-        stopping = ledger.read(cursor, execution, 'stopping')['stopping']
+        free = ledger.chunks.list_queued(cursor, execution)
+        queued = ledger.chunks.list_queued(cursor, execution, lock=False)
+        stopping = ledger.executions.columns(
+            cursor, execution, 'stopping')['stopping']
         if stopping or not queued:
             case.was_ready = len(free) == len(queued) and (
-                bool(stopping) or not ledger.has_open(cursor, execution))
+                bool(stopping)
+                or not ledger.chunks.has_open(cursor, execution))
             return [], None, case.was_ready
         case.was_ready = False
         lost, probe = case.look(
             free, set(queued).difference(free), self.clock())
-        ledger.mark_deserted(cursor, lost + [probe] * (probe is not None))
+        ledger.chunks.mark_deserted(
+            cursor, lost + [probe] * (probe is not None))
         return lost, probe, False
 
     def examine_selection(self, cursor, row, case):
         if row['waiting_for']:
-            if ledger.others(cursor, row['batch'], row['id']):
+            if ledger.executions.others(cursor, row['batch'], row['id']):
                 case.was_ready = False
                 return [], None
             if not case.was_ready:
                 case.was_ready = True
                 return [], SELECTION
-        taken = ledger.take_execution(cursor, row['id'], 'selecting')
+        taken = ledger.executions.claim(cursor, row['id'], 'selecting')
         return case.look(*(
                 ([SELECTION], []) if taken else ([], [SELECTION])),
             self.clock())

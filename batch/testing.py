@@ -30,14 +30,14 @@ from trytond.transaction import Transaction
 
 from . import current, ledger
 from . import parameters as parameters_
-from . import plan, report, tally, work
+from . import plan, report, work
 from .batch import doc_of, get_batch, get_batches, record_id, today
 from .config import DEFAULT, BatchConfig, shown
 from .exceptions import ParameterError
 from .job import load_job
+from .ledger.units import load_units
 from .savepoints import savepoints
 from .transaction import load_pool, transact
-from .units import load_units
 
 with warnings.catch_warnings():
     # trytond 8.2 asks itself for trytond.config.config
@@ -150,7 +150,8 @@ def conclude(database, execution, log, directory, faults):
 
 def deliver(database, name, given, deliveries):
     "Treat the messages of an execution to the last one; return its id."
-    execution = transact(database, lambda transaction: ledger.create(
+    execution = transact(
+        database, lambda transaction: ledger.executions.create(
             transaction.connection.cursor(), name, given))
     # Its id may be that of one which was rolled back
     load_job.cache_clear()
@@ -215,7 +216,7 @@ def read(cursor, execution, log):
     told = report.Outcome.read(cursor, execution)
     if told.is_refused:
         raise log.errors[None]
-    table = ledger.chunk_
+    table = ledger.tables.chunk_
     cursor.execute(*table.select(
             table.number, table.state, table.units, table.attempts,
             table.error_type, table.error,
@@ -242,7 +243,8 @@ def read(cursor, execution, log):
                 left.append(unit)
     return Outcome(
         execution, told.state, told.message, told.selected, done, failed,
-        left, chunks, [Path(f) for f in tally.files(cursor, execution)],
+        left, chunks,
+        [Path(f) for f in ledger.outputs.files(cursor, execution)],
         log.lines, told.numbers)
 
 

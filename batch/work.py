@@ -20,7 +20,7 @@ from . import chunking, current, definition, ledger
 from . import logging as batch_logging
 from . import output
 from . import parameters as parameters_
-from . import report, suspects, tally, units
+from . import report, suspects
 from .batch import BatchRoot, record_id
 from .config import failures_allowed
 from .engine import hooks
@@ -30,7 +30,8 @@ from .engine.time_limit import call_within
 from .exceptions import (
     OutageError, StateError, TransactionEndedError, WorkerLostError)
 from .job import close, configure_logs, load_job
-from .ledger import worker_name
+from .ledger import units
+from .ledger.claimants import worker_name
 from .transaction import (
     find_outage, is_broken, is_order, is_outage, is_unique_race, load_pool,
     transact)
@@ -109,8 +110,8 @@ def stop(database, execution, error):
     "Stop an execution that can not go on as the code is now."
     def _stop(transaction):
         cursor = transaction.connection.cursor()
-        row = ledger.read(cursor, execution, 'batch')
-        return row and ledger.stop(
+        row = ledger.executions.columns(cursor, execution, 'batch')
+        return row and ledger.executions.stop(
             cursor, execution, 'failed',
             'stopped: it can not go on with the code of now (%s): %s' % (
                 worker_name(), one_line(error))) and row['batch']
@@ -163,9 +164,9 @@ def treat(job, chunk_id, again=False):
 
 def begin(transaction, job, chunk):
     cursor = transaction.connection.cursor()
-    if ledger.take(cursor, job.execution, chunk.id) is None:
+    if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
         return False
-    ledger.begin(cursor, chunk)
+    ledger.chunks.begin(cursor, chunk)
     return True
 
 
@@ -185,7 +186,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
     def work(transaction):
         nonlocal chunk, outputs, broken
         cursor = transaction.connection.cursor()
-        chunk = ledger.take(cursor, job.execution, chunk_id)
+        chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
         if chunk is None:
             return go_on(cursor, job, chunk_id)
         if chunk.execution != job.execution:
@@ -208,7 +209,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
         try:
-            return ledger.done(
+            return ledger.chunks.done(
                 cursor, chunk, attempts, outputs.identities, numbers)
         except StateError:
             guard.check()
@@ -274,7 +275,7 @@ def go_on(cursor, job, chunk_id):
 
     Whoever ended a chunk may have died before it went on with the next one.
     """
-    id = ledger.first_open_in_lane(
+    id = ledger.chunks.first_open_in_lane(
         cursor, job.execution, chunk_id, job.settings['concurrency'])
     # Somebody else has it
     return None if id == chunk_id else id
@@ -284,7 +285,7 @@ def wait(job, chunk_id, chunk, error):
     "Say why a chunk waits for the database; no unit is to blame."
     with contextlib.suppress(Exception):
         # Where the database can do at least that
-        transact(job.database, lambda transaction: ledger.note(
+        transact(job.database, lambda transaction: ledger.chunks.note_trouble(
                 transaction.connection.cursor(), chunk_id,
                 describe(error)['error']), retry=0)
     with job.run(chunk):
@@ -293,9 +294,9 @@ def wait(job, chunk_id, chunk, error):
 
 def record_rehearsal(transaction, job, chunk, numbers, attempts):
     cursor = transaction.connection.cursor()
-    chunk = ledger.take(cursor, job.execution, chunk.id)
+    chunk = ledger.chunks.claim(cursor, job.execution, chunk.id)
     if chunk is not None:
-        return ledger.done(cursor, chunk, attempts, numbers=numbers)
+        return ledger.chunks.done(cursor, chunk, attempts, numbers=numbers)
 
 
 def find_gone(job, chunk, error):
@@ -366,22 +367,22 @@ def fail(job, chunk, attempts, error, objects=None):
 
     def record(transaction, details):
         cursor = transaction.connection.cursor()
-        if ledger.take(cursor, job.execution, chunk.id) is None:
+        if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None, None
         parts = suspect = repeated = None
         if is_divisible(job, chunk) and not is_ended:
-            *parent, trust = ledger.lineage(cursor, chunk)
+            *parent, trust = ledger.failures.lineage(cursor, chunk)
             repeated = parent == [details['error_type'], details['error']]
             if trust:
                 suspect = find_suspect(chunk, objects, error)
             parts = chunking.parts(
                 chunk.units, suspect, job.settings['concurrency'] == 1)
-            first = ledger.split(
+            first = ledger.chunks.replace_by_parts(
                 cursor, chunk, parts, attempts, details,
                 suspect=None if suspect is None
                 else parts.index([chunk.units[suspect]]))
         else:
-            first = ledger.fail(cursor, chunk, attempts, details)
+            first = ledger.chunks.fail(cursor, chunk, attempts, details)
             stop_if_hopeless(cursor, job, is_ended)
         return first, parts, repeated
 
@@ -433,7 +434,8 @@ def stop_if_hopeless(cursor, job, is_ended=False):
 
     :param is_ended: whether a hook ended its transaction
     """
-    row = ledger.read(cursor, job.execution, 'selected', 'stopping')
+    row = ledger.executions.columns(
+        cursor, job.execution, 'selected', 'stopping')
     if row['stopping']:
         return
     setting = job.settings['max_failures']
@@ -441,15 +443,16 @@ def stop_if_hopeless(cursor, job, is_ended=False):
     if is_ended:
         reason = 'a hook ends its transaction, as it would in each chunk'
     elif (allowed is not None
-            and tally.failed_units(cursor, job.execution) > allowed):
+            and ledger.failures.failed_units(cursor, job.execution) > allowed):
         reason = 'max_failures = %s was passed' % setting
-    elif fingerprint := tally.alike(cursor, job.execution, ALIKE):
+    elif fingerprint := ledger.failures.alike(cursor, job.execution, ALIKE):
         reason = 'the last %s failures are alike (%s) and nothing ' \
             'succeeded since the first of them: this looks like a broken ' \
             'release, not like bad data' % (ALIKE, fingerprint)
     else:
         return
-    if ledger.stop(cursor, job.execution, 'failed', 'stopped: ' + reason):
+    if ledger.executions.stop(
+            cursor, job.execution, 'failed', 'stopped: ' + reason):
         job.logger.error("stopped: %s", reason)
 
 
@@ -468,17 +471,17 @@ def mourn(database, execution, chunk_id, cause, blame):
     """
     def record(transaction):
         cursor = transaction.connection.cursor()
-        row = ledger.read(
+        row = ledger.executions.columns(
             cursor, execution, 'batch', 'settings', 'stopping')
         concurrency, _ = json.loads(row['settings'])['concurrency']
-        id = ledger.first_open_in_lane(
+        id = ledger.chunks.first_open_in_lane(
             cursor, execution, chunk_id, concurrency)
         if id is None:
             return True, None, None
-        chunk = ledger.take(cursor, execution, id)
+        chunk = ledger.chunks.claim(cursor, execution, id)
         if chunk is None:
             return bool(row['stopping']), None, None
-        ledger.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
+        ledger.chunks.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
         return True, chunk, row
 
     written, chunk, row = transact(database, record)
@@ -500,14 +503,15 @@ def give_up(job, chunk):
 
     def record(transaction):
         cursor = transaction.connection.cursor()
-        if ledger.take(cursor, job.execution, chunk.id) is None:
+        if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None
         if is_divisible(job, chunk):
             parts = chunking.parts_of_lost(chunk.units)
-            return ledger.split(
+            return ledger.chunks.replace_by_parts(
                 cursor, chunk, parts, chunk.deaths, describe(error),
                 begun=''), parts
-        first = ledger.fail(cursor, chunk, chunk.deaths, describe(error))
+        first = ledger.chunks.fail(
+            cursor, chunk, chunk.deaths, describe(error))
         stop_if_hopeless(cursor, job)
         return first, None
 

@@ -140,7 +140,7 @@ class Service(bootsteps.StartStopStep):
         refuse_time_limits(worker)
         self.databases = name_databases(worker.app)
         upstream.outlive_lost_connections()
-        ledger.worker_key = secrets.randbelow((1 << 31) - 1) + 1
+        ledger.claimants.worker_key = secrets.randbelow((1 << 31) - 1) + 1
         config.set(
             'database', 'uri', kept_alive(config.get('database', 'uri')))
         configure_logs()

@@ -27,12 +27,12 @@ def open_ledger(scene):
 
 def execution_of(cursor, *chunks, concurrency=64):
     "Return the id of a running execution with chunks, lists of units."
-    execution = ledger.create(cursor, 'batch.scenario.ok', {})
-    plan = ledger.Plan(cursor, execution, concurrency)
+    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
+    plan = ledger.planning.ChunkWriter(cursor, execution, concurrency)
     for units in chunks:
         plan.add(units, len(units))
     plan.flush()
-    ledger.update_execution(
+    ledger.executions.update(
         cursor, execution, state='running', selected=plan.selected)
     return execution
 
@@ -40,8 +40,8 @@ def execution_of(cursor, *chunks, concurrency=64):
 def take(cursor, execution, id=None):
     "Take a chunk, the first that is queued; return it, or None."
     if id is None:
-        id, *_ = ledger.queued(cursor, execution)
-    return ledger.take(cursor, execution, id, sleep=lambda _: None)
+        id, *_ = ledger.chunks.list_queued(cursor, execution)
+    return ledger.chunks.claim(cursor, execution, id, sleep=lambda _: None)
 
 
 def write(cursor, table, id, **values):

@@ -16,8 +16,8 @@ import pytest
 from scene import PATIENCE, Execution
 
 from devel.process import wait_for
-from trytond.modules.batch.ledger import Plan
-from trytond.modules.batch.rows import ROWS
+from trytond.modules.batch.ledger.planning import ChunkWriter
+from trytond.modules.batch.ledger.rows import ROWS
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 only_in_process = pytest.mark.parametrize(
@@ -66,21 +66,22 @@ def test_more_than_is_read_and_written_at_once_is_treated_once(scene):
         'batch', 'batch.scenario.ok', '--plan', '--json', check=True).stdout
     assert json.loads(planned)['selected'] == count
     scene.execute(
-        'DELETE FROM batch_scenario_record WHERE id > %s' % (Plan.BULK + 5))
+        'DELETE FROM batch_scenario_record WHERE id > %s'
+        % (ChunkWriter.BULK + 5))
     scene.configure({'default': {'split_size': 1}})
     execution = scene.batch('ok', status=0)
-    assert scene.treated() == once(range(1, Plan.BULK + 6))
-    assert execution.states == {'done': Plan.BULK + 5}
+    assert scene.treated() == once(range(1, ChunkWriter.BULK + 6))
+    assert execution.states == {'done': ChunkWriter.BULK + 5}
 
 
 READ = '''
-from trytond.modules.batch import ledger, tally
+from trytond.modules.batch import ledger
 from trytond.transaction import Transaction
 
 def plan(chunks):
-    execution = ledger.create(cursor, 'batch.scenario.ok', {})
-    ledger.update_execution(cursor, execution, state='running')
-    plan = ledger.Plan(cursor, execution, 1)
+    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
+    ledger.executions.update(cursor, execution, state='running')
+    plan = ledger.planning.ChunkWriter(cursor, execution, 1)
     for i in range(chunks):
         plan.add([i], 1)
     plan.flush()
@@ -100,30 +101,32 @@ def read(function):
     return result
 
 def done():
-    return ledger.done(cursor, ledger.take(cursor, execution, id), 1)
+    return ledger.chunks.done(
+        cursor, ledger.chunks.claim(cursor, execution, id), 1)
 
 def split():
-    chunk = ledger.take(cursor, execution, id)
-    ledger.lineage(cursor, chunk)
-    return ledger.split(cursor, chunk, [[1], [2], [3]], 1, error)
+    chunk = ledger.chunks.claim(cursor, execution, id)
+    ledger.failures.lineage(cursor, chunk)
+    return ledger.chunks.replace_by_parts(
+        cursor, chunk, [[1], [2], [3]], 1, error)
 
 def fail():
-    chunk = ledger.take(cursor, execution, id)
-    ledger.lineage(cursor, chunk)
-    id_ = ledger.fail(cursor, chunk, 1, error)
-    assert tally.failed_units(cursor, execution)
-    tally.alike(cursor, execution, 20)
+    chunk = ledger.chunks.claim(cursor, execution, id)
+    ledger.failures.lineage(cursor, chunk)
+    id_ = ledger.chunks.fail(cursor, chunk, 1, error)
+    assert ledger.failures.failed_units(cursor, execution)
+    ledger.failures.alike(cursor, execution, 20)
     return id_
 
 def lane():
-    assert ledger.first_open_in_lane(cursor, execution, id, 64) == id
+    assert ledger.chunks.first_open_in_lane(cursor, execution, id, 64) == id
 
 def over():
-    assert not ledger.is_over(cursor, execution)
+    assert not ledger.executions.is_over(cursor, execution)
 
 def idle():
-    assert len(ledger.queued(cursor, execution)) == len(
-        ledger.queued(cursor, execution, lock=False))
+    assert len(ledger.chunks.list_queued(cursor, execution)) == len(
+        ledger.chunks.list_queued(cursor, execution, lock=False))
 
 others, chunks, is_analyzed = json.loads(sys.argv[1])
 counts = {}

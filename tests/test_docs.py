@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from trytond.modules.batch import (
-    BatchRoot, chunking, kinds, ledger, parameters, report, texts, units)
+    BatchRoot, chunking, kinds, ledger, parameters, report, texts)
 from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import SETTINGS, shown
+from trytond.modules.batch.ledger import units
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / 'README.rst', *sorted((ROOT / 'doc').glob('*.rst'))]
@@ -176,8 +177,8 @@ def test_every_setting_is_documented_with_its_form_and_default():
 
 
 @pytest.mark.parametrize('title, edges', [
-        ('States of an execution', ledger.EXECUTION),
-        ('States of a chunk', ledger.CHUNK)])
+        ('States of an execution', ledger.states.EXECUTION),
+        ('States of a chunk', ledger.states.CHUNK)])
 def test_every_state_is_documented_with_its_causes(title, edges):
     text = read('doc/design.rst')
     _, found, text = text.partition(

@@ -83,15 +83,23 @@ def test_the_contract_knows_neither_celery_nor_who_executes_it():
     own, foreign = reach('batch')
     assert not foreign & CELERY
     assert not own & {
-        'control', 'execution', 'follow', 'job', 'ledger', 'plan', 'services',
-        'tasks', 'work'}
-    assert not [name for name in own if name.startswith('command')]
+        'control', 'execution', 'follow', 'job', 'plan', 'services', 'tasks',
+        'work'}
+    # Of the ledger it takes how rows are read, and what is a unit
+    assert {name for name in own if '.' in name} <= {
+        'ledger.rows', 'ledger.units'}
 
 
 @pytest.mark.parametrize('name', [
-        'batch', 'execution', 'ledger', 'work', 'view_validate'])
+        'batch', 'execution', 'ledger.chunks', 'work', 'view_validate'])
 def test_what_runs_in_the_process_itself_knows_no_celery(name):
     assert not reach(name)[1] & CELERY
+
+
+def test_the_ledger_knows_only_the_ground():
+    rooms = {name for name in OWN if name.startswith('ledger.')}
+    known = set().union(*(imports(name)[0] for name in rooms))
+    assert known - rooms <= {'exceptions', 'masking', 'texts', 'transaction'}
 
 
 def test_nobody_imports_the_command_but_its_script():

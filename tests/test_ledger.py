@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from trytond.modules.batch.ledger import CHUNK, EXECUTION, OPEN, Chunk
-from trytond.modules.batch.units import dump_units, load_units
+from trytond.modules.batch.ledger.chunks import Chunk
+from trytond.modules.batch.ledger.states import CHUNK, EXECUTION, OPEN
+from trytond.modules.batch.ledger.units import dump_units, load_units
 
 
 @pytest.mark.parametrize('units', [

@@ -159,7 +159,7 @@ from trytond.modules.batch import job, ledger, plan, work
 from trytond.modules.batch.transaction import load_pool, transact
 load_pool(database)
 sent = []
-execution = transact(database, lambda t: ledger.create(
+execution = transact(database, lambda t: ledger.executions.create(
     t.connection.cursor(), 'batch.scenario.ok', {}, local=True))
 plan.plan(database, 'batch.scenario.ok', execution,
     send=lambda e, c: sent.append(c))
@@ -203,14 +203,15 @@ load_pool(database)
 
 def make(transaction):
     cursor = transaction.connection.cursor()
-    execution = ledger.create(cursor, 'batch.scenario.ok', {}, local=True)
-    plan = ledger.Plan(cursor, execution, 64)
+    execution = ledger.executions.create(
+        cursor, 'batch.scenario.ok', {}, local=True)
+    plan = ledger.planning.ChunkWriter(cursor, execution, 64)
     for i in range(64):
         plan.add([i], 1)
     plan.flush()
-    ledger.update_execution(cursor, execution, state='running', selected=64,
+    ledger.executions.update(cursor, execution, state='running', selected=64,
         settings=json.dumps({'root_dir': [None, '']}))
-    ledger.stop(cursor, execution, 'cancelled', 'told to')
+    ledger.executions.stop(cursor, execution, 'cancelled', 'told to')
     return execution
 
 left = 0
@@ -225,7 +226,7 @@ for _ in range(100):
         thread.start()
     for thread in threads:
         thread.join()
-    row = transact(database, lambda t: ledger.read(
+    row = transact(database, lambda t: ledger.executions.columns(
         t.connection.cursor(), execution, 'state'))
     left += row['state'] != 'cancelled'
 print(left)

@@ -287,9 +287,9 @@ class Run:
         self.transactions = self.executed = self.failing = 0
         self.done, self.failed = [], []
         self.execution = execution_of(cursor, units)
-        while ledger.queued(cursor, self.execution):
+        while ledger.chunks.list_queued(cursor, self.execution):
             self.treat(take(cursor, self.execution))
-        assert ledger.is_over(cursor, self.execution)
+        assert ledger.executions.is_over(cursor, self.execution)
         assert sorted(self.failed) == sorted(bad)
         assert sorted(self.done + self.failed) == sorted(units)
 
@@ -303,17 +303,17 @@ class Run:
                 break
         if culprit is None:
             self.done += chunk.units
-            ledger.done(self.cursor, chunk, 1)
+            ledger.chunks.done(self.cursor, chunk, 1)
             return
         self.failing += 1
         if len(chunk.units) == 1:
             self.failed += chunk.units
-            ledger.fail(self.cursor, chunk, 1, ERROR)
+            ledger.chunks.fail(self.cursor, chunk, 1, ERROR)
             return
-        _, _, trust = ledger.lineage(self.cursor, chunk)
+        _, _, trust = ledger.failures.lineage(self.cursor, chunk)
         suspect = self.accuse(chunk.units, culprit) if trust else None
         parts = chunking.parts(chunk.units, suspect, self.in_order)
-        ledger.split(self.cursor, chunk, parts, 1, ERROR,
+        ledger.chunks.replace_by_parts(self.cursor, chunk, parts, 1, ERROR,
             None if suspect is None else parts.index([chunk.units[suspect]]))
 
 

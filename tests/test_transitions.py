@@ -12,8 +12,8 @@ from trytond.modules.batch.exceptions import StateError
 ERROR = {
     'error_type': 'ValueError', 'error': '', 'fingerprint': '',
     'traceback': ''}
-EXECUTION_STATES = sorted({state for _, state in ledger.EXECUTION})
-CHUNK_STATES = sorted({state for _, state in ledger.CHUNK})
+EXECUTION_STATES = sorted({state for _, state in ledger.states.EXECUTION})
+CHUNK_STATES = sorted({state for _, state in ledger.states.CHUNK})
 
 pytestmark = pytest.mark.parametrize('stage', ['in-process'], indirect=True)
 
@@ -31,13 +31,13 @@ def ids(edges):
 # An execution
 
 def state_of(cursor, execution):
-    return ledger.read(cursor, execution, 'state')['state']
+    return ledger.executions.columns(cursor, execution, 'state')['state']
 
 
 def test_an_execution_begins_as_selecting(cursor):
-    execution = ledger.create(cursor, 'batch.scenario.ok', {})
+    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
     assert state_of(cursor, execution) == 'selecting'
-    assert [edge for edge in ledger.EXECUTION if edge[0] is None] == [
+    assert [edge for edge in ledger.states.EXECUTION if edge[0] is None] == [
         (None, 'selecting')]
 
 
@@ -47,9 +47,9 @@ EDGES = list(product(EXECUTION_STATES, EXECUTION_STATES))
 @pytest.mark.parametrize('old, new', EDGES, ids=ids(EDGES))
 def test_an_execution_goes_where_the_table_says(cursor, old, new):
     execution = execution_of(cursor, [1])
-    write(cursor, ledger.execution_, execution, state=old)
-    count = ledger.update_execution(cursor, execution, state=new)
-    allowed = (old, new) in ledger.EXECUTION
+    write(cursor, ledger.tables.execution_, execution, state=old)
+    count = ledger.executions.update(cursor, execution, state=new)
+    allowed = (old, new) in ledger.states.EXECUTION
     assert count == allowed
     assert state_of(cursor, execution) == (new if allowed else old)
 
@@ -57,18 +57,18 @@ def test_an_execution_goes_where_the_table_says(cursor, old, new):
 def test_an_execution_can_not_begin_again(cursor):
     for state in EXECUTION_STATES:
         execution = execution_of(cursor, [1])
-        write(cursor, ledger.execution_, execution, state=state)
-        taken = ledger.take_execution(cursor, execution, 'selecting')
+        write(cursor, ledger.tables.execution_, execution, state=state)
+        taken = ledger.executions.claim(cursor, execution, 'selecting')
         assert bool(taken) == (state == 'selecting')
 
 
 @pytest.mark.parametrize('state', EXECUTION_STATES)
 def test_only_what_runs_is_stopped_and_only_once(cursor, state):
     execution = execution_of(cursor, [1])
-    write(cursor, ledger.execution_, execution, state=state)
-    stopped = ledger.stop(cursor, execution, 'failed', 'enough')
+    write(cursor, ledger.tables.execution_, execution, state=state)
+    stopped = ledger.executions.stop(cursor, execution, 'failed', 'enough')
     assert stopped == (state == 'running')
-    assert not ledger.stop(
+    assert not ledger.executions.stop(
         cursor, execution, 'cancelled', 'again')
     assert state_of(cursor, execution) == state
 
@@ -82,14 +82,15 @@ class Lane:
         self.cursor = cursor
         self.execution = execution_of(cursor, [1, 2], [3, 4], concurrency=1)
         self.first = take(cursor, self.execution)
-        ledger._queue(cursor, self.execution, '2')
-        id, = set(ledger.queued(cursor, self.execution)) - {self.first.id}
+        ledger.chunks._queue(cursor, self.execution, '2')
+        id, = set(ledger.chunks.list_queued(
+                cursor, self.execution)) - {self.first.id}
         self.second = take(cursor, self.execution, id)
-        write(cursor, ledger.chunk_, id, state=state)
+        write(cursor, ledger.tables.chunk_, id, state=state)
 
     @property
     def states(self):
-        chunk = ledger.chunk_
+        chunk = ledger.tables.chunk_
         self.cursor.execute(*chunk.select(
                 chunk.number, chunk.state,
                 where=chunk.execution == self.execution))
@@ -104,14 +105,16 @@ def end(function, *args):
 
 #: how the second chunk of a lane comes to a state
 WAYS = {
-    'waiting': lambda cursor, lane: ledger.resume(cursor, lane.execution),
-    'queued': lambda cursor, lane: ledger.done(
+    'waiting': lambda cursor, lane: ledger.chunks.requeue(
+        cursor, lane.execution),
+    'queued': lambda cursor, lane: ledger.chunks.done(
         cursor, lane.first, 1),
-    'done': end(ledger.done),
-    'failed': end(ledger.fail, ERROR),
-    'split': lambda cursor, lane: ledger.split(
+    'done': end(ledger.chunks.done),
+    'failed': end(ledger.chunks.fail, ERROR),
+    'split': lambda cursor, lane: ledger.chunks.replace_by_parts(
         cursor, lane.second, [[3], [4]], 1, ERROR),
-    'cancelled': lambda cursor, lane: ledger.cancel(cursor, lane.execution),
+    'cancelled': lambda cursor, lane: ledger.chunks.cancel_open(
+        cursor, lane.execution),
     }
 EDGES = list(product(CHUNK_STATES, CHUNK_STATES))
 assert sorted(WAYS) == CHUNK_STATES
@@ -124,11 +127,11 @@ def test_a_chunk_goes_where_the_table_says(cursor, old, new):
     try:
         WAYS[new](cursor, lane)
     except StateError as error:
-        assert (old, new) not in ledger.CHUNK
+        assert (old, new) not in ledger.states.CHUNK
         assert lane.second.label in str(error)
-    allowed = (old, new) in ledger.CHUNK or old == new
+    allowed = (old, new) in ledger.states.CHUNK or old == new
     assert lane.states['2'] == (new if allowed else old)
-    if (old, new) not in ledger.CHUNK:
+    if (old, new) not in ledger.states.CHUNK:
         # Nor did it leave parts behind
         assert set(lane.states) == {'1', '2'}
 
@@ -138,7 +141,7 @@ def test_only_a_queued_chunk_is_taken(cursor, state):
     lane = Lane(cursor, state)
     taken = take(cursor, lane.execution, lane.second.id)
     assert (taken == lane.second) == (state == 'queued')
-    ledger.stop(cursor, lane.execution, 'failed', 'enough')
+    ledger.executions.stop(cursor, lane.execution, 'failed', 'enough')
     assert take(cursor, lane.execution, lane.second.id) is None
 
 
@@ -150,58 +153,59 @@ def test_a_plan_queues_as_many_chunks_as_may_run_at_once(cursor):
         '1': 'queued', '2': 'queued', '3': 'waiting', '4': 'waiting',
         '5': 'waiting'}
     first, second = [
-        take(cursor, execution, id) for id in ledger.queued(cursor, execution)]
-    ledger.done(cursor, second, 1)
+        take(cursor, execution, id)
+        for id in ledger.chunks.list_queued(cursor, execution)]
+    ledger.chunks.done(cursor, second, 1)
     assert lane.states['4'] == 'queued'
     assert lane.states['3'] == 'waiting'
 
 
 def test_parts_take_the_place_of_their_chunk(cursor):
     lane = Lane(cursor, 'waiting')
-    first = ledger.split(
+    first = ledger.chunks.replace_by_parts(
         cursor, lane.first, [[1], [2]], 1, ERROR)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
     chunk = take(cursor, lane.execution, first)
     assert (chunk.number, chunk.units, chunk.parent) == (
         '1.1', [1], lane.first.id)
-    second = ledger.fail(cursor, chunk, 1, ERROR)
+    second = ledger.chunks.fail(cursor, chunk, 1, ERROR)
     chunk = take(cursor, lane.execution, second)
     assert (chunk.number, chunk.units, chunk.successor) == ('1.2', [2], '2')
-    ledger.done(cursor, chunk, 1)
+    ledger.chunks.done(cursor, chunk, 1)
     assert lane.states == {
         '1': 'split', '1.1': 'failed', '1.2': 'done', '2': 'queued'}
 
 
 def test_a_resumed_lane_goes_on_where_it_was(cursor):
     lane = Lane(cursor, 'waiting')
-    ledger.split(cursor, lane.first, [[1], [2]], 1, ERROR)
-    assert ledger.cancel(cursor, lane.execution) == 3
-    ledger.resume(cursor, lane.execution)
+    ledger.chunks.replace_by_parts(cursor, lane.first, [[1], [2]], 1, ERROR)
+    assert ledger.chunks.cancel_open(cursor, lane.execution) == 3
+    ledger.chunks.requeue(cursor, lane.execution)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
     # Once more changes nothing
-    ledger.resume(cursor, lane.execution)
+    ledger.chunks.requeue(cursor, lane.execution)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
 
 
 def lane_at(cursor, lane):
-    return ledger.first_open_in_lane(
+    return ledger.chunks.first_open_in_lane(
         cursor, lane.execution, lane.first.id, 1)
 
 
 def test_what_a_task_was_at_is_found_along_its_lane(cursor):
     lane = Lane(cursor, 'waiting')
     assert lane_at(cursor, lane) == lane.first.id
-    first = ledger.split(
+    first = ledger.chunks.replace_by_parts(
         cursor, lane.first, [[1], [2]], 1, ERROR)
     assert lane_at(cursor, lane) == first
-    second = ledger.done(
+    second = ledger.chunks.done(
         cursor, take(cursor, lane.execution, first), 1)
     assert lane_at(cursor, lane) == second
-    third = ledger.done(
+    third = ledger.chunks.done(
         cursor, take(cursor, lane.execution, second), 1)
     assert third == lane.second.id
-    ledger.done(cursor, lane.second, 1)
+    ledger.chunks.done(cursor, lane.second, 1)
     assert lane_at(cursor, lane) is None

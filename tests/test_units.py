@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trytond.modules.batch import texts
 from trytond.modules.batch.chunking import Distinct, unit_of
-from trytond.modules.batch.units import (
+from trytond.modules.batch.ledger.units import (
     Unreadable, dump_units, load_units, names, shown)
 
 ZONES = st.sampled_from(

@@ -156,10 +156,10 @@ def check_batch(options):
 
     The pool is loaded only where the ledger does not know the name.
     """
-    from .. import tally
+    from .. import ledger
     from ..batch import get_batches
     with reading(options) as cursor:
-        names = tally.batches(cursor)
+        names = ledger.figures.batches(cursor)
     if options.name not in names:
         with pool_of(options):
             names.update(get_batches())

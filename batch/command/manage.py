@@ -36,7 +36,7 @@ def prune(options):
     if options.name:
         check_batch(options)
     with Transaction().start(database, 0, readonly=True) as transaction:
-        before = ledger.now(transaction.connection.cursor()) \
+        before = ledger.tables.now(transaction.connection.cursor()) \
             - dt.timedelta(options.days)
     count, open_ = prune(database, before, options.name)
     print('{:,} execution{} forgotten that ended before {:%Y-%m-%d}'.format(

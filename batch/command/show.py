@@ -56,10 +56,10 @@ def list_(options):
 
 
 def history(options):
-    from .. import tally
+    from .. import ledger
     from ..report import as_json, duration, moment, stamp
     with reading(options) as cursor:
-        rows = tally.history(cursor, options.name, options.limit)
+        rows = ledger.figures.history(cursor, options.name, options.limit)
     if options.name and not rows:
         check_batch(options)
     if options.json:
@@ -92,7 +92,7 @@ def taken(row, duration):
 
 
 def show(options):
-    from .. import archive, ledger, tally
+    from .. import archive, ledger
     from ..report import Outcome
     names = ['parameters', 'settings', 'task_id', 'traceback']
     with reading(options) as cursor:
@@ -100,19 +100,20 @@ def show(options):
         if outcome is None:
             raise ExecutionError(options.execution,
                 'does not exist ("coop history" shows the last ones)')
-        details = ledger.read(cursor, options.execution, *names)
+        details = ledger.executions.columns(cursor, options.execution, *names)
         for name in ['parameters', 'settings']:
             details[name] = json.loads(mask_given(details[name]) or '{}')
-        details['files'] = tally.files(cursor, options.execution)
+        details['files'] = ledger.outputs.files(cursor, options.execution)
         details['waiting'] = [
             {'chunk': number, 'error': error}
-            for number, error in tally.waits(cursor, options.execution)]
+            for number, error in ledger.failures.waits(
+                cursor, options.execution)]
         details['inputs'] = [
             {'path': path, 'archived': archived, 'held': bool(held)}
             for path, archived, held in archive.files(
                 cursor, options.execution)]
         # As they come: there may be many, with their tracebacks
-        failures = tally.failures(
+        failures = ledger.failures.list_failures(
             cursor, options.execution, options.limit,
             tracebacks=not options.json)
         (show_json if options.json else show_text)(
@@ -140,8 +141,8 @@ def show_json(outcome, details, failures, more):
 
 
 def show_text(outcome, details, failures, more):
-    from .. import units as units_
     from ..config import shown
+    from ..ledger import units as units_
     from ..report import duration, moment
     print(outcome.text(
             '%s #%s' % (outcome.batch, outcome.id), details=False))

@@ -25,10 +25,10 @@ def run_here(database, batch, execution, tick):
 
     def find(transaction):
         cursor = transaction.connection.cursor()
-        row = ledger.read(cursor, execution, 'state')
-        chunks = ledger.queued(cursor, execution)
+        row = ledger.executions.columns(cursor, execution, 'state')
+        chunks = ledger.chunks.list_queued(cursor, execution)
         # Whoever had them, in an earlier command, is gone
-        ledger.mark_deserted(cursor, chunks)
+        ledger.chunks.mark_deserted(cursor, chunks)
         return row['state'], chunks
 
     state, chunks = transact(database, find)

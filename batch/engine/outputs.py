@@ -14,7 +14,7 @@ from functools import lru_cache
 from trytond import backend
 from trytond.transaction import Transaction
 
-from .. import files, ledger, names, tally
+from .. import files, ledger, names
 from ..transaction import transact
 
 __all__ = [
@@ -70,7 +70,7 @@ def note_appeared(database, execution, outputs, chunk=None):
         cursor = transaction.connection.cursor()
         if backend.name == 'postgresql':
             cursor.execute('SET LOCAL synchronous_commit = off')
-        ledger.appeared(cursor, execution, outputs.appeared, chunk)
+        ledger.outputs.appeared(cursor, execution, outputs.appeared, chunk)
 
     if outputs and outputs.appeared:
         # Nothing that goes wrong here is worth more than to look again
@@ -84,7 +84,7 @@ def publish(cursor, execution, tag):
     Returns what is missing, and why, by path.
     """
     missing = {}
-    for chunk, identities in tally.unseen_files(cursor, execution):
+    for chunk, identities in ledger.outputs.unseen_files(cursor, execution):
         appeared = []
         for path, identity in identities.items():
             try:
@@ -93,7 +93,7 @@ def publish(cursor, execution, tag):
             except (OSError, UnicodeError) as error:
                 missing[path] = getattr(error, 'strerror', None) or str(error)
         if appeared:
-            ledger.appeared(cursor, execution, appeared, chunk)
+            ledger.outputs.appeared(cursor, execution, appeared, chunk)
     return missing
 
 
@@ -134,16 +134,17 @@ def stems_to_keep(cursor, database, execution, owners):
 
     :param owners: (id of the execution, tag) of hidden files
     """
-    batch = ledger.read(cursor, execution, 'batch')['batch']
+    batch = ledger.executions.columns(cursor, execution, 'batch')['batch']
     kept = {}
     for id, tag in owners:
-        row = ledger.read(cursor, id, 'batch', 'state', 'started_at')
+        row = ledger.executions.columns(
+            cursor, id, 'batch', 'state', 'started_at')
         if (row is not None and row['batch'] == batch
                 and (id == execution
                     or row['state'] not in {'selecting', 'running'})
                 and tag == tag_of(database, id, row['started_at'])):
             kept[tag] = {
                 names.stem_of(os.path.basename(path))
-                for _, identities in tally.unseen_files(cursor, id)
+                for _, identities in ledger.outputs.unseen_files(cursor, id)
                 for path in identities}
     return kept

@@ -11,14 +11,14 @@ import signal
 from pathlib import Path
 from unittest import mock
 
-from trytond.modules.batch import ledger, report, tally, work
+from trytond.modules.batch import ledger, report, work
 from trytond.transaction import Transaction
 
 #: the steps, in the order in which they come: what it dies before or after
 STEPS = {
-    'asked': (ledger, 'is_over', 'before'),
-    'counted': (tally, 'counts', 'before'),
-    'written': (ledger, 'update_execution', 'after'),
+    'asked': (ledger.executions, 'is_over', 'before'),
+    'counted': (ledger.figures, 'counts', 'before'),
+    'written': (ledger.executions, 'update', 'after'),
     'committed': (Transaction, 'commit', 'after'),
     'said': (report.Outcome, 'text', 'before'),
     }
@@ -45,10 +45,10 @@ def fatal(real, when, is_ending):
 def close(*args, **kwargs):
     owner, name, when = STEPS[os.environ['BATCH_FATAL_STEP']]
     written = []
-    update = ledger.update_execution
+    update = ledger.executions.update
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(
-                ledger, 'update_execution',
+                ledger.executions, 'update',
                 lambda *args, **kwargs: written.append(1)
                 or update(*args, **kwargs)))
         stack.enter_context(mock.patch.object(owner, name, fatal(

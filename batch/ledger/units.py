@@ -10,9 +10,9 @@ import json
 from decimal import Decimal
 from functools import lru_cache
 
-from . import texts
-from .exceptions import UnitsError
-from .masking import mask_value
+from .. import texts
+from ..exceptions import UnitsError
+from ..masking import mask_value
 
 __all__ = ['Unreadable', 'dump_units', 'load_units', 'names', 'shown']
 

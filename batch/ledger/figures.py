@@ -1,0 +1,101 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What an execution came to, summed up; and which executions there are."""
+import json
+
+from sql import Literal, Null
+from sql.aggregate import Count, Sum
+
+from .tables import chunk_, execution_
+
+__all__ = [
+    'batches', 'counts', 'had_deaths', 'history', 'numbers', 'planned_chunks',
+    'retries']
+
+
+def batches(cursor):
+    "Return the set of the names of batches that were executed."
+    cursor.execute(*execution_.select(
+            execution_.batch, group_by=execution_.batch))
+    return {name for name, in cursor.fetchall()}
+
+
+def counts(cursor, execution):
+    "Return units by state of their chunk, with chunks and transactions."
+    cursor.execute(*chunk_.select(
+            chunk_.state, Sum(chunk_.size), Count(chunk_.id),
+            Sum(chunk_.attempts),
+            where=chunk_.execution == execution, group_by=chunk_.state))
+    units, chunks, transactions = {}, {}, 0
+    for state, size, count, attempts in cursor.fetchall():
+        units[state] = int(size or 0)
+        chunks[state] = count
+        transactions += int(attempts or 0)
+    return {
+        'done': units.get('done', 0),
+        'failed': units.get('failed', 0),
+        'left': sum(
+            units.get(s, 0) for s in ['waiting', 'queued', 'cancelled']),
+        'cancelled': units.get('cancelled', 0),
+        'chunks': sum(chunks.values()),
+        'split': chunks.get('split', 0),
+        'transactions': transactions,
+        }
+
+
+def planned_chunks(cursor, execution):
+    "Return how many chunks of the plan were treated, in whatever parts."
+    cursor.execute(*chunk_.select(
+            Count(chunk_.id),
+            where=(chunk_.execution == execution) & (chunk_.parent == Null)
+            & chunk_.state.in_(['done', 'split', 'failed'])))
+    return cursor.fetchone()[0]
+
+
+def numbers(cursor, execution):
+    "Return the sums of what the chunks returned, by name."
+    cursor.execute(*chunk_.select(
+            chunk_.numbers,
+            where=(chunk_.execution == execution)
+            & (chunk_.numbers != Null)))
+    sums = {}
+    for text, in cursor.fetchall():
+        for name, value in json.loads(text).items():
+            sums[name] = sums.get(name, 0) + value
+    return sums
+
+
+def history(cursor, batch=None, limit=20):
+    "Return the last executions, the newest first, as dicts."
+    names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
+        'started_at', 'ended_at', 'dry_run', 'message']
+    where = Literal(True)
+    if batch:
+        where &= execution_.batch == batch
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names], where=where,
+            order_by=execution_.id.desc, limit=limit))
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def had_deaths(cursor, execution):
+    "Return whether a process may have died at a chunk of the execution."
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=(chunk_.execution == execution) & (chunk_.begun != Null),
+            limit=1))
+    return cursor.fetchone() is not None
+
+
+def retries(cursor, execution):
+    """Return the ids of the executions that retry this one.
+
+    One that was refused, disabled or skipped retried nothing.
+    """
+    cursor.execute(*execution_.select(
+            execution_.id,
+            where=(execution_.retry_of == execution)
+            & ((execution_.selected > 0)
+                | execution_.state.in_(['selecting', 'running'])),
+            order_by=execution_.id))
+    return [id for id, in cursor.fetchall()]

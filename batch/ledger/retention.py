@@ -1,0 +1,40 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Executions that are over, and are forgotten."""
+
+
+from trytond.tools import grouped_slice
+
+from .tables import chunk_, execution_, for_update, input_
+
+__all__ = ['claim_ended', 'forget']
+
+
+def claim_ended(cursor, executions):
+    """Lock those of the executions that are over; return their ids.
+
+    Without those that somebody else has.
+    """
+    taken = []
+    for ids in grouped_slice(executions, 1000):
+        cursor.execute(*execution_.select(
+                execution_.id,
+                where=execution_.id.in_(list(ids)) & execution_.state.in_(
+                    ['succeeded', 'failed', 'cancelled']),
+                for_=for_update()))
+        taken.extend(id for id, in cursor.fetchall())
+    return taken
+
+
+def forget(cursor, execution):
+    """Delete an execution that is over, with its chunks; return how many.
+
+    Not where somebody else has it.
+    """
+    ids = claim_ended(cursor, [execution])
+    if ids:
+        # SQLite cascades nothing
+        for table in [chunk_, input_]:
+            cursor.execute(*table.delete(where=table.execution.in_(ids)))
+        cursor.execute(*execution_.delete(where=execution_.id.in_(ids)))
+    return len(ids)
