@@ -538,6 +538,18 @@ def begin(cursor, chunk):
             where=chunk_.id == chunk.id))
 
 
+def give_back(cursor, execution, chunk=None):
+    """Write that this process is told to go: it has not died at its work.
+
+    :param chunk: id, None where the process selects
+    """
+    table, id, value = (execution_, execution, None) if chunk is None \
+        else (chunk_, chunk, '')
+    cursor.execute(*table.update(
+            [table.begun], [value],
+            where=(table.id == id) & (table.begun == claimant())))
+
+
 def died(cursor, chunk, blame, error=None):
     """Write that whoever had the chunk is gone; it is begun with care now.
 
