@@ -33,7 +33,8 @@ from .job import close, configure_logs, load_job, make_job, version
 from .masking import mask_value
 from .texts import calls_hooks, escape
 from .transaction import (
-    find_outage, is_broken, is_order, is_outage, load_pool, transact)
+    before_leaving, find_outage, is_broken, is_order, is_outage, load_pool,
+    transact)
 
 __all__ = ['mourn', 'plan']
 
@@ -75,6 +76,9 @@ def plan(database, batch, execution=None, given=None, task_id=None, *, send):
     except BaseException as error:
         # A hook may raise whatever there is, and call sys.exit()
         if is_order(error):
+            if execution is not None:
+                before_leaving(database, partial(
+                        ledger.claimants.give_back, execution=execution))
             raise
         outage = find_outage(error, database, is_whole)
         if outage is not None:

@@ -6,6 +6,7 @@ They are those of ``trytond/worker.py``: a TransactionError is control flow,
 an operational error of the database is tried again, and the tasks queued by
 the transaction are run after its commit where no trytond-worker is there.
 """
+import contextlib
 import logging
 import random
 import signal
@@ -22,8 +23,9 @@ from trytond.transaction import Transaction, TransactionError
 from .exceptions import DatabaseError
 
 __all__ = [
-    'causes', 'connect', 'find_outage', 'is_broken', 'is_order', 'is_outage',
-    'is_unique_race', 'kept_alive', 'load_pool', 'transact']
+    'before_leaving', 'causes', 'connect', 'find_outage', 'is_broken',
+    'is_order', 'is_outage', 'is_unique_race', 'kept_alive', 'load_pool',
+    'transact']
 
 logger = logging.getLogger(__name__)
 
@@ -328,6 +330,18 @@ def is_order(error):
     code = SystemExit.code.__get__(error)
     return cls.__module__ == 'celery.exceptions' or (
         type(code) is int and code + 256 in signal.valid_signals())
+
+
+def before_leaving(database, function):
+    """Call function(cursor) in a process that was told to go.
+
+    Raises nothing but the next order: without the database, or where the
+    process is killed meanwhile, it is taken for dead.
+    """
+    with contextlib.suppress(Exception):
+        transact(
+            database, lambda transaction: function(
+                transaction.connection.cursor()), retry=0)
 
 
 def run_tasks(database, transaction):

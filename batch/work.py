@@ -33,8 +33,8 @@ from .job import close, configure_logs, load_job
 from .ledger import units
 from .ledger.claimants import worker_name
 from .transaction import (
-    find_outage, is_broken, is_order, is_outage, is_unique_race, load_pool,
-    transact)
+    before_leaving, find_outage, is_broken, is_order, is_outage,
+    is_unique_race, load_pool, transact)
 
 __all__ = ['TURN', 'mourn', 'turn']
 
@@ -159,7 +159,14 @@ def treat(job, chunk_id, again=False):
     if not transact(job.database, lambda transaction: begin(
                 transaction, job, chunk)):
         return None
-    return attempt(job, chunk_id, begun=True)
+    try:
+        return attempt(job, chunk_id, begun=True)
+    except BaseException as error:
+        if is_order(error):
+            before_leaving(job.database, partial(
+                    ledger.claimants.give_back, execution=job.execution,
+                    chunk=chunk_id))
+        raise
 
 
 def begin(transaction, job, chunk):

@@ -152,6 +152,22 @@ def test_a_selection_whose_whole_worker_dies_is_begun_again(scene):
         in message
 
 
+def test_a_selection_whose_service_is_stopped_again_and_again_goes_on(scene):
+    scene.records(10)
+    execution = detach(
+        scene, '--directory', str(scene.marks), batch='dawdling')
+    for count in range(1, 4):
+        wait_for(lambda: len(list(scene.marks.glob('selecting-*'))) == count,
+            PATIENCE, "select")
+        worker, = scene.workers
+        os.killpg(worker.pid, signal.SIGTERM)
+        worker.wait(PATIENCE)
+        scene.worker()
+    scene.go()
+    wait_for(lambda: scene.state(execution) == 'succeeded', PATIENCE, "end")
+    exactly(scene, Execution(scene), 10)
+
+
 class Noise:
     "Keeps a queue from ever being empty: messages that mean nothing any more."
 

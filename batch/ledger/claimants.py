@@ -4,10 +4,11 @@
 import os
 import socket
 
-from .tables import is_shared
+from .tables import chunk_, execution_, is_shared
 
 __all__ = [
-    'GONE', 'LOCKS', 'claimant', 'has_died', 'worker_key', 'worker_name']
+    'GONE', 'LOCKS', 'claimant', 'give_back', 'has_died', 'worker_key',
+    'worker_name']
 
 #: of the advisory locks of PostgreSQL: tells ours from those of others
 LOCKS = 0x62617463
@@ -47,3 +48,15 @@ def has_died(cursor, begun):
         "WHERE datname = current_database()) "
         "AND classid = %s AND objid = %s", [LOCKS, key])
     return cursor.fetchone() is None
+
+
+def give_back(cursor, execution, chunk=None):
+    """Write that this process is told to go: it has not died at its work.
+
+    :param chunk: id, None where the process selects
+    """
+    table, id, value = (execution_, execution, None) if chunk is None \
+        else (chunk_, chunk, '')
+    cursor.execute(*table.update(
+            [table.begun], [value],
+            where=(table.id == id) & (table.begun == claimant())))

@@ -339,6 +339,28 @@ class LethalSelection(_Crash):
         raise AssertionError('nothing was selected')
 
 
+class Dawdling(BatchRoot):
+    "Select for as long as nobody says go"
+    __name__ = 'batch.scenario.dawdling'
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        return 'batch.scenario.record'
+
+    @classmethod
+    def select_ids(cls, directory: Path):
+        Path(directory, 'selecting-%s' % os.getpid()).touch()
+        deadline = time.monotonic() + 60
+        while (not Path(directory, 'go').exists()
+                and time.monotonic() < deadline):
+            time.sleep(0.05)
+        return super().select_ids()
+
+    @classmethod
+    def execute(cls, objects, ids):
+        Pool().get('batch.scenario.record').treat(objects)
+
+
 class LethalWorker(_Crash):
     "Wait, while selecting, for somebody who kills the whole worker"
     __name__ = 'batch.scenario.lethal_worker'
