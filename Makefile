@@ -55,8 +55,10 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@touch $@
 
 test: $(stamp)
-	@# They wait more than they compute.
-	$(bin)/python -m pytest tests -n 3 --dist loadfile $(ARGS)
+	@# They wait more than they compute.  In the order of their names, as
+	@# the files with few tests have the longest ones.
+	$(bin)/python -m pytest tests -n 3 --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .

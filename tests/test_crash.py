@@ -405,9 +405,11 @@ def test_an_execution_of_which_all_died_is_resumed(scene, servers):
     execution = abandoned(scene, servers)
     assert scene.treated() == {}
     scene.go()
-    result = scene.coop('resume', str(execution), check=True)
-    assert '40 selected, 40 done' in result.stdout
-    exactly(scene, Execution(scene), 40)
+    result = scene.coop('resume', str(execution))
+    # The keeper of the new worker may have been faster
+    assert '40 selected, 40 done' in result.stdout \
+        or 'is succeeded' in result.stderr
+    exactly(scene, Execution(scene, id=execution), 40)
     assert scene.deaths() == 0
 
 

@@ -16,11 +16,12 @@ from scene import PREAMBLE, Execution, Scene
 
 #: what the closing process may do last before it dies
 STEPS = {
-    'before the files': ('trytond.modules.batch.ledger', 'take_execution'),
+    'before the files': (
+        'trytond.modules.batch.ledger.executions', 'claim'),
     'before a file appears': ('os', 'link'),
     'after a file has appeared': ('os', 'unlink'),
     'before the end is written': (
-        'trytond.modules.batch.ledger', 'update_execution'),
+        'trytond.modules.batch.ledger.executions', 'update'),
     'before the end is committed': (
         'trytond.modules.batch.report.Outcome', 'read'),
     'after the end is committed': (

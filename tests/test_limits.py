@@ -242,15 +242,22 @@ def test_hanging_processes_are_found_after_a_reconnection_too(scene, servers):
     servers['redis'].restart()
     scene.records(40)
     scene.batch('ok', status=0)
-    scene.execute('UPDATE batch_scenario_record SET treated = 0')
     hangs, *_ = children(worker.pid)
     scene.configure({'default': {'split_size': 5}})
     os.kill(hangs, signal.SIGSTOP)
     try:
-        finished(scene.watched(), 0)
-        exactly(scene, Execution(scene), 40)
-        assert 'the process %s takes none of the jobs that wait: killed' \
-            % hangs in scene.worker_log()
+        killed = 'the process %s takes none of the jobs that wait: killed' \
+            % hangs
+        # Those that are well may be so fast that it is given none
+        for _ in range(10):
+            scene.execute('UPDATE batch_scenario_record SET treated = 0')
+            for mark in scene.marks.iterdir():
+                mark.unlink()
+            finished(scene.watched(), 0)
+            exactly(scene, Execution(scene), 40)
+            if killed in scene.worker_log():
+                break
+        assert killed in scene.worker_log()
     finally:
         try:
             os.kill(hangs, signal.SIGKILL)
