@@ -16,8 +16,9 @@ from .control import cancel
 from .engine.local import run_here
 from .exceptions import BrokerError, NoWorkerError
 from .report import Outcome
-from .services import ask_idle_holders, ask_workers, said
+from .services import ask_idle_holders, ask_workers
 from .tasks import celery_app
+from .texts import message_of
 from .transaction import is_outage
 
 __all__ = ['Follower']
@@ -85,7 +86,7 @@ class Follower:
             if not is_outage(error, self.database):
                 raise
             self.say_once('the database does not answer, waiting: %s'
-                % said(error))
+                % message_of(error))
 
     def say_once(self, text):
         if text not in self._said:

@@ -19,7 +19,7 @@ from .masking import mask_secrets
 
 __all__ = [
     'BatchLogger', 'close_files', 'configure', 'get_logger',
-    'get_print_infos', 'mask_secrets', 'path_of', 'server_zone']
+    'get_print_infos', 'path_of', 'server_zone']
 
 #: longest text of one item in a digest, in characters
 ITEM_LENGTH = 40

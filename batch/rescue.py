@@ -20,7 +20,7 @@ from trytond.transaction import Transaction
 from . import control, current, ledger
 from . import logging as batch_logging
 from . import plan, tasks, work
-from .engine.errors import one_line
+from .engine.errors import exc_info, is_refusal, one_line
 from .exceptions import BrokerError, OutageError
 from .job import close
 from .transaction import connect, is_outage, transact
@@ -82,6 +82,8 @@ class Case:
     delay: float = PATIENCE
     #: whether there was nothing to wait for any more at the last look
     was_ready: bool = False
+    #: what kept it from being looked at, as it was logged
+    trouble: str | None = None
 
     def look(self, free, busy, now):
         """Return what has to be sent, of what is known to be lost or not.
@@ -165,12 +167,16 @@ class Keeper:
             self.resign()
         except Exception as error:
             self.release()
-            if isinstance(error, OutageError) or is_outage(
-                    error, self.database):
+            if self.is_away(error):
                 self.say('the database "%s" does not answer: %s' % (
                         self.database, one_line(error)))
             else:
                 logger.exception("the keeper of %s stumbled", self.database)
+
+    def is_away(self, error):
+        "Return whether the broker or the database is to blame for an error."
+        return isinstance(error, (BrokerError, OutageError)) or is_outage(
+            error, self.database)
 
     def say(self, text):
         "Log a text, once as long as it is the same."
@@ -231,9 +237,14 @@ class Keeper:
             except BrokerError as error:
                 # It is written; what was to be sent is found later
                 self.say(error)
-            except Exception:
-                self.losses.append(loss)
-                raise
+            except Exception as error:
+                if self.is_away(error):
+                    self.losses.append(loss)
+                    raise
+                # A message that makes no sense: what it named is found later
+                logger.exception("#%s: the loss of a process (%s) can not be "
+                    "written", loss.execution, loss.cause,
+                    exc_info=exc_info(error))
 
     def mourn_one(self, loss):
         "Return whether it is written."
@@ -270,12 +281,30 @@ class Keeper:
         self.cases = {
             row['id']: self.cases.get(row['id']) or Case(age) for row in rows}
         for row in rows:
+            case = self.cases[row['id']]
             try:
-                self.look_at(row, self.cases[row['id']])
+                self.look_at(row, case)
+                case.trouble = None
             except backend.DatabaseOperationalError as error:
                 # Somebody changed what was looked at: look again
                 if is_outage(error):
                     raise
+            except Exception as error:
+                if self.is_away(error):
+                    raise
+                # The others are to go on
+                self.say_trouble(row, case, error)
+
+    def say_trouble(self, row, case, error):
+        "Log what is wrong with one execution, once as long as it is the same."
+        text = one_line(error)
+        if text != case.trouble:
+            case.trouble = text
+            with current.running(current.Run(
+                        row['batch'], row['id'], database=self.database)):
+                batch_logging.get_logger(row['batch']).error(
+                    "can not be kept alive: %s", text,
+                    exc_info=None if is_refusal(error) else exc_info(error))
 
     def look_at(self, row, case):
         execution, was_ready = row['id'], case.was_ready

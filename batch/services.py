@@ -11,15 +11,16 @@ from trytond import backend
 from trytond.modules import get_module_info
 from trytond.transaction import Transaction
 
-from . import logging as batch_logging
 from . import schema, tasks
 from .exceptions import BrokerError, DatabaseError
 from .job import version
+from .masking import mask_secrets
+from .texts import message_of
 from .transaction import connect
 
 __all__ = [
     'ask_idle_holders', 'ask_workers', 'check_broker', 'check_database',
-    'said', 'server_timeouts']
+    'server_timeouts']
 
 
 #: seconds for which a command waits at its start for a service that is away:
@@ -80,7 +81,7 @@ def check_database(database, patience=0):
         raise DatabaseError(
             'the database "%s" can not be reached (%s); check [database] uri '
             'of trytond.conf and that the server runs'
-            % (database, said(error))) from error
+            % (database, message_of(error))) from error
 
 
 def server_timeouts(database):
@@ -105,7 +106,7 @@ def check_broker(patience=0):
     :param patience: seconds for which it may be away
     """
     app = tasks.celery_app
-    url = batch_logging.mask_secrets(str(app.conf.broker_url))
+    url = mask_secrets(str(app.conf.broker_url))
 
     def connect_once():
         with app.connection_for_write() as connection:
@@ -117,12 +118,7 @@ def check_broker(patience=0):
         raise BrokerError(
             'the broker %s can not be reached (%s); check broker_url in '
             '[celery] of trytond.conf and that the server runs'
-            % (url, said(error))) from error
-
-
-def said(error):
-    "Return what an error of a service says, on one line."
-    return batch_logging.mask_secrets(' '.join(str(error).split()))
+            % (url, message_of(error))) from error
 
 
 def ask_workers(database, timeout=1):

@@ -17,11 +17,11 @@ from kombu.transport import TRANSPORT_ALIASES
 
 import trytond.config as config
 
-from . import job
-from . import logging as batch_logging
-from . import plan, work
+from . import job, plan, work
 from .exceptions import (
     BatchError, BrokerError, ConfigError, DatabaseError, UsageError, nearest)
+from .masking import mask_secrets
+from .texts import message_of
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -160,14 +160,17 @@ def from_broker():
     It may be away, full, read-only or unable to save: what kombu calls errors
     of the connection and of the channel.
     """
-    transport = celery_app.connection_for_write().transport
     try:
         yield
-    except (OSError, MessagingError, *transport.connection_errors,
-            *transport.channel_errors) as error:
+    except Exception as error:
+        # Asked here, as it takes longer than a message does
+        transport = celery_app.connection_for_write().transport
+        if not isinstance(error, (
+                    OSError, MessagingError, *transport.connection_errors,
+                    *transport.channel_errors)):
+            raise
         raise BrokerError('the broker does not answer: %s'
-            % batch_logging.mask_secrets(' '.join(str(error).split()))
-            ) from error
+            % message_of(error)) from error
 
 
 def configure(app):
@@ -205,7 +208,7 @@ def configure(app):
             raise ConfigError(
                 'trytond.conf', 'is "%s", expected a URL as '
                 'redis://HOST:6379/0 or amqp://HOST:5672//'
-                % batch_logging.mask_secrets(text), 'celery', name)
+                % mask_secrets(text), 'celery', name)
         try:
             app.conf[name] = _read(known[name], text)
         except (TypeError, ValueError) as error:

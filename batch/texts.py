@@ -109,6 +109,11 @@ def text_of(value):
             name_of(type(value)), name_of(type(error)))
 
 
+def message_of(error):
+    "Return what an error of a service says, on one line."
+    return clean(' '.join(text_of(error).split()), TEXT)
+
+
 def name_of(cls):
     "Return the name of a class, whatever its metaclass says."
     return clean(type.__dict__['__name__'].__get__(cls), EXCERPT)

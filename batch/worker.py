@@ -39,6 +39,7 @@ from .batch import get_batches
 from .exceptions import BatchError, BrokerError, ConfigError, UsageError
 from .job import configure_logs
 from .rescue import LOOK, Keeper, Loss
+from .texts import message_of
 from .transaction import is_outage, kept_alive, load_pool, transact
 
 __all__ = ['Service', 'Watch', 'serve']
@@ -118,7 +119,7 @@ def run_celery(arguments):
     except Exception as error:
         raise BatchError('the worker ended: %s: %s; check [celery] of '
             'trytond.conf' % (
-                type(error).__name__, services.said(error))) from error
+                type(error).__name__, message_of(error))) from error
     finally:
         # Celery leads them into its log
         sys.stdout, sys.stderr = streams
@@ -240,7 +241,7 @@ def load(databases):
                 raise
             # Each process tries it again
             logger.error('the database "%s" does not answer: %s',
-                database, services.said(error))
+                database, message_of(error))
         finally:
             if backend.name != 'sqlite':
                 # A connection is of the process that opened it

@@ -20,7 +20,8 @@ from trytond.modules.batch import current
 from trytond.modules.batch import logging as batch_logging
 from trytond.modules.batch import texts
 from trytond.modules.batch.logging import (
-    configure, get_logger, get_print_infos, mask_secrets, path_of)
+    configure, get_logger, get_print_infos, path_of)
+from trytond.modules.batch.masking import mask_secrets
 
 fork = multiprocessing.get_context('fork')
 run = current.Run('test.batch', 42, '7', database='tryton')

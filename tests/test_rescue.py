@@ -152,6 +152,34 @@ def test_a_selection_whose_whole_worker_dies_is_begun_again(scene):
         in message
 
 
+def test_an_execution_in_trouble_keeps_no_other_from_going_on(scene, servers):
+    scene.records(20)
+    scene.configure({'default': TWO})
+    # It will be looked at first
+    (troubled,), = scene.execute("SELECT nextval('batch_execution_id_seq')")
+    execution = detach(scene, '--wait')
+    wait_began(scene, 2)
+    for worker in list(scene.workers):
+        kill(worker)
+    servers['redis'].flush()
+    # Nobody knows its queue, which stands in batch.conf
+    scene.execute(
+        "INSERT INTO batch_execution (id, batch, given, state, started_at) "
+        "VALUES (%s, 'batch.scenario.ok', '{}', 'selecting', now())"
+        % troubled)
+    path = Path(scene.batch_conf)
+    whole = path.read_text()
+    path.write_text('[default]\nsplit_size = many\n')
+    scene.worker()
+    scene.go()
+    wait_for(lambda: scene.state(execution) == 'succeeded', BOUND, "go on")
+    told = [line for line in scene.worker_log().splitlines()
+        if '#%s ' % troubled in line]
+    assert 'got "many"' in told[0] and len(told) == 1
+    path.write_text(whole)
+    wait_for(lambda: scene.state(troubled) == 'succeeded', BOUND, "begin")
+
+
 def test_a_selection_whose_service_is_stopped_again_and_again_goes_on(scene):
     scene.records(10)
     execution = detach(

@@ -11,12 +11,12 @@ import tempfile
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from .. import logging as batch_logging
 from .. import texts
 from ..batch import get_batches
 from ..config import BatchConfig
 from ..engine.errors import one_line
 from ..exceptions import BatchError, BrokerError, DatabaseError, NoWorkerError
+from ..masking import mask_secrets
 from ..transaction import load_pool
 from .streams import written
 
@@ -87,7 +87,7 @@ def check_broker(database):
     if not tasks.has_broker():
         return 'none in [celery] of trytond.conf: batches run in-process'
     services.check_broker()
-    return batch_logging.mask_secrets(tasks.celery_app.conf.broker_url)
+    return mask_secrets(tasks.celery_app.conf.broker_url)
 
 
 def check_workers(database):

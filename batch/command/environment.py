@@ -13,7 +13,7 @@ import re
 
 from ..config import open_regular
 from ..exceptions import ConfigError, UnknownBatchError, UsageError
-from ..logging import mask_secrets
+from ..masking import mask_secrets
 
 __all__ = [
     'check_batch', 'checked_name', 'configure', 'database_of', 'pool_of',

@@ -15,6 +15,8 @@ from trytond.modules.batch import BatchRoot
 from trytond.pool import Pool, PoolMeta
 from trytond.transaction import Transaction
 
+from .waiting import wait_until
+
 
 class Record(metaclass=PoolMeta):
     __name__ = 'batch.scenario.record'
@@ -241,8 +243,8 @@ class Watched(_Crash):
         Path(directory, 'began-%s-%s' % (ids[0], os.getpid())).touch()
         for _ in objects:
             time.sleep(seconds)
-        while wait and not Path(directory, 'go').exists():
-            time.sleep(0.02)
+        if wait:
+            wait_until(Path(directory, 'go').exists)
         Pool().get('batch.scenario.record').treat(objects)
 
 
@@ -261,11 +263,8 @@ class Deadlock(_Crash):
             cursor.execute(*table.update(
                     [table.party], [ids[0]], where=table.id == id))
             Path(directory, 'met-%s' % first).touch()
-            deadline = time.monotonic() + 5
             # Once only: at the next try both are there
-            while (time.monotonic() < deadline
-                    and not Path(directory, 'met-%s' % (not first)).exists()):
-                time.sleep(0.01)
+            wait_until(Path(directory, 'met-%s' % (not first)).exists, 5)
         Pool().get('batch.scenario.record').treat(objects)
 
 
@@ -350,10 +349,7 @@ class Dawdling(BatchRoot):
     @classmethod
     def select_ids(cls, directory: Path):
         Path(directory, 'selecting-%s' % os.getpid()).touch()
-        deadline = time.monotonic() + 60
-        while (not Path(directory, 'go').exists()
-                and time.monotonic() < deadline):
-            time.sleep(0.05)
+        wait_until(Path(directory, 'go').exists)
         return super().select_ids()
 
     @classmethod

@@ -4,7 +4,6 @@
 import csv
 import datetime as dt
 import os
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Optional
@@ -15,6 +14,7 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .crashes import Killer
+from .waiting import wait_until
 
 
 class _Inputs(BatchRootFiles):
@@ -51,8 +51,7 @@ class Lines(_Inputs):
         if wait and path.stem == wait.name:
             # For the moment at which two executions select
             Path('%s-%s' % (wait, os.getpid())).touch()
-            while not wait.exists():
-                time.sleep(0.02)
+            wait_until(wait.exists)
         with open(path, encoding='utf-8', newline='') as file:
             for id, day, amount in csv.reader(file, delimiter=delimiter):
                 yield {

@@ -1,7 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Batches whose database is in trouble."""
-import time
 from pathlib import Path
 
 import psycopg
@@ -10,6 +9,8 @@ from trytond.model import ModelSQL, Unique, fields
 from trytond.modules.batch import BatchRoot
 from trytond.pool import Pool
 from trytond.transaction import Transaction
+
+from .waiting import wait_until
 
 
 class Key(ModelSQL):
@@ -45,10 +46,7 @@ class Racing(_Outage):
         Key = Pool().get('batch.scenario.key')
         if not Key.search([('name', '=', 'the only one')]):
             Path(directory, 'met-%s' % ids[0]).touch()
-            deadline = time.monotonic() + 10
-            while (len(list(directory.glob('met-*'))) < 2
-                    and time.monotonic() < deadline):
-                time.sleep(0.01)
+            wait_until(lambda: len(list(directory.glob('met-*'))) >= 2, 10)
             Key.create([{'name': 'the only one'}])
         Pool().get('batch.scenario.record').treat(objects)
 
