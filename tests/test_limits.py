@@ -265,5 +265,18 @@ def test_hanging_processes_are_found_after_a_reconnection_too(scene, servers):
             pass
 
 
+def test_a_worker_ends_with_the_status_of_celery(scene, servers):
+    servers['redis'].stop()
+    try:
+        # What Celery calls an unrecoverable error
+        result = scene.coop('worker', '--logfile', os.devnull, env={
+                'TRYTOND_CELERY__BROKER_CONNECTION_RETRY_ON_STARTUP': 'false'})
+    finally:
+        servers['redis'].start()
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        'coop: the worker ended with status 1; its log says why')
+
+
 def test_a_worker_refuses_what_is_no_option(scene):
     one_line(scene.coop('worker', '--nonsense'), 2, '--nonsense')

@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """An outage is nobody's fault: no unit fails, none is "worker lost"."""
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
@@ -83,12 +84,15 @@ def test_a_database_that_is_full_fails_nobody(scene, table, state):
         last_for(LONG, command)
         shown = scene.coop('show', str(scene.last_execution())).stdout
         refuse(None)
-        blameless(scene, command, 90)
+        said = blameless(scene, command, 90)
+    # Nobody has to go on with what runs
+    assert 'coop resume' not in shown
     log = ''.join(Execution(scene).log())
     assert 'waits for the database: ' in log
     assert 'No space left on device' in log
     if table != 'batch_execution_chunk':
         assert 'No space left on device' in shown
+        assert re.search('the chunk #.* waits: .*No space left', said)
 
 
 def test_what_the_author_makes_of_an_outage_is_one(scene):
