@@ -8,11 +8,13 @@ import time
 from kombu.exceptions import OperationalError as MessagingError
 
 from trytond import backend
+from trytond.model import fields
 from trytond.modules import get_module_info
 from trytond.transaction import Transaction
 
-from . import schema, tasks
+from . import tasks
 from .exceptions import BrokerError, DatabaseError
+from .execution import Execution, ExecutionChunk, ExecutionInput
 from .job import version
 from .masking import mask_secrets
 from .texts import message_of
@@ -35,6 +37,9 @@ SHORT = 3_600_000
 #: what PostgreSQL says while it refuses for a moment only
 PASSING = [
     'starting up', 'shutting down', 'recovery', 'too many', 'not accepting']
+
+#: fields without a column
+COMPUTED = fields.Function, fields.One2Many
 
 
 def patiently(function, errors, patience):
@@ -72,7 +77,7 @@ def check_database(database, patience=0):
                     'the module "batch" is not activated in the database '
                     '"%s": trytond-admin -d %s -u batch '
                     '--activate-dependencies' % (database, database))
-            if schema.is_outdated():
+            if is_outdated():
                 raise DatabaseError(
                     'the database "%s" is not updated to batch %s: '
                     'trytond-admin -d %s -u batch' % (
@@ -82,6 +87,26 @@ def check_database(database, patience=0):
             'the database "%s" can not be reached (%s); check [database] uri '
             'of trytond.conf and that the server runs'
             % (database, message_of(error))) from error
+
+
+def is_outdated():
+    """Return whether a table or a column is missing in the database.
+
+    No pool is loaded: the columns are the fields of the classes.
+    """
+    cursor = Transaction().connection.cursor()
+    for Model in [Execution, ExecutionChunk, ExecutionInput]:
+        table = Model.__name__.replace('.', '_')
+        if not backend.TableHandler.table_exist(table):
+            return True
+        cursor.execute('SELECT * FROM "%s" LIMIT 0' % table)
+        columns = {column[0] for column in cursor.description}
+        if not columns >= {
+                name for name, field in vars(Model).items()
+                if isinstance(field, fields.Field)
+                and not isinstance(field, COMPUTED)}:
+            return True
+    return False
 
 
 def server_timeouts(database):

@@ -33,7 +33,8 @@ with warnings.catch_warnings():
 
 __all__ = [
     'TrytonTask', 'celery_app', 'from_broker', 'generate', 'generate_all',
-    'has_broker', 'send_selection', 'sender', 'served_databases']
+    'has_broker', 'send_execution', 'send_selection', 'sender',
+    'served_databases']
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +152,24 @@ def sender(database, queue=None):
                 or job.load_job(database, execution).settings['queue'],
                 retry=False)
     return send
+
+
+def send_execution(database, batch, execution, queue, chunks=None):
+    """Give the broker the chunks, or the task that selects.
+
+    Returns what is wrong where the broker takes none, else None: the keeper
+    of a worker sends what is lost.
+
+    :param chunks: ids, None to select first
+    """
+    try:
+        if chunks is None:
+            send_selection(database, batch, execution, queue)
+        else:
+            for chunk in chunks:
+                sender(database, queue)(execution, chunk)
+    except BrokerError as error:
+        return str(error)
 
 
 @contextlib.contextmanager

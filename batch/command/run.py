@@ -21,10 +21,14 @@ def batch(options):
     given = parameters.from_arguments(options.rest)
     if options.plan:
         return plan_batch(options, given)
-    return again(options, lambda control, database, local: (
-            control.start(
-                database, options.name, given, options.dry_run, local),
-            options.name, None))
+    from .. import control
+
+    def start(database, local):
+        return control.start(
+            database, options.name, given, options.dry_run, local), \
+            options.name, None
+
+    return again(options, start)
 
 
 def plan_batch(options, given):
@@ -49,13 +53,15 @@ def plan_batch(options, given):
 
 
 def resume(options):
-    return again(options, lambda control, database, local: (
+    from .. import control
+    return again(options, lambda database, local: (
             options.execution,
             *control.resume(database, options.execution, local)))
 
 
 def retry(options):
-    return again(options, lambda control, database, local: (
+    from .. import control
+    return again(options, lambda database, local: (
             *control.retry(database, options.execution, local), None))
 
 
@@ -63,7 +69,7 @@ def again(options, prepare):
     "Follow the execution that prepare opens; it returns (id, batch, chunks)."
     import trytond.config as config
 
-    from .. import control, services, tasks
+    from .. import services, tasks
     from ..config import BatchConfig
     from ..job import configure_logs
     from ..transaction import load_pool
@@ -77,7 +83,7 @@ def again(options, prepare):
     else:
         services.check_broker(patience=services.PATIENCE)
     configure_logs()
-    execution, batch, chunks = prepare(control, database, local)
+    execution, batch, chunks = prepare(database, local)
     # From here on it is there, and nothing that goes wrong here is its fault
     try:
         outcome = follow_to_end(
@@ -97,10 +103,10 @@ def follow_to_end(options, database, batch, execution, local, chunks):
 
     Raises NoWorkerError if no worker came for it: then it is cancelled.
     """
-    from .. import control, follow
+    from .. import control, follow, tasks
     queue = control.queue_of(database, batch, execution)
     if getattr(options, 'detach', False) and not local:
-        if problem := control.send(
+        if problem := tasks.send_execution(
                 database, batch, execution, queue, chunks):
             print('coop: %s; the execution begins when it does' % problem,
                 file=sys.stderr)
@@ -110,7 +116,7 @@ def follow_to_end(options, database, batch, execution, local, chunks):
         database, batch, execution, queue, progress, local=local)
     obey_signals(follower)
     with progress:
-        if not local and (problem := control.send(
+        if not local and (problem := tasks.send_execution(
                 database, batch, execution, queue, chunks)):
             progress.say('%s, waiting' % problem)
         outcome = follower.follow()
