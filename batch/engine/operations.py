@@ -9,14 +9,14 @@ import json
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from . import ledger
-from .config import BatchConfig
-from .exceptions import ExecutionError
-from .job import close
-from .texts import escape
-from .transaction import transact
+from .. import ledger
+from ..config import BatchConfig
+from ..exceptions import ExecutionError
+from ..texts import escape
+from ..transaction import transact
+from .ending import close
 
-__all__ = ['cancel', 'queue_of', 'resume', 'retry', 'start']
+__all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
 
 
 def start(database, batch, given, dry_run=False, local=False):
@@ -134,7 +134,7 @@ def existing(cursor, execution, *names):
     return row
 
 
-def queue_of(database, batch, execution):
+def queue_of_execution(database, batch, execution):
     "Return the queue of an execution; before it is admitted, of batch.conf."
     with Transaction().start(database, 0, readonly=True) as transaction:
         settings = ledger.executions.columns(
