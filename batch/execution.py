@@ -6,13 +6,20 @@ Nobody but a worker changes them: the client shows them, read-only.
 """
 from sql import Null
 
+from trytond import backend
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
 from . import ledger
+from .ledger.states import Admission, ChunkState, ExecutionState
 from .masking import mask_given, mask_secrets
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
+
+
+def _choices(states):
+    "Return the states as the selection of a field."
+    return [(state.value, state.value.capitalize()) for state in states]
 
 
 class _Masked(fields.Text):
@@ -60,19 +67,22 @@ class Execution(_MaskedModel, ModelView):
         help="Each setting with its value and its origin, as JSON.")
     user = fields.Many2One('res.user', "User", readonly=True,
         ondelete='SET NULL')
-    state = fields.Selection([
-            ('selecting', "Selecting"),
-            ('running', "Running"),
-            ('succeeded', "Succeeded"),
-            ('failed', "Failed"),
-            ('cancelled', "Cancelled"),
-            ], "State", required=True, readonly=True, sort=False)
-    stopping = fields.Selection([
-            (None, ""),
-            ('failed', "Failed"),
-            ('cancelled', "Cancelled"),
-            ], "Stopping", readonly=True, sort=False,
+    state = fields.Selection(
+        _choices(ExecutionState), "State", required=True, readonly=True,
+        sort=False)
+    stopping = fields.Selection(
+        [(None, ""), *_choices(
+                [ExecutionState.FAILED, ExecutionState.CANCELLED])],
+        "Stopping", readonly=True, sort=False,
         help="No further chunk is taken: the state in which it will end.")
+    admission = fields.Selection(
+        [(None, ""), *_choices(Admission)], "Admission", readonly=True,
+        sort=False, help="Whether it may begin; empty until that was asked.")
+    exit_status = fields.Integer("Exit Status", readonly=True,
+        help="Of its command: 0: all was done, 1: not all, 2: the command "
+        "line was wrong.")
+    hooks_committed = fields.Boolean("Hooks Committed", readonly=True,
+        help="A hook ended its transaction: what it did is not rolled back.")
     retry_of = fields.Many2One(
         'batch.execution', "Retry of", readonly=True, ondelete='RESTRICT',
         help="The execution whose failed units it treats again.")
@@ -85,7 +95,7 @@ class Execution(_MaskedModel, ModelView):
         help="The execution of the same batch that has to end first.")
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
-    begun = fields.Char("Begun", readonly=True,
+    begun_by = fields.Char("Begun by", readonly=True,
         help="Who began to select.")
     deaths = fields.Integer("Deaths", readonly=True,
         help="How many processes died while they selected.")
@@ -131,6 +141,42 @@ class Execution(_MaskedModel, ModelView):
                 (table.state, Index.Equality(cardinality='low')),
                 where=table.ended_at == Null))
 
+    @classmethod
+    def __register__(cls, module):
+        table_h = cls.__table_handler__(module)
+        exists = backend.TableHandler.table_exist(cls._table)
+        is_old = exists and not table_h.column_exist('admission')
+        # Its name at first
+        if exists and table_h.column_exist('begun'):
+            table_h.column_rename('begun', 'begun_by')
+        super().__register__(module)
+        if is_old:
+            cls._set_admission()
+
+    @classmethod
+    def _set_admission(cls):
+        "Fill the columns whose values had to be guessed from others."
+        table, cursor = cls.__table__(), Transaction().connection.cursor()
+
+        def update(where, **values):
+            cursor.execute(*table.update(
+                    [getattr(table, name) for name in values],
+                    list(values.values()), where=where))
+
+        update(table.settings != Null, admission=Admission.ADMITTED)
+        update(table.waiting_for != Null, admission=Admission.WAITING)
+        for admission, like in [
+                (Admission.SKIPPED, 'skipped (overlap = skip)%'),
+                (Admission.DISABLED, 'disabled by %')]:
+            update(table.message.like(like), admission=admission)
+        update(table.ended_at != Null, exit_status=1)
+        update(table.state == ExecutionState.SUCCEEDED, exit_status=0)
+        refused = (table.error_type != Null) & (table.traceback == Null)
+        update(refused, admission=Admission.REFUSED)
+        update(refused & table.error_type.in_([
+                    'ExecutionError', 'ParameterError', 'UnknownBatchError',
+                    'UsageError']), exit_status=2)
+
     def get_rec_name(self, name):
         return '%s #%s' % (self.batch, self.id)
 
@@ -155,22 +201,19 @@ class ExecutionChunk(_MaskedModel, ModelView):
         help="The units, as JSON; empty if the batch selects nothing.")
     size = fields.Integer("Size", required=True, readonly=True,
         help="How many units.")
-    state = fields.Selection([
-            ('waiting', "Waiting"),
-            ('queued', "Queued"),
-            ('done', "Done"),
-            ('split', "Split"),
-            ('failed', "Failed"),
-            ('cancelled', "Cancelled"),
-            ], "State", required=True, readonly=True, sort=False)
+    state = fields.Selection(
+        _choices(ChunkState), "State", required=True, readonly=True,
+        sort=False)
     successor = fields.Char("Successor", readonly=True,
         help="The number of the chunk that is queued when this one ends.")
     attempts = fields.Integer("Attempts", readonly=True,
         help="How many transactions it took.")
     suspect = fields.Char("Suspect", readonly=True,
         help="The number of the part that the error seemed to be about.")
-    begun = fields.Char("Begun", readonly=True,
-        help="Who began with it last, where it had been delivered before.")
+    careful = fields.Boolean("Careful", readonly=True,
+        help="It may have been begun before: who begins writes so first.")
+    begun_by = fields.Char("Begun by", readonly=True,
+        help="Who wrote so last.")
     deaths = fields.Integer("Deaths", readonly=True,
         help="How many processes died at it.")
     worker = fields.Char("Worker", readonly=True,
@@ -219,6 +262,22 @@ class ExecutionChunk(_MaskedModel, ModelView):
                 (table.parent, Index.Equality()),
                 where=table.parent != Null),
             }
+
+    @classmethod
+    def __register__(cls, module):
+        table_h = cls.__table_handler__(module)
+        # Its name at first, with '' for careful
+        is_old = backend.TableHandler.table_exist(cls._table) \
+            and table_h.column_exist('begun')
+        if is_old:
+            table_h.column_rename('begun', 'begun_by')
+        super().__register__(module)
+        if is_old:
+            table, cursor = cls.__table__(), Transaction().connection.cursor()
+            cursor.execute(*table.update(
+                    [table.careful], [True], where=table.begun_by != Null))
+            cursor.execute(*table.update(
+                    [table.begun_by], [None], where=table.begun_by == ''))
 
     @classmethod
     def __setup_indexes__(cls):

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from . import exceptions, ledger
-from .exceptions import TransactionEndedError
+from .ledger.states import Admission, ExecutionState
 from .ledger.units import shown_unit
 from .logging import server_zone
 from .masking import mask_value
@@ -78,8 +78,6 @@ class Failures:
         self.count = 0
         #: (number, units, type, error) of the first of them
         self.first = []
-        #: the classes of their errors
-        self.types = set()
         self._groups = {}
         self._others = Group('other errors')
 
@@ -88,7 +86,6 @@ class Failures:
         if len(self.first) < FIRST:
             self.first.append((number, units, type_, error))
         error = excerpt(error, KIND)
-        self.types.add(type_)
         # The same error of two records differs in names and numbers
         key = type_, re.sub(r'"[^"]*"|\d+', '', error)
         group = self._groups.get(key, self._others)
@@ -137,7 +134,11 @@ class Outcome:
     selected: int
     duplicates: int
     message: str | None
-    error_type: str | None
+    admission: str | None
+    #: of its command; None as long as it is not over
+    exit_status: int | None
+    #: whether a hook committed, where it may not
+    hooks_committed: bool | None
     traceback: str | None = field(repr=False)
     dry_run: bool | None
     #: paths of committed files
@@ -155,8 +156,8 @@ class Outcome:
     def load(cls, cursor, execution):
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
-            'selected', 'duplicates', 'message', 'error_type', 'dry_run',
-            'traceback', 'missing', 'local']
+            'selected', 'duplicates', 'message', 'admission', 'exit_status',
+            'hooks_committed', 'dry_run', 'traceback', 'missing', 'local']
         row = ledger.executions.columns(cursor, execution, *names)
         if row is None:
             return None
@@ -179,20 +180,12 @@ class Outcome:
 
     @property
     def succeeded(self):
-        return self.state == 'succeeded'
+        return self.state == ExecutionState.SUCCEEDED
 
     @property
     def is_refused(self):
         "Whether the start was refused, which its message tells whole."
-        return bool(self.error_type) and not self.traceback
-
-    @property
-    def exit_status(self):
-        "0: all was done; 2: the command line was wrong; 1: any other end."
-        if self.succeeded:
-            return 0
-        error = self.is_refused and getattr(exceptions, self.error_type, None)
-        return getattr(error, 'exit_status', 1)
+        return self.admission == Admission.REFUSED
 
     def text(self, name, log=None, details=True):
         """Return the summary; its first line says it all.
@@ -217,9 +210,7 @@ class Outcome:
         if self.dry_run:
             lines.append('  a dry run: %s was rolled back' % (
                     'all but what hooks committed'
-                    if TransactionEndedError.__name__ in {
-                        self.error_type, *self.failures.types}
-                    else 'all of it'))
+                    if self.hooks_committed else 'all of it'))
         if self.numbers:
             lines.append('  ' + ', '.join(
                     '%s: %s' % (escape(name), shown_number(value))

@@ -23,6 +23,7 @@ from .engine import isolation, operations, selection
 from .engine.ending import close
 from .engine.errors import exc_info, is_refusal, one_line
 from .exceptions import BrokerError, OutageError
+from .ledger.states import ExecutionState
 from .logging import get_logger, get_print_infos
 from .transaction import connect, is_outage, transact
 
@@ -312,8 +313,8 @@ class Keeper:
     def look_at(self, row, case):
         execution, was_ready = row['id'], case.was_ready
         lost, probe, is_over = transact(
-            self.database, lambda transaction: self.examine(
-                transaction.connection.cursor(), row, case), retry=0)
+            self.database, lambda cursor: self.examine(
+                cursor, row, case), retry=0)
         if is_over and was_ready:
             # Whoever ended the last chunk had a look's time for it
             close(self.database, execution)
@@ -333,7 +334,7 @@ class Keeper:
         What is sent again is begun with care.
         """
         execution, state = row['id'], row['state']
-        if state == 'selecting':
+        if state == ExecutionState.SELECTING:
             return *self.examine_selection(cursor, row, case), False
         free = ledger.chunks.list_queued(cursor, execution)
         queued = ledger.chunks.list_queued(cursor, execution, lock=False)
@@ -359,7 +360,8 @@ class Keeper:
             if not case.was_ready:
                 case.was_ready = True
                 return [], SELECTION
-        taken = ledger.executions.claim(cursor, row['id'], 'selecting')
+        taken = ledger.executions.claim(
+            cursor, row['id'], ExecutionState.SELECTING)
         return case.look(*(
                 ([SELECTION], []) if taken else ([], [SELECTION])),
             self.clock())

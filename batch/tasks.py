@@ -78,7 +78,7 @@ class TrytonTask(celery_tryton.TrytonTask):
             return self.run(*args, database=database, **kwargs)
         load_pool(database)
         return transact(
-            database, lambda transaction: self.run(*args, **kwargs),
+            database, lambda cursor: self.run(*args, **kwargs),
             user=user, context=context)
 
 

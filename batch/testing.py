@@ -30,6 +30,7 @@ from .config import BatchConfig
 from .engine import isolation, selection, treatment
 from .engine.running import load_job
 from .exceptions import ParameterError
+from .ledger.states import ChunkState, ExecutionState
 from .ledger.units import load_units
 from .outcome import Outcome
 from .parameters import resolve_parameters
@@ -94,7 +95,7 @@ class TestOutcome:
 
     @property
     def succeeded(self):
-        return self.state == 'succeeded'
+        return self.state == ExecutionState.SUCCEEDED
 
 
 def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
@@ -122,7 +123,7 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
     with environment(name, settings) as directory, listening() as log, \
             savepoints(transaction) if inside else contextlib.nullcontext():
         load_pool(database)
-        Batch = transact(database, lambda transaction: get_batch(name))
+        Batch = transact(database, lambda cursor: get_batch(name))
         given = {
             parameter: text_of(Batch, parameter, value)
             for parameter, value in parameters.items()}
@@ -135,8 +136,8 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
 
 def conclude(database, execution, log, directory, faults):
     "Return the Outcome, with which the directory is removed."
-    outcome = transact(database, lambda transaction: outcome_of(
-            transaction.connection.cursor(), execution, log))
+    outcome = transact(database, lambda cursor: outcome_of(
+            cursor, execution, log))
     ids = [
         id for chunk in outcome.chunks for unit in chunk.units
         for id in (unit if isinstance(unit, list) else [unit])]
@@ -151,8 +152,8 @@ def conclude(database, execution, log, directory, faults):
 def deliver(database, name, given, deliveries):
     "Treat the messages of an execution to the last one; return its id."
     execution = transact(
-        database, lambda transaction: ledger.executions.create(
-            transaction.connection.cursor(), name, given))
+        database, lambda cursor: ledger.executions.create(
+            cursor, name, given))
     # Its id may be that of one which was rolled back
     load_job.cache_clear()
     messages = deque()
@@ -229,16 +230,17 @@ def outcome_of(cursor, execution, log):
             for number, state, units, attempts, *error in cursor),
         key=lambda chunk: [int(n) for n in chunk.number.split('.')])
     ends = {
-        hashable(unit): chunk for chunk in chunks if chunk.state != 'split'
+        hashable(unit): chunk for chunk in chunks
+        if chunk.state != ChunkState.SPLIT
         for unit in chunk.units}
     done, failed, left = [], {}, []
     for chunk in chunks:
         # In the order of the plan, whatever became of it
         for unit in chunk.units if '.' not in chunk.number else ():
             key = hashable(unit)
-            if ends[key].state == 'done':
+            if ends[key].state == ChunkState.DONE:
                 done.append(unit)
-            elif ends[key].state == 'failed':
+            elif ends[key].state == ChunkState.FAILED:
                 failed[key] = log.errors[ends[key].number]
             else:
                 left.append(unit)

@@ -151,7 +151,7 @@ def is_in_transaction(connection):
 
 def transact(database, function, user=0, context=None, retry=None,
         on_retry=None, sleep=time.sleep):
-    """Return function(transaction), run in a transaction and committed.
+    """Return function(cursor), run in a transaction and committed.
 
     :param retry: how often an operational error of the database is tried
         again, with growing random delay; default: ``[database] retry``
@@ -170,7 +170,7 @@ def transact(database, function, user=0, context=None, retry=None,
                     database, user, context=context or {}, **extras):
                 if _is_pooled:
                     transaction.connection.prepare_threshold = None
-                result = function(transaction)
+                result = function(transaction.connection.cursor())
         except TransactionError as error:
             transaction.tasks.clear()
             error.fix(extras)
@@ -340,8 +340,8 @@ def before_leaving(database, function):
     """
     with contextlib.suppress(Exception):
         transact(
-            database, lambda transaction: function(
-                transaction.connection.cursor()), retry=0)
+            database, lambda cursor: function(
+                cursor), retry=0)
 
 
 def run_tasks(database, transaction):

@@ -255,7 +255,7 @@ def versions(databases):
     modules = set()
     for database in databases:
         try:
-            batches = transact(database, lambda transaction: get_batches())
+            batches = transact(database, lambda cursor: get_batches())
         except Exception as error:
             if not is_outage(error):
                 raise

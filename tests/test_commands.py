@@ -358,7 +358,7 @@ def wrong_lines(result):
 # A database of an earlier version
 
 @pytest.mark.parametrize('table, column', [
-        ('batch_execution', 'deaths'), ('batch_execution_chunk', 'begun'),
+        ('batch_execution', 'deaths'), ('batch_execution_chunk', 'careful'),
         ('batch_execution_input', '')])
 def test_a_database_that_is_not_updated_is_named(scene, table, column):
     rename = 'ALTER TABLE %s RENAME %s TO %s'

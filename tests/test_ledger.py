@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from trytond.modules.batch.ledger.chunks import Chunk
-from trytond.modules.batch.ledger.states import CHUNK, EXECUTION, OPEN
+from trytond.modules.batch.ledger.states import CHUNK, EXECUTION, OPEN_CHUNKS
 from trytond.modules.batch.ledger.units import dump_units, load_units
 
 
@@ -82,7 +82,7 @@ def test_what_is_done_stays_done():
 def test_open_chunks_are_those_that_can_still_be_treated():
     ends = {'done', 'split', 'failed', 'cancelled'}
     states = {state for edge in CHUNK for state in edge} - {None}
-    assert set(OPEN) == states - ends
+    assert set(OPEN_CHUNKS) == states - ends
     # A chunk is ended by whoever has it, so it has to be queued first
     assert {old for old, new in CHUNK if new in ends - {'cancelled'}} == {
         'queued'}

@@ -204,8 +204,7 @@ from trytond.modules.batch.engine import ending
 from trytond.modules.batch.transaction import load_pool, transact
 load_pool(database)
 
-def make(transaction):
-    cursor = transaction.connection.cursor()
+def make(cursor):
     execution = ledger.executions.create(
         cursor, 'batch.scenario.ok', {}, local=True)
     plan = ledger.planning.ChunkWriter(cursor, execution, 64)

@@ -16,6 +16,7 @@ from ..broker import ask_idle_holders, ask_workers
 from ..engine.local import process_here
 from ..engine.operations import cancel
 from ..exceptions import BrokerError, NoWorkerError
+from ..ledger.states import OPEN_EXECUTIONS, Admission, ExecutionState
 from ..outcome import Outcome
 from ..tasks import celery_app
 from ..texts import message_of
@@ -119,12 +120,13 @@ class Follower:
                 self.database, 0, readonly=True) as transaction:
             cursor = transaction.connection.cursor()
             row = ledger.executions.columns(
-                cursor, self.execution, 'state', 'selected', 'settings',
-                'message', 'waiting_for')
-            if row['state'] not in {'selecting', 'running'}:
+                cursor, self.execution, 'state', 'selected', 'admission',
+                'waiting_for')
+            if row['state'] not in OPEN_EXECUTIONS:
                 return Outcome.load(cursor, self.execution)
             counts = None
-            if row['state'] == 'running' and now >= self._count_at:
+            if (row['state'] == ExecutionState.RUNNING
+                    and now >= self._count_at):
                 counts = ledger.figures.counts(cursor, self.execution)
                 # Counting is never more than a twentieth of our time
                 self._count_at = now + max(
@@ -133,14 +135,15 @@ class Follower:
             self._cancelled = cancel(
                 self.database, self.execution, 'cancelled by a signal')
         if row['waiting_for']:
-            self.say_once(row['message'])
+            self.say_once('waits for #%s' % row['waiting_for'])
             self._moved_at = self._worker_at = now
             return
-        if row['settings']:
+        is_admitted = row['admission'] == Admission.ADMITTED
+        if is_admitted:
             self.say_once('started')
         if counts is not None:
             self.progress.update(counts, row['selected'])
-        seen = row['state'], bool(row['settings']), self._seen and \
+        seen = row['state'], is_admitted, self._seen and \
             self._seen[2]
         if counts is not None:
             seen = *seen[:2], (
@@ -150,7 +153,7 @@ class Follower:
         if (not self.local and now - self._moved_at > STUCK
                 and now - self._asked_at > CHECK):
             self.say_trouble()
-            self.ask_workers(is_begun=bool(row['settings']))
+            self.ask_workers(is_begun=is_admitted)
 
     def say_trouble(self):
         "Say what keeps a chunk from being done, where somebody wrote it."

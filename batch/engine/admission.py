@@ -12,11 +12,13 @@ from importlib.metadata import version
 import trytond
 import trytond.config as config
 from trytond.pool import Pool
+from trytond.transaction import Transaction
 
 from .. import ledger
 from ..batch import get_batch, get_batches, today
 from ..config import BatchConfig
 from ..exceptions import ConfigError, OverlapError, WorkerLostError
+from ..ledger.states import Admission, ExecutionState
 from ..masking import mask_value
 from ..outcome import moment
 from ..parameters import resolve_parameters
@@ -31,40 +33,43 @@ __all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
 MAX_DEATHS = 3
 
 
-def admit(transaction, execution):
+def admit(cursor, execution):
     """Resolve what the execution was given; return whether to select now.
 
     Not if it is not there to be selected, or has to wait for another one.
     Raises BatchError where it is refused.
     """
-    cursor = transaction.connection.cursor()
     ledger.executions.lock_all(cursor)
-    row = ledger.executions.claim(cursor, execution, 'selecting')
+    row = ledger.executions.claim(cursor, execution, ExecutionState.SELECTING)
     if row is None:
         return False
-    job, settings, parameters = resolve_execution(transaction, row)
+    job, settings, parameters = resolve_execution(Transaction(), row)
     overlap, _ = settings['overlap']
-    message = None
+    message, admission = None, Admission.ADMITTED
     if others := ledger.executions.others(cursor, row['batch'], execution):
         if overlap == 'wait':
             ledger.executions.update(
-                cursor, execution, waiting_for=others[0],
+                cursor, execution, admission=Admission.WAITING,
+                waiting_for=others[0],
                 message='waits for #%s' % others[0])
             return False
         if overlap == 'skip':
+            admission = Admission.SKIPPED
             message = 'skipped (overlap = skip): %s' % describe_running(
                 cursor, others[0])
         elif overlap == 'fail':
             raise OverlapError(others[0], describe_running(cursor, others[0]))
     disabled, origin = settings['disabled']
     if disabled:
+        admission = Admission.DISABLED
         message = 'disabled by %s: nothing was run' % origin
     if ledger.executions.begin_selection(cursor, row) >= MAX_DEATHS:
         raise WorkerLostError(
             '%s, %s times while selecting; the log of the worker may tell '
             'more' % (ledger.claimants.GONE, MAX_DEATHS))
     ledger.executions.update(
-        cursor, execution, user=job.user, message=message, waiting_for=None,
+        cursor, execution, admission=admission, user=job.user,
+        message=message, waiting_for=None,
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]

@@ -6,6 +6,7 @@ import os
 
 from .. import ledger
 from ..context import Work, working
+from ..ledger.states import ExecutionState
 from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
@@ -25,8 +26,7 @@ def close(database, execution):
     Files come first: who dies on the way leaves an execution that still runs,
     and the next one does all of it again.
     """
-    def look(transaction):
-        cursor = transaction.connection.cursor()
+    def look(cursor):
         if row := claim_if_over(cursor, execution):
             # Always, as a connection that was lost at a commit is not noted
             places = {
@@ -39,11 +39,10 @@ def close(database, execution):
                 places.add((root_dir, True))
             return row['batch'], places
 
-    def end(transaction):
-        cursor = transaction.connection.cursor()
+    def end(cursor):
         if (row := claim_if_over(cursor, execution)) is None:
             return None
-        if row['stopping'] == 'cancelled':
+        if row['stopping'] == ExecutionState.CANCELLED:
             ledger.chunks.cancel_open(cursor, execution)
         tag = tag_of(database, execution, row['started_at'])
         missing = publish(cursor, execution, tag)
@@ -53,14 +52,17 @@ def close(database, execution):
         if missing:
             message.append(missing_files(execution, missing))
         state = row['stopping'] or (
-            'failed' if counts['failed'] or missing else 'succeeded')
+            ExecutionState.FAILED if counts['failed'] or missing
+            else ExecutionState.SUCCEEDED)
+        succeeded = state == ExecutionState.SUCCEEDED
         ledger.executions.update(
             cursor, execution, state=state, ended_at=ledger.tables.clock(),
+            exit_status=0 if succeeded else 1,
             done=counts['done'], failed=counts['failed'],
             left=counts['left'],
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
-        if state == 'succeeded':
+        if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
         return missing, settled, Outcome.load(cursor, execution)
 
@@ -96,6 +98,7 @@ def claim_if_over(cursor, execution):
             and ledger.chunks.has_open(cursor, execution)):
         # The usual answer, for which nobody needs to wait
         return None
-    row = ledger.executions.claim(cursor, execution, 'running', wait=True)
+    row = ledger.executions.claim(
+        cursor, execution, ExecutionState.RUNNING, wait=True)
     if row is not None and ledger.executions.is_over(cursor, execution):
         return row

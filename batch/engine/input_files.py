@@ -21,6 +21,7 @@ from .. import files, ledger
 from ..directories import Directory, identity
 from ..exceptions import InputError, OutputError
 from ..file_batch import SelectAgain, check_unchanged
+from ..ledger.states import OPEN_EXECUTIONS
 
 __all__ = ['Custody', 'settle', 'settle_earlier']
 
@@ -113,8 +114,8 @@ class Custody:
 
 def is_running(cursor, root):
     return any(
-        ledger.executions.columns(cursor, execution, 'state')['state'] in {
-            'selecting', 'running'}
+        ledger.executions.columns(cursor, execution, 'state')['state']
+        in OPEN_EXECUTIONS
         for execution in ledger.inputs.chain_of(cursor, root))
 
 

@@ -11,6 +11,7 @@ from .. import ledger
 from ..context import Work, working
 from ..exceptions import TransactionEndedError, WorkerLostError
 from ..ledger import units
+from ..ledger.states import ExecutionState
 from ..logging import get_logger
 from ..settings import failures_allowed
 from ..transaction import transact
@@ -41,11 +42,13 @@ def fail_or_bisect(job, chunk, attempts, error, objects=None):
     # What is wrong with the class is wrong for each of its units
     is_ended = issubclass(type(error), TransactionEndedError)
 
-    def record(transaction, details):
-        cursor = transaction.connection.cursor()
+    def record(cursor, details):
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None, None
         parts = suspect = repeated = None
+        if is_ended:
+            ledger.executions.update(
+                cursor, job.execution, hooks_committed=True)
         if is_divisible(job, chunk) and not is_ended:
             *parent, trust = ledger.failures.lineage(cursor, chunk)
             repeated = parent == [details['error_type'], details['error']]
@@ -128,7 +131,8 @@ def stop_if_hopeless(cursor, job, is_ended=False):
     else:
         return
     if ledger.executions.stop(
-            cursor, job.execution, 'failed', 'stopped: ' + reason):
+            cursor, job.execution, ExecutionState.FAILED,
+            'stopped: ' + reason):
         job.logger.error("stopped: %s", reason)
 
 
@@ -143,8 +147,7 @@ def chunk_died(database, execution, chunk_id, cause, blame):
     :param blame: whether what it was working on is to blame
     :return: (whether it is written, id of the chunk to send or None)
     """
-    def record(transaction):
-        cursor = transaction.connection.cursor()
+    def record(cursor):
         row = ledger.executions.columns(
             cursor, execution, 'batch', 'settings', 'stopping')
         concurrency, _ = json.loads(row['settings'])['concurrency']
@@ -175,15 +178,14 @@ def give_up(job, chunk):
     "Take apart a chunk whose processes died, or fail the one unit."
     error = WorkerLostError(chunk.error or 'worker lost')
 
-    def record(transaction):
-        cursor = transaction.connection.cursor()
+    def record(cursor):
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None
         if is_divisible(job, chunk):
             parts = bisection.parts_of_lost(chunk.units)
             return ledger.chunks.replace_by_parts(
                 cursor, chunk, parts, chunk.deaths, describe(error),
-                begun=''), parts
+                careful=True), parts
         first = ledger.chunks.fail(
             cursor, chunk, chunk.deaths, describe(error))
         stop_if_hopeless(cursor, job)

@@ -4,6 +4,7 @@
 from collections import deque
 
 from .. import ledger
+from ..ledger.states import ExecutionState
 from ..transaction import transact
 from . import selection, treatment
 from .ending import close
@@ -24,8 +25,7 @@ def process_here(database, batch, execution, tick):
     def send(_, chunk):
         todo.append(chunk)
 
-    def find(transaction):
-        cursor = transaction.connection.cursor()
+    def find(cursor):
         row = ledger.executions.columns(cursor, execution, 'state')
         chunks = ledger.chunks.list_queued(cursor, execution)
         # Whoever had them, in an earlier command, is gone
@@ -34,7 +34,7 @@ def process_here(database, batch, execution, tick):
 
     state, chunks = transact(database, find)
     todo.extend(chunks)
-    if state == 'selecting':
+    if state == ExecutionState.SELECTING:
         selection.select_and_plan(database, batch, execution, send=send)
     while todo:
         tick()

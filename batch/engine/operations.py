@@ -12,6 +12,7 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
+from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
 from ..texts import escape
 from ..transaction import transact
 from .ending import close
@@ -21,9 +22,9 @@ __all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
 
 def start(database, batch, given, dry_run=False, local=False):
     "Make an execution and return its id; nothing runs yet."
-    return transact(database, lambda transaction: ledger.executions.create(
+    return transact(database, lambda cursor: ledger.executions.create(
             # What is typed may be no text; a batch has no such name
-            transaction.connection.cursor(), escape(batch), given,
+            cursor, escape(batch), given,
             dry_run=dry_run, local=local))
 
 
@@ -32,16 +33,19 @@ def cancel(database, execution, message):
 
     What runs goes on to the end of its chunk.
     """
-    def _cancel(transaction):
-        cursor = transaction.connection.cursor()
-        if ledger.executions.claim(cursor, execution, 'selecting'):
+    def _cancel(cursor):
+        if ledger.executions.claim(
+                cursor, execution, ExecutionState.SELECTING):
             ledger.executions.update(
-                cursor, execution, state='cancelled',
-                ended_at=ledger.tables.clock(), message=message)
+                cursor, execution, state=ExecutionState.CANCELLED,
+                ended_at=ledger.tables.clock(), exit_status=1,
+                message=message)
             return True
-        if existing(cursor, execution, 'state')['state'] != 'running':
+        row = existing(cursor, execution, 'state')
+        if row['state'] != ExecutionState.RUNNING:
             return False
-        ledger.executions.stop(cursor, execution, 'cancelled', message)
+        ledger.executions.stop(
+            cursor, execution, ExecutionState.CANCELLED, message)
         return True
 
     cancelled = transact(database, _cancel)
@@ -55,20 +59,20 @@ def resume(database, execution, local=False):
     Returns (batch, ids of the chunks to send, None to select first).  Raises
     ExecutionError if there is nothing to go on with.
     """
-    def _resume(transaction):
-        cursor = transaction.connection.cursor()
+    def _resume(cursor):
         ledger.executions.lock_all(cursor)
         row = existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
             'missing')
-        if row['state'] == 'selecting':
+        if row['state'] == ExecutionState.SELECTING:
             ledger.executions.update(cursor, execution, local=local)
             return row['batch'], None
-        if row['state'] != 'running':
+        if row['state'] != ExecutionState.RUNNING:
             if not row['left'] and not row['missing']:
                 raise ExecutionError(execution, 'is %s and nothing of it is '
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
-                        % execution if row['state'] == 'failed' else ''))
+                        % execution
+                        if row['state'] == ExecutionState.FAILED else ''))
             overlap, _ = json.loads(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
             if others and overlap != 'allow' and row['left']:
@@ -76,7 +80,8 @@ def resume(database, execution, local=False):
                     'which is running (coop show %s)' % (
                         others[0], others[0]))
             ledger.executions.update(
-                cursor, execution, state='running', ended_at=None)
+                cursor, execution, state=ExecutionState.RUNNING, ended_at=None,
+                exit_status=None)
         # The breaker begins anew; what it counted stays counted
         ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local)
@@ -97,8 +102,7 @@ def retry(database, execution, local=False):
 
     Raises ExecutionError if there are none, or they were retried already.
     """
-    def _retry(transaction):
-        cursor = transaction.connection.cursor()
+    def _retry(cursor):
         ledger.executions.lock_all(cursor)
         row = existing(
             cursor, execution, 'state', 'batch', 'failed', 'parameters',
@@ -106,13 +110,13 @@ def retry(database, execution, local=False):
         if row['dry_run']:
             raise ExecutionError(
                 execution, 'was a dry run: there is nothing to do again')
-        if row['state'] in {'selecting', 'running'}:
+        if row['state'] in OPEN_EXECUTIONS:
             raise ExecutionError(execution, 'is %s: wait for its end, or '
                 'cancel it' % row['state'])
         if not row['failed']:
             raise ExecutionError(execution, 'has no failed units%s' % (
                     '; what is left of it: coop resume %s' % execution
-                    if row['state'] != 'succeeded' else ''))
+                    if row['state'] != ExecutionState.SUCCEEDED else ''))
         if retries := ledger.figures.retries(cursor, execution):
             raise ExecutionError(execution, 'was retried as #%s; what failed '
                 'there: coop retry %s' % (retries[-1], retries[-1]))

@@ -15,6 +15,7 @@ from trytond import backend
 from trytond.transaction import Transaction
 
 from .. import files, ledger, names
+from ..ledger.states import OPEN_EXECUTIONS
 from ..transaction import transact
 
 __all__ = [
@@ -66,8 +67,7 @@ def note_appeared(database, execution, outputs, chunk=None):
     :param outputs: the Outputs of a transaction that was committed
     :param chunk: id of the chunk that wrote them, None for the selection
     """
-    def note(transaction):
-        cursor = transaction.connection.cursor()
+    def note(cursor):
         if backend.name == 'postgresql':
             cursor.execute('SET LOCAL synchronous_commit = off')
         ledger.outputs.appeared(cursor, execution, outputs.appeared, chunk)
@@ -116,8 +116,8 @@ def discard_leftovers(database, execution, places, logger):
     if not found:
         return
     # The ledger after the files: what is committed meanwhile is known to it
-    kept = transact(database, lambda transaction: stems_to_keep(
-            transaction.connection.cursor(), database, execution,
+    kept = transact(database, lambda cursor: stems_to_keep(
+            cursor, database, execution,
             {(leftover.execution, leftover.tag) for leftover in found}))
     for leftover in found:
         if leftover.stem not in kept.get(leftover.tag, {leftover.stem}):
@@ -141,7 +141,7 @@ def stems_to_keep(cursor, database, execution, owners):
             cursor, id, 'batch', 'state', 'started_at')
         if (row is not None and row['batch'] == batch
                 and (id == execution
-                    or row['state'] not in {'selecting', 'running'})
+                    or row['state'] not in OPEN_EXECUTIONS)
                 and tag == tag_of(database, id, row['started_at'])):
             kept[tag] = {
                 names.stem_of(os.path.basename(path))

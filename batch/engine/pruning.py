@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Forget old executions, but none whose failures nobody has dealt with."""
 from .. import ledger
+from ..ledger.states import ExecutionState
 from ..transaction import transact
 
 __all__ = ['forgettable', 'prune']
@@ -17,8 +18,7 @@ def prune(database, before, batch=None):
     :param before: datetime
     :param batch: only those of this batch
     """
-    def forget(transaction):
-        cursor = transaction.connection.cursor()
+    def forget(cursor):
         ledger.executions.lock_all(cursor)
         executions = list_prunable(cursor, batch)
         ids, _ = forgettable(executions, before)
@@ -83,4 +83,4 @@ def is_open(execution, retried):
         execution['in_hand']
         or execution['missing']
         or execution['failed'] and execution['id'] not in retried
-        or execution['left'] and execution['state'] == 'failed')
+        or execution['left'] and execution['state'] == ExecutionState.FAILED)

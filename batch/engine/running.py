@@ -85,11 +85,10 @@ def load_job(database, execution):
     """
     Cache.drop(database)
 
-    def load(transaction):
+    def load(cursor):
         row = ledger.executions.columns(
-            transaction.connection.cursor(), execution,
-            'id', 'batch', 'parameters', 'settings', 'user', 'started_at',
-            'dry_run')
+            cursor, execution, 'id', 'batch', 'parameters', 'settings',
+            'user', 'started_at', 'dry_run')
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()

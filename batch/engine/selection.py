@@ -11,14 +11,16 @@ from collections.abc import Iterable
 from functools import partial
 
 from trytond.pool import Pool
+from trytond.transaction import Transaction
 
 from .. import chunking, ledger, output
 from ..batch import BatchRootNoSelect, get_batch
 from ..context import Work, end_child, working
 from ..exceptions import (
-    BatchError, BrokerError, DefinitionError, UnknownBatchError,
-    WorkerLostError)
+    BatchError, BrokerError, DefinitionError, TransactionEndedError,
+    UnknownBatchError, WorkerLostError)
 from ..file_batch import BatchRootFiles
+from ..ledger.states import Admission, ExecutionState
 from ..logging import BatchLogger, get_logger, get_print_infos
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
@@ -28,7 +30,7 @@ from ..transaction import (
 from . import input_files
 from .admission import MAX_DEATHS, admit, resolve_execution
 from .ending import close
-from .errors import exc_info, one_line, write_down
+from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
 from .output_files import note_appeared
 from .running import load_job, open_configured_logs
@@ -47,10 +49,11 @@ def select_and_plan(
     open_configured_logs()
     pool, is_whole = None, False
 
-    def select_(transaction):
+    def select_(cursor):
         nonlocal is_whole
+        transaction = Transaction()
         try:
-            return write_selection(transaction, job, task_id)
+            return write_selection(cursor, job, task_id)
         except BaseException:
             is_whole = is_broken(transaction) is False
             raise
@@ -59,10 +62,10 @@ def select_and_plan(
         pool = load_pool(database)
         if execution is None:
             execution = transact(
-                database, lambda transaction: ledger.executions.create(
-                    transaction.connection.cursor(), batch, given or {}))
+                database, lambda cursor: ledger.executions.create(
+                    cursor, batch, given or {}))
         if not transact(
-                database, lambda transaction: admit(transaction, execution)):
+                database, lambda cursor: admit(cursor, execution)):
             return
         job = load_job(database, execution)
         settle_earlier(job)
@@ -124,9 +127,10 @@ def preview(transaction, batch, given):
 
 def select_and_split(transaction, batch, given):
     "As preview, but raises what a hook raises."
+    cursor = transaction.connection.cursor()
     job, _, _ = resolve_execution(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
-            'started_at': ledger.tables.now(transaction.connection.cursor()),
+            'started_at': ledger.tables.now(cursor),
             'dry_run': True})
     Batch = get_batch(batch)
     if issubclass(Batch, BatchRootNoSelect):
@@ -134,8 +138,7 @@ def select_and_split(transaction, batch, given):
     with transaction.set_user(job.user), \
             transaction.set_context(job.context), \
             job.working(custody=input_files.Custody(
-                transaction.connection.cursor(), job.execution,
-                keep=False)), Guard(job.batch):
+                cursor, job.execution, keep=False)), Guard(job.batch):
         Batch.check_models()
         units = select_units(job, Batch)
         sizes = [len(chunk) for chunk in chunks_of(job, Batch, units)]
@@ -164,19 +167,20 @@ def settle_earlier(job):
         return
     with job.working():
         for path, archived, _ in transact(
-                job.database, lambda transaction: input_files.settle_earlier(
-                    transaction.connection.cursor(), job.batch, job.tag)):
+                job.database, lambda cursor: input_files.settle_earlier(
+                    cursor, job.batch, job.tag)):
             job.logger.info('"%s", which was done before, is archived as "%s"',
                 escape(path.name), escape(archived))
 
 
-def write_selection(transaction, job, task_id):
+def write_selection(cursor, job, task_id):
     """Write the chunks; return the ids of those that are queued, and Outputs.
 
     None where the execution is not there to be selected.
     """
-    cursor = transaction.connection.cursor()
-    row = ledger.executions.claim(cursor, job.execution, 'selecting')
+    transaction = Transaction()
+    row = ledger.executions.claim(
+        cursor, job.execution, ExecutionState.SELECTING)
     if row is None:
         return None
     Batch = get_batch(job.batch)
@@ -189,7 +193,7 @@ def write_selection(transaction, job, task_id):
     with transaction.set_user(job.user), \
             transaction.set_context(job.context), \
             job.working(custody=custody, outputs=outputs), Guard(job.batch):
-        if row['message']:
+        if row['admission'] != Admission.ADMITTED:
             # Skipped or disabled: it has no units
             pass
         elif row['retry_of']:
@@ -205,7 +209,7 @@ def write_selection(transaction, job, task_id):
     plan.flush()
     custody.flush()
     ledger.executions.update(
-        cursor, job.execution, state='running', task_id=task_id,
+        cursor, job.execution, state=ExecutionState.RUNNING, task_id=task_id,
         selected=plan.selected, duplicates=duplicates,
         message=row['message'] or custody.message,
         outputs=json.dumps(outputs.identities)
@@ -278,8 +282,8 @@ def selection_died(database, batch, execution, cause):
     """
     open_configured_logs()
     deaths = transact(
-        database, lambda transaction: ledger.executions.selection_died(
-            transaction.connection.cursor(), execution))
+        database, lambda cursor: ledger.executions.selection_died(
+            cursor, execution))
     if deaths is None:
         return False
     error = WorkerLostError(
@@ -301,9 +305,9 @@ def refuse_start(database, batch, execution, error):
         logger = BatchLogger(logging.getLogger('batch'), None)
     is_told = issubclass(type(error), BatchError)
 
-    def fail(transaction, details):
-        cursor = transaction.connection.cursor()
-        if ledger.executions.claim(cursor, execution, 'selecting') is None:
+    def fail(cursor, details):
+        if not ledger.executions.claim(
+                cursor, execution, ExecutionState.SELECTING):
             return None
         ledger.planning.discard(cursor, execution)
         ledger.executions.forget_secrets(cursor, execution)
@@ -311,9 +315,13 @@ def refuse_start(database, batch, execution, error):
             else 'the selection failed: %s' % ': '.join(filter(None, [
                         details['error_type'], details['error']]))
         ledger.executions.update(
-            cursor, execution, state='failed', ended_at=ledger.tables.clock(),
+            cursor, execution, state=ExecutionState.FAILED,
+            ended_at=ledger.tables.clock(),
+            exit_status=error.exit_status if is_told else 1,
             message=message + '; nothing was executed',
-            error_type=details['error_type'], traceback=details['traceback'])
+            error_type=details['error_type'], traceback=details['traceback'],
+            hooks_committed=issubclass(type(error), TransactionEndedError),
+            **({'admission': Admission.REFUSED} if is_refusal(error) else {}))
         return message
 
     with working(Work(batch, execution, database=database)):

@@ -13,7 +13,7 @@ from functools import partial
 from trytond.model import ModelSQL
 from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
-from trytond.transaction import inactive_records
+from trytond.transaction import Transaction, inactive_records
 
 from .. import ledger, output
 from ..batch import BatchRoot, record_id
@@ -22,6 +22,7 @@ from ..context import Work, working
 from ..exceptions import OutageError, StateError
 from ..ledger import units
 from ..ledger.claimants import worker_name
+from ..ledger.states import ExecutionState
 from ..logging import get_logger, get_print_infos
 from ..outcome import duration
 from ..signatures import call_hook
@@ -107,11 +108,10 @@ def load_or_stop(database, execution):
 
 def stop_execution(database, execution, error):
     "Stop an execution that can not go on as the code is now."
-    def _stop(transaction):
-        cursor = transaction.connection.cursor()
+    def _stop(cursor):
         row = ledger.executions.columns(cursor, execution, 'batch')
         return row and ledger.executions.stop(
-            cursor, execution, 'failed',
+            cursor, execution, ExecutionState.FAILED,
             'stopped: it can not go on with the code of now (%s): %s' % (
                 worker_name(), one_line(error))) and row['batch']
 
@@ -155,8 +155,8 @@ def treat(job, chunk_id, again=False):
         chunk = error.chunk
     if chunk.deaths >= MAX_DEATHS:
         return give_up(job, chunk)
-    if not transact(job.database, lambda transaction: begin(
-                transaction, job, chunk)):
+    if not transact(
+            job.database, lambda cursor: begin(cursor, job, chunk)):
         return None
     try:
         return attempt(job, chunk_id, begun=True)
@@ -168,8 +168,7 @@ def treat(job, chunk_id, again=False):
         raise
 
 
-def begin(transaction, job, chunk):
-    cursor = transaction.connection.cursor()
+def begin(cursor, job, chunk):
     if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
         return False
     ledger.chunks.begin(cursor, chunk)
@@ -189,9 +188,9 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
     # What Tryton begins anew by TransactionError is the same attempt
     chunk, objects, outputs, attempts, broken = None, None, None, 1, None
 
-    def work(transaction):
+    def work(cursor):
         nonlocal chunk, outputs, broken
-        cursor = transaction.connection.cursor()
+        transaction = Transaction()
         chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
         if chunk is None:
             return go_on(cursor, job, chunk_id)
@@ -201,7 +200,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
                 job.execution, chunk.label)
             chunk = None
             return None
-        if not begun and (careful or chunk.begun is not None):
+        if not begun and (careful or chunk.careful):
             raise _DeliveredBefore(chunk)
         outputs = transaction.join(output.Outputs(job.tag))
         guard = hooks.Guard(
@@ -291,15 +290,14 @@ def wait(job, chunk_id, chunk, error):
     "Say why a chunk waits for the database; no unit is to blame."
     with contextlib.suppress(Exception):
         # Where the database can do at least that
-        transact(job.database, lambda transaction: ledger.chunks.note_trouble(
-                transaction.connection.cursor(), chunk_id,
+        transact(job.database, lambda cursor: ledger.chunks.note_trouble(
+                cursor, chunk_id,
                 describe(error)['error']), retry=0)
     with job.working(chunk):
         job.logger.warning("waits for the database: %s", one_line(error))
 
 
-def record_rehearsal(transaction, job, chunk, numbers, attempts):
-    cursor = transaction.connection.cursor()
+def record_rehearsal(cursor, job, chunk, numbers, attempts):
     chunk = ledger.chunks.claim(cursor, job.execution, chunk.id)
     if chunk is not None:
         return ledger.chunks.done(cursor, chunk, attempts, numbers=numbers)
@@ -317,7 +315,7 @@ def find_gone(job, chunk, error):
             is not BatchRoot.convert_to_instances.__func__):
         return frozenset()
 
-    def search(transaction):
+    def search(cursor):
         Model = Pool().get(Batch.get_batch_main_model_name())
         ids = {record_id(id) for id, _ in flattened(chunk)}
         if not issubclass(Model, ModelSQL):

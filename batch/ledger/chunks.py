@@ -17,7 +17,7 @@ from .. import transaction
 from ..exceptions import StateError
 from .claimants import GONE, claimant, has_died, worker_name
 from .planning import insert_chunks
-from .states import CHUNK, OPEN
+from .states import CHUNK, OPEN_CHUNKS, ChunkState
 from .tables import (
     Hole, TransactionId, chunk_, clock, execute_written, execution_,
     for_update, has_not_ended, is_shared, written)
@@ -43,9 +43,10 @@ class Chunk:
     size: int
     parent: int | None
     successor: str | None
-    #: None: nobody is known to have begun with it before.  Else it is
-    #: begun with care: '' says so, ``host:pid`` who did so last
-    begun: str | None
+    #: whether it may have been begun before: then who begins writes so first
+    careful: bool
+    #: who wrote so last, see claimants.py
+    begun_by: str | None
     #: how many processes are known to have died at it
     deaths: int
     #: how the last of them died
@@ -68,7 +69,8 @@ def list_queued(cursor, execution, lock=True):
     """
     cursor.execute(*chunk_.select(
             chunk_.id,
-            where=has_not_ended(execution) & (chunk_.state == 'queued'),
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.QUEUED),
             for_=for_update() if lock else None))
     # PostgreSQL might go through all chunks in their order
     return sorted(id for id, in cursor.fetchall())
@@ -93,7 +95,7 @@ def claim(cursor, execution, chunk, sleep=time.sleep):
             sleep(delay)
         execute_written(cursor, written(_claim), **key)
         if row := cursor.fetchone():
-            id, execution, number, units, *others = row[:12]
+            id, execution, number, units, *others = row[:13]
             if not is_shared():
                 others[-1] = clock()
             return Chunk(id, execution, number, load_units(units), *others)
@@ -105,7 +107,7 @@ def claim(cursor, execution, chunk, sleep=time.sleep):
 def _is_free(execution=Hole('execution'), chunk=Hole('chunk')):
     # Not by the execution too: right after a plan, PostgreSQL would take all
     # of its chunks for as quickly found as the one that has the id
-    return (chunk_.id == chunk) & (chunk_.state == 'queued') \
+    return (chunk_.id == chunk) & (chunk_.state == ChunkState.QUEUED) \
         & Exists(execution_.select(
             Literal(1),
             where=(execution_.id == execution)
@@ -113,13 +115,14 @@ def _is_free(execution=Hole('execution'), chunk=Hole('chunk')):
 
 
 def _touch():
-    return chunk_.update([chunk_.state], ['queued'], where=_is_free())
+    return chunk_.update([chunk_.state], [ChunkState.QUEUED], where=_is_free())
 
 
 def _claim():
     return chunk_.select(
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
-        chunk_.size, chunk_.parent, chunk_.successor, chunk_.begun,
+        chunk_.size, chunk_.parent, chunk_.successor,
+        Coalesce(chunk_.careful, Literal(False)), chunk_.begun_by,
         Coalesce(chunk_.deaths, 0), chunk_.error,
         *([clock(), TransactionId()] if is_shared() else [Literal(None)]),
         # In the same trip to the server, as this is in the way of every chunk
@@ -132,7 +135,7 @@ def done(cursor, chunk, attempts, files=None, numbers=None):
 
     :param files: path -> identity, see ledger/outputs.py
     """
-    return _end(cursor, chunk, 'done', chunk.successor, attempts,
+    return _end(cursor, chunk, ChunkState.DONE, chunk.successor, attempts,
         files=json.dumps(files) if files else None,
         numbers=json.dumps(numbers) if numbers else None)
 
@@ -140,28 +143,29 @@ def done(cursor, chunk, attempts, files=None, numbers=None):
 def fail(cursor, chunk, attempts, error):
     "queued -> failed; returns the id of the successor it queues, or None."
     return _end(
-        cursor, chunk, 'failed', chunk.successor, attempts,
+        cursor, chunk, ChunkState.FAILED, chunk.successor, attempts,
         **error)
 
 
 def replace_by_parts(
-        cursor, chunk, parts, attempts, error, suspect=None, begun=None):
+        cursor, chunk, parts, attempts, error, suspect=None,
+        careful=False):
     """queued -> split; the parts take its place.  Returns the first's id.
 
     The parts come one behind the other, the last before the successor.
 
     :param suspect: index of the part that is the suspect
-    :param begun: of the parts, see Chunk
+    :param careful: of the parts, see Chunk
     """
     numbers = ['%s.%s' % (chunk.number, i + 1) for i in range(len(parts))]
-    _end(cursor, chunk, 'split', None, attempts,
+    _end(cursor, chunk, ChunkState.SPLIT, None, attempts,
         suspect=numbers[suspect] if suspect is not None else None, **error)
     insert_chunks(cursor, [
             [chunk.execution, number, dump_units(part), len(part),
-                'waiting', successor, 0, 0, chunk.claimed_at]
+                ChunkState.WAITING, successor, 0, 0, chunk.claimed_at]
             for number, successor, part in zip(
                 numbers, numbers[1:] + [chunk.successor], parts)],
-        parent=chunk.id, begun=begun)
+        parent=chunk.id, careful=careful)
     return _queue(cursor, chunk.execution, numbers[0])
 
 
@@ -170,13 +174,13 @@ def _end(cursor, chunk, state, successor, attempts, **values):
 
     :param successor: number, None to queue nothing
     """
-    assert ('queued', state) in CHUNK, state
+    assert (ChunkState.QUEUED, state) in CHUNK, state
     values = {
         'state': state, 'started_at': chunk.claimed_at, 'ended_at': clock(),
         'attempts': attempts, 'worker': worker_name(), **values}
     key = {
         'chunk': chunk.id, 'execution': chunk.execution, 'number': successor,
-        'transaction': chunk.transaction if state == 'done' else None}
+        'transaction': chunk.transaction if state == ChunkState.DONE else None}
     if is_shared():
         # One trip to the server, as this is in the way of every chunk
         execute_written(cursor, written(_write_both, *values), **key, **values)
@@ -205,7 +209,8 @@ def _write_end(*names):
         [getattr(chunk_, n) for n in names],
         [clock() if n == 'ended_at' and is_shared() else Hole(n)
             for n in names],
-        where=(chunk_.id == Hole('chunk')) & (chunk_.state == 'queued')
+        where=(chunk_.id == Hole('chunk'))
+        & (chunk_.state == ChunkState.QUEUED)
         # A hook may have ended the transaction that had the lock
         & (TransactionId() == Coalesce(
                 Hole('transaction'), TransactionId())
@@ -226,9 +231,10 @@ def _queue(cursor, execution, number):
 
 def _write_queued():
     return chunk_.update(
-        [chunk_.state], ['queued'],
+        [chunk_.state], [ChunkState.QUEUED],
         where=(chunk_.execution == Hole('execution'))
-        & (chunk_.number == Hole('number')) & (chunk_.state == 'waiting'))
+        & (chunk_.number == Hole('number'))
+        & (chunk_.state == ChunkState.WAITING))
 
 
 def begin(cursor, chunk):
@@ -236,10 +242,11 @@ def begin(cursor, chunk):
 
     Who wrote that before us, and has not the lock, may have died.
     """
-    died = has_died(cursor, chunk.begun)
+    died = has_died(cursor, chunk.begun_by)
     cursor.execute(*chunk_.update(
-            [chunk_.begun, chunk_.deaths, chunk_.error],
-            [claimant(), chunk.deaths + died, GONE if died else chunk.error],
+            [chunk_.careful, chunk_.begun_by, chunk_.deaths, chunk_.error],
+            [True, claimant(), chunk.deaths + died,
+                GONE if died else chunk.error],
             where=chunk_.id == chunk.id))
 
 
@@ -249,8 +256,8 @@ def died(cursor, chunk, blame, error=None):
     :param blame: whether its process is known to have died at it
     """
     cursor.execute(*chunk_.update(
-            [chunk_.begun, chunk_.deaths, chunk_.error],
-            ['', chunk.deaths + bool(blame), error or chunk.error],
+            [chunk_.careful, chunk_.begun_by, chunk_.deaths, chunk_.error],
+            [True, None, chunk.deaths + bool(blame), error or chunk.error],
             where=chunk_.id == chunk.id))
 
 
@@ -264,14 +271,15 @@ def mark_deserted(cursor, chunks):
     if not chunks:
         return
     cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.begun, Coalesce(chunk_.deaths, 0),
-            where=chunk_.id.in_(chunks) & (chunk_.state == 'queued')))
-    for id, begun, deaths in cursor.fetchall():
-        values = {'begun': ''}
-        if has_died(cursor, begun):
+            chunk_.id, chunk_.careful, chunk_.begun_by,
+            Coalesce(chunk_.deaths, 0),
+            where=chunk_.id.in_(chunks) & (chunk_.state == ChunkState.QUEUED)))
+    for id, careful, begun_by, deaths in cursor.fetchall():
+        values = {'careful': True, 'begun_by': None}
+        if has_died(cursor, begun_by):
             values['deaths'] = deaths + 1
             values['error'] = GONE
-        if begun != '':
+        if begun_by or not careful:
             cursor.execute(*chunk_.update(
                     [getattr(chunk_, n) for n in values],
                     list(values.values()), where=chunk_.id == id))
@@ -281,7 +289,7 @@ def note_trouble(cursor, chunk, error):
     "Keep why a chunk waits, which nobody is at."
     cursor.execute(*chunk_.update(
             [chunk_.error], [error],
-            where=(chunk_.id == chunk) & (chunk_.state == 'queued')))
+            where=(chunk_.id == chunk) & (chunk_.state == ChunkState.QUEUED)))
 
 
 def first_open_in_lane(cursor, execution, chunk, concurrency):
@@ -299,7 +307,8 @@ def first_open_in_lane(cursor, execution, chunk, concurrency):
     number, _ = row
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number,
-            where=has_not_ended(execution) & (chunk_.state == 'queued')))
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.QUEUED)))
     lane = _place(number) % concurrency
     return next((
             id for id, other in cursor.fetchall()
@@ -317,9 +326,9 @@ def cancel_open(cursor, execution):
     Only where nobody works on one.
     """
     cursor.execute(*chunk_.update(
-            [chunk_.state], ['cancelled'],
+            [chunk_.state], [ChunkState.CANCELLED],
             where=(chunk_.execution == execution)
-            & chunk_.state.in_(OPEN)))
+            & chunk_.state.in_(OPEN_CHUNKS)))
     return cursor.rowcount
 
 
@@ -329,17 +338,17 @@ def requeue(cursor, execution):
     A lane whose chunks all wait has nobody to queue it: its first chunk is.
     """
     cursor.execute(*chunk_.update(
-            [chunk_.state], ['waiting'],
+            [chunk_.state], [ChunkState.WAITING],
             where=(chunk_.execution == execution)
-            & (chunk_.state == 'cancelled')))
+            & (chunk_.state == ChunkState.CANCELLED)))
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
-            where=has_not_ended(execution) & chunk_.state.in_(OPEN),
+            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
             order_by=chunk_.id))
     rows = cursor.fetchall()
     expected = {successor for _, _, successor, _ in rows}
     for id, number, _, state in rows:
-        if state == 'waiting' and number not in expected:
+        if state == ChunkState.WAITING and number not in expected:
             _queue(cursor, execution, number)
 
 
@@ -347,6 +356,6 @@ def has_open(cursor, execution):
     "Return whether a chunk of the execution still has to be treated."
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=has_not_ended(execution) & chunk_.state.in_(OPEN),
+            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
             limit=1))
     return cursor.fetchone() is not None

@@ -28,16 +28,16 @@ def claimant():
     return '%s:%s' % (worker_name(), worker_key)
 
 
-def has_died(cursor, begun):
+def has_died(cursor, begun_by):
     """Return whether a process that began is known to be gone for good.
 
     Asked only where nobody has the lock of what it began with.  As long as
     its worker lives, the worker itself tells of its death: else the process
     was only cut off from the database, and is not to blame.
     """
-    if not begun or begun == claimant():
+    if not begun_by or begun_by == claimant():
         return False
-    key = int((begun.split(':') + ['0'])[2])
+    key = int((begun_by.split(':') + ['0'])[2])
     if not key or not is_shared():
         return True
     if key == worker_key:
@@ -55,8 +55,7 @@ def give_back(cursor, execution, chunk=None):
 
     :param chunk: id, None where the process selects
     """
-    table, id, value = (execution_, execution, None) if chunk is None \
-        else (chunk_, chunk, '')
+    table, id = (execution_, execution) if chunk is None else (chunk_, chunk)
     cursor.execute(*table.update(
-            [table.begun], [value],
-            where=(table.id == id) & (table.begun == claimant())))
+            [table.begun_by], [None],
+            where=(table.id == id) & (table.begun_by == claimant())))

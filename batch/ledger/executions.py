@@ -11,7 +11,7 @@ from sql import Null
 from ..masking import mask_given
 from .chunks import has_open, list_queued
 from .claimants import claimant, has_died
-from .states import EXECUTION
+from .states import EXECUTION, OPEN_EXECUTIONS, Admission, ExecutionState
 from .tables import clock, execution_, for_update, is_shared
 
 __all__ = [
@@ -34,8 +34,8 @@ def create(
         [execution_.batch, execution_.given, execution_.state,
             execution_.retry_of, execution_.dry_run, execution_.started_at,
             execution_.local, execution_.create_date, execution_.create_uid],
-        [[batch, json.dumps(parameters), 'selecting', retry_of, dry_run,
-            clock(), local, clock(), 0]])
+        [[batch, json.dumps(parameters), ExecutionState.SELECTING, retry_of,
+            dry_run, clock(), local, clock(), 0]])
     if not is_shared():
         cursor.execute(*insert)
         return cursor.lastrowid
@@ -60,7 +60,7 @@ def claim(cursor, execution, state, wait=False):
     """
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
-        'dry_run', 'stopping', 'message', 'begun', 'deaths']
+        'dry_run', 'stopping', 'message', 'admission', 'begun_by', 'deaths']
     if not is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(
@@ -80,8 +80,8 @@ def begin_selection(cursor, row):
 
     :param row: as claim returns it
     """
-    deaths = (row['deaths'] or 0) + has_died(cursor, row['begun'])
-    update(cursor, row['id'], begun=claimant(), deaths=deaths)
+    deaths = (row['deaths'] or 0) + has_died(cursor, row['begun_by'])
+    update(cursor, row['id'], begun_by=claimant(), deaths=deaths)
     return deaths
 
 
@@ -90,11 +90,11 @@ def selection_died(cursor, execution):
 
     None where it is not there to be selected.
     """
-    row = claim(cursor, execution, 'selecting')
+    row = claim(cursor, execution, ExecutionState.SELECTING)
     if row is None:
         return None
     deaths = (row['deaths'] or 0) + 1
-    update(cursor, execution, begun=None, deaths=deaths)
+    update(cursor, execution, begun_by=None, deaths=deaths)
     return deaths
 
 
@@ -104,7 +104,7 @@ def list_open(cursor):
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=(execution_.ended_at == Null)
-            & execution_.state.in_(['selecting', 'running']),
+            & execution_.state.in_(OPEN_EXECUTIONS),
             order_by=execution_.id))
     return [dict(zip(names, row)) for row in cursor.fetchall()]
 
@@ -123,13 +123,13 @@ def lock_all(cursor):
 def others(cursor, batch, execution):
     """Return the open executions of the batch, but for this one.
 
-    Those that are not admitted yet do not count: they will ask themselves.
+    Those that are not admitted do not count: they will ask themselves.
     """
     cursor.execute(*execution_.select(
             execution_.id,
             where=(execution_.batch == batch) & (execution_.id != execution)
-            & execution_.state.in_(['selecting', 'running'])
-            & (execution_.settings != Null),
+            & execution_.state.in_(OPEN_EXECUTIONS)
+            & (execution_.admission == Admission.ADMITTED),
             order_by=execution_.id))
     return [id for id, in cursor.fetchall()]
 
@@ -142,11 +142,11 @@ def stop(cursor, execution, state, message):
 
     :param state: in which it will end, ``failed`` or ``cancelled``
     """
-    assert ('running', state) in EXECUTION, state
+    assert (ExecutionState.RUNNING, state) in EXECUTION, state
     cursor.execute(*execution_.update(
             [execution_.stopping, execution_.message], [state, message],
             where=(execution_.id == execution)
-            & (execution_.state == 'running')
+            & (execution_.state == ExecutionState.RUNNING)
             & (execution_.stopping == Null)))
     return bool(cursor.rowcount)
 

@@ -6,6 +6,7 @@ from sql import Literal, Null, Table
 from sql.aggregate import Sum
 
 from .rows import streamed
+from .states import ChunkState
 from .tables import chunk_, has_ended, has_not_ended
 from .units import load_units
 
@@ -30,7 +31,7 @@ def lineage(cursor, chunk):
                 chunk_.state, where=(chunk_.execution == chunk.execution)
                 & (chunk_.number == suspect)))
         row = cursor.fetchone()
-        trust = row is not None and row[0] == 'failed'
+        trust = row is not None and row[0] == ChunkState.FAILED
     elif grandparent is not None:
         # Halved: because none was found, or because one had lied
         trust = not _lied(cursor, chunk.execution, grandparent)
@@ -47,7 +48,7 @@ def _lied(cursor, execution, ancestor):
             .select(chunk_.suspect, other.state, chunk_.parent,
                 where=chunk_.id == ancestor))
         suspect, state, ancestor = cursor.fetchone()
-        if suspect is not None and state != 'failed':
+        if suspect is not None and state != ChunkState.FAILED:
             return True
     return False
 
@@ -63,7 +64,7 @@ def list_failures(cursor, execution, limit=None, tracebacks=False):
         columns.append(chunk_.traceback)
     query = chunk_.select(
         *columns,
-        where=has_ended(execution) & (chunk_.state == 'failed'),
+        where=has_ended(execution) & (chunk_.state == ChunkState.FAILED),
         order_by=chunk_.id, limit=limit)
     for rows in streamed(cursor, query, 100 if tracebacks else 1000):
         for number, units, *error in rows:
@@ -77,7 +78,8 @@ def waits(cursor, execution, limit=3):
     """
     cursor.execute(*chunk_.select(
             chunk_.number, chunk_.error,
-            where=has_not_ended(execution) & (chunk_.state == 'queued')
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.QUEUED)
             & (chunk_.error != Null),
             order_by=chunk_.id, limit=limit))
     return cursor.fetchall()
@@ -86,7 +88,7 @@ def waits(cursor, execution, limit=3):
 def failed_units(cursor, execution):
     cursor.execute(*chunk_.select(
             Sum(chunk_.size),
-            where=has_ended(execution) & (chunk_.state == 'failed')))
+            where=has_ended(execution) & (chunk_.state == ChunkState.FAILED)))
     return int(cursor.fetchone()[0] or 0)
 
 
@@ -97,7 +99,7 @@ def alike(cursor, execution, count):
     """
     cursor.execute(*chunk_.select(
             chunk_.fingerprint, chunk_.ended_at,
-            where=has_ended(execution) & (chunk_.state == 'failed'),
+            where=has_ended(execution) & (chunk_.state == ChunkState.FAILED),
             order_by=chunk_.ended_at.desc, limit=count))
     rows = cursor.fetchall()
     fingerprints = {fingerprint for fingerprint, _ in rows}
@@ -105,7 +107,7 @@ def alike(cursor, execution, count):
         return None
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=has_ended(execution) & (chunk_.state == 'done')
+            where=has_ended(execution) & (chunk_.state == ChunkState.DONE)
             & (chunk_.ended_at > rows[-1][1]),
             order_by=chunk_.ended_at, limit=1))
     return None if cursor.fetchone() else fingerprints.pop()

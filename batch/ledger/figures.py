@@ -6,6 +6,7 @@ import json
 from sql import Literal, Null
 from sql.aggregate import Count, Sum
 
+from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
 from .tables import chunk_, execution_
 
 __all__ = [
@@ -35,7 +36,7 @@ def counts(cursor, execution):
         'done': units.get('done', 0),
         'failed': units.get('failed', 0),
         'left': sum(
-            units.get(s, 0) for s in ['waiting', 'queued', 'cancelled']),
+            units.get(s, 0) for s in [*OPEN_CHUNKS, ChunkState.CANCELLED]),
         'cancelled': units.get('cancelled', 0),
         'chunks': sum(chunks.values()),
         'split': chunks.get('split', 0),
@@ -48,7 +49,8 @@ def planned_chunks(cursor, execution):
     cursor.execute(*chunk_.select(
             Count(chunk_.id),
             where=(chunk_.execution == execution) & (chunk_.parent == Null)
-            & chunk_.state.in_(['done', 'split', 'failed'])))
+            & chunk_.state.in_([
+                    ChunkState.DONE, ChunkState.SPLIT, ChunkState.FAILED])))
     return cursor.fetchone()[0]
 
 
@@ -82,7 +84,8 @@ def had_deaths(cursor, execution):
     "Return whether a process may have died at a chunk of the execution."
     cursor.execute(*chunk_.select(
             Literal(1),
-            where=(chunk_.execution == execution) & (chunk_.begun != Null),
+            where=(chunk_.execution == execution)
+            & (chunk_.careful == Literal(True)),
             limit=1))
     return cursor.fetchone() is not None
 
@@ -96,6 +99,6 @@ def retries(cursor, execution):
             execution_.id,
             where=(execution_.retry_of == execution)
             & ((execution_.selected > 0)
-                | execution_.state.in_(['selecting', 'running'])),
+                | execution_.state.in_(OPEN_EXECUTIONS)),
             order_by=execution_.id))
     return [id for id, in cursor.fetchall()]

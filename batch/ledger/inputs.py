@@ -11,7 +11,7 @@ from pathlib import Path
 from sql import Null
 
 from .executions import columns
-from .states import OPEN
+from .states import OPEN_CHUNKS, ChunkState
 from .tables import chunk_, execution_, input_, now
 from .units import names
 
@@ -22,7 +22,7 @@ __all__ = [
 #: rows per statement
 BULK = 200
 #: states of a chunk of which no unit is done
-UNDONE = [*OPEN, 'cancelled', 'failed']
+UNDONE = [*OPEN_CHUNKS, ChunkState.CANCELLED, ChunkState.FAILED]
 
 InputFile = namedtuple('InputFile', 'id path identity units archive')
 
@@ -146,9 +146,9 @@ def count_undone(cursor, executions):
         if not rows:
             return counts
         for last, execution, state, units in rows:
-            if state == 'failed' and execution != executions[-1]:
+            if state == ChunkState.FAILED and execution != executions[-1]:
                 continue
             for name, is_row in names(units):
                 if isinstance(name, str):
                     counts.setdefault(name, Counter())[
-                        state == 'failed', execution, is_row] += 1
+                        state == ChunkState.FAILED, execution, is_row] += 1

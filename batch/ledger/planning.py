@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution, written when they are planned."""
+from .states import ChunkState
 from .tables import chunk_, input_, now
 from .units import dump_units
 
@@ -37,7 +38,8 @@ class ChunkWriter:
         text = dump_units(units)
         self._rows.append([
                 self.execution, str(self.count), text, size,
-                'queued' if self.count <= self.concurrency else 'waiting',
+                ChunkState.QUEUED if self.count <= self.concurrency
+                else ChunkState.WAITING,
                 str(self.count + self.concurrency), 0, 0, self._now])
         self._bytes += len(text or '')
         if len(self._rows) >= self.BULK or self._bytes >= self.BYTES:

@@ -5,6 +5,7 @@ from sql import Literal
 
 from trytond.tools import grouped_slice
 
+from .states import ENDED_EXECUTIONS
 from .tables import chunk_, execution_, for_update, input_
 
 __all__ = ['claim_ended', 'forget', 'list_executions']
@@ -35,7 +36,7 @@ def claim_ended(cursor, executions):
         cursor.execute(*execution_.select(
                 execution_.id,
                 where=execution_.id.in_(list(ids)) & execution_.state.in_(
-                    ['succeeded', 'failed', 'cancelled']),
+                    ENDED_EXECUTIONS),
                 for_=for_update()))
         taken.extend(id for id, in cursor.fetchall())
     return taken

@@ -1,32 +1,90 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The states of an execution and of a chunk, and the edges between them."""
-__all__ = ['CHUNK', 'EXECUTION', 'OPEN']
+from enum import Enum
+
+__all__ = [
+    'Admission', 'CHUNK', 'ChunkState', 'ENDED_EXECUTIONS', 'EXECUTION',
+    'ExecutionState', 'OPEN_CHUNKS', 'OPEN_EXECUTIONS']
+
+
+class _Text(str, Enum):
+    "An enum whose members are the texts that the columns have."
+    __str__ = str.__str__
+    __format__ = str.__format__
+
+
+class ExecutionState(_Text):
+    "The column ``state`` of an execution."
+    SELECTING = 'selecting'
+    RUNNING = 'running'
+    SUCCEEDED = 'succeeded'
+    FAILED = 'failed'
+    CANCELLED = 'cancelled'
+
+
+class ChunkState(_Text):
+    "The column ``state`` of a chunk."
+    WAITING = 'waiting'
+    QUEUED = 'queued'
+    DONE = 'done'
+    SPLIT = 'split'
+    FAILED = 'failed'
+    CANCELLED = 'cancelled'
+
+
+class Admission(_Text):
+    """The column ``admission`` of an execution: whether it may begin.
+
+    It is empty until that was asked.  Skipped and disabled executions
+    succeed, and select nothing.
+    """
+    ADMITTED = 'admitted'
+    WAITING = 'waiting'
+    SKIPPED = 'skipped'
+    DISABLED = 'disabled'
+    REFUSED = 'refused'
+
 
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
 EXECUTION = {
-    (None, 'selecting'): "somebody started the batch",
-    ('selecting', 'running'): "the selection is planned: its chunks exist",
-    ('selecting', 'failed'): "the selection raised, or the start was refused",
-    ('selecting', 'cancelled'): "cancelled before it was selected",
-    ('running', 'succeeded'): "the last chunk ended and every unit is done",
-    ('running', 'failed'):
+    (None, ExecutionState.SELECTING): "somebody started the batch",
+    (ExecutionState.SELECTING, ExecutionState.RUNNING):
+        "the selection is planned: its chunks exist",
+    (ExecutionState.SELECTING, ExecutionState.FAILED):
+        "the selection raised, or the start was refused",
+    (ExecutionState.SELECTING, ExecutionState.CANCELLED):
+        "cancelled before it was selected",
+    (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
+        "the last chunk ended and every unit is done",
+    (ExecutionState.RUNNING, ExecutionState.FAILED):
         "the last chunk ended and some unit failed, or a file is missing",
-    ('running', 'cancelled'): "the last chunk ended and some were cancelled",
-    ('failed', 'running'): "resumed: chunks were left, or files missing",
-    ('cancelled', 'running'): "resumed: chunks were left, or files missing",
+    (ExecutionState.RUNNING, ExecutionState.CANCELLED):
+        "the last chunk ended and some were cancelled",
+    (ExecutionState.FAILED, ExecutionState.RUNNING):
+        "resumed: chunks were left, or files missing",
+    (ExecutionState.CANCELLED, ExecutionState.RUNNING):
+        "resumed: chunks were left, or files missing",
     }
 CHUNK = {
-    (None, 'waiting'): "planned, or a part behind another one",
-    (None, 'queued'): "among the first of the plan, or the first part",
-    ('waiting', 'queued'): "its predecessor ended, or it was resumed",
-    ('queued', 'done'): "its work is in the same commit",
-    ('queued', 'split'): "it failed, and its parts replace it",
-    ('queued', 'failed'): "it failed and can not be split",
-    ('waiting', 'cancelled'): "the execution was cancelled",
-    ('queued', 'cancelled'): "the execution was cancelled, nobody was at it",
-    ('cancelled', 'waiting'): "the execution was resumed",
+    (None, ChunkState.WAITING): "planned, or a part behind another one",
+    (None, ChunkState.QUEUED):
+        "among the first of the plan, or the first part",
+    (ChunkState.WAITING, ChunkState.QUEUED):
+        "its predecessor ended, or it was resumed",
+    (ChunkState.QUEUED, ChunkState.DONE): "its work is in the same commit",
+    (ChunkState.QUEUED, ChunkState.SPLIT):
+        "it failed, and its parts replace it",
+    (ChunkState.QUEUED, ChunkState.FAILED): "it failed and can not be split",
+    (ChunkState.WAITING, ChunkState.CANCELLED): "the execution was cancelled",
+    (ChunkState.QUEUED, ChunkState.CANCELLED):
+        "the execution was cancelled, nobody was at it",
+    (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
 #: states of a chunk that still has to be treated
-OPEN = ['waiting', 'queued']
+OPEN_CHUNKS = [ChunkState.WAITING, ChunkState.QUEUED]
+#: states of an execution that is not over, and of one that is
+OPEN_EXECUTIONS = [ExecutionState.SELECTING, ExecutionState.RUNNING]
+ENDED_EXECUTIONS = [
+    ExecutionState.SUCCEEDED, ExecutionState.FAILED, ExecutionState.CANCELLED]
