@@ -53,6 +53,17 @@ def test_what_was_open_or_failed_goes_on_after_the_update(
     update(scene)
     with Scene(postgresql=postgresql) as new:
         assert schema(scene) == schema(new)
+    rows = dict(scene.execute(
+            "SELECT id, admission || ' ' || coalesce(exit_status::text, '-') "
+            "FROM batch_execution"))
+    assert rows == {
+        1: 'admitted 0', 2: 'admitted 1', 3: 'admitted 1', 4: None,
+        **({5: 'disabled 0', 6: 'refused 2'} if 5 in rows else {})}
+    # What is careful in the way of today
+    assert set(scene.execute(
+            "SELECT careful, begun_by FROM batch_execution_chunk")) <= {
+        (None, None), (False, None), (True, None),
+        (True, 'batch1:22909:17')}
     scene.records(40)
     history = scene.coop('history', check=True).stdout
     assert 'batch.scenario.failing' in history
