@@ -221,7 +221,22 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
                     tag_of(Transaction().database.name, 0)))
         return outputs.write(cls.generate_filepath(filename), buffer)
 
-    # What the tasks call
+    # What the engine asks
+
+    #: whether no unit can come twice: then none is remembered
+    has_distinct_units = False
+    #: whether its units come from files that it archives
+    has_input_files = False
+
+    @classmethod
+    def has_units(cls):
+        "Return whether it selects; else it is executed once, as a whole."
+        return True
+
+    @classmethod
+    def units_again(cls, units, parameters):
+        "Yield what is to be done again, of units that failed."
+        yield from units
 
     @classmethod
     def __setup__(cls):
@@ -282,6 +297,10 @@ class BatchRootNoSelect(BatchRoot):
     @classmethod
     def select_ids(cls, **parameters):
         return []
+
+    @classmethod
+    def has_units(cls):
+        return False
 
     @classmethod
     def check_models(cls):

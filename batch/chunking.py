@@ -5,6 +5,8 @@
 A unit is what is never divided.  Selections are read as streams: nothing here
 holds more than one chunk, but for ``divide`` which has to know how many units
 there are.
+
+Imports nothing of Tryton or Celery.
 """
 import operator
 from array import array

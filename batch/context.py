@@ -4,6 +4,8 @@
 
 The one place through which hooks reach the execution that calls them, so that
 the contract (batch.py) and the logs need to know neither Celery nor ledger.
+
+Imports nothing of Tryton or Celery.
 """
 import datetime as dt
 import os

@@ -89,7 +89,11 @@ class BatchRootFiles(BatchRoot):
             id[-1] if isinstance(id, tuple)
             else cls.file_of(directory / id, parameters) for id in ids]
 
-    # What the tasks call
+    # What the engine asks
+
+    # By their numbers: to remember a million rows would take hundreds of MB
+    has_distinct_units = True
+    has_input_files = True
 
     @classmethod
     @calls_hooks

@@ -14,12 +14,11 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import chunking, ledger, output
-from ..batch import BatchRootNoSelect, get_batch
+from ..batch import get_batch
 from ..context import Work, end_child, working
 from ..exceptions import (
     BatchError, BrokerError, DefinitionError, TransactionEndedError,
     UnknownBatchError, WorkerLostError)
-from ..file_batch import BatchRootFiles
 from ..ledger.states import Admission, ExecutionState
 from ..logging import BatchLogger, get_logger, get_print_infos
 from ..signatures import call_hook
@@ -133,7 +132,7 @@ def select_and_split(transaction, batch, given):
             'started_at': ledger.tables.now(cursor),
             'dry_run': True})
     Batch = get_batch(batch)
-    if issubclass(Batch, BatchRootNoSelect):
+    if not Batch.has_units():
         return [1], 0
     with transaction.set_user(job.user), \
             transaction.set_context(job.context), \
@@ -154,16 +153,13 @@ def select_units(job, Batch):
         raise DefinitionError(
             job.batch, 'returned %r, expected a list or a generator of ids, '
             'rows or groups' % (selected,), hook='select_ids')
-    return chunking.Distinct(
-        selected,
-        # By their numbers: a million rows would be hundreds of MB
-        known=issubclass(Batch, BatchRootFiles))
+    return chunking.Distinct(selected, known=Batch.has_distinct_units)
 
 
 def settle_earlier(job):
     "Archive the input files that earlier executions are done with."
-    if job.dry_run or not issubclass(
-            Pool(job.database).get(job.batch), BatchRootFiles):
+    if job.dry_run \
+            or not Pool(job.database).get(job.batch).has_input_files:
         return
     with job.working():
         for path, archived, _ in transact(
@@ -199,7 +195,7 @@ def write_selection(cursor, job, task_id):
         elif row['retry_of']:
             Batch.check_models()
             plan_failures(cursor, job, Batch, plan, row['retry_of'])
-        elif issubclass(Batch, BatchRootNoSelect):
+        elif not Batch.has_units():
             plan.add(None, 1)
         else:
             Batch.check_models()
@@ -228,8 +224,7 @@ def plan_failures(cursor, job, Batch, plan, execution):
         else:
             units.extend(failed)
     if units:
-        if issubclass(Batch, BatchRootFiles):
-            units = Batch.units_again(units, job.parameters)
+        units = Batch.units_again(units, job.parameters)
         write_plan(job, Batch, plan, chunking.Distinct(units))
 
 
