@@ -2,7 +2,9 @@
 # this repository contains the full copyright notices and license terms.
 """Whether the database answers, has the module, and is of its version."""
 import time
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any, TypeVar
 
 from trytond import backend
 from trytond.model import fields
@@ -15,6 +17,8 @@ from .transaction import connect
 
 __all__ = ['PATIENCE', 'check_database', 'patiently', 'server_timeouts']
 
+
+Result = TypeVar('Result')
 
 #: seconds for which a command waits at its start for a service that is away:
 #: it may just be restarted, and a night is not to be lost for that
@@ -33,7 +37,9 @@ PASSING = [
 COMPUTED = fields.Function, fields.One2Many
 
 
-def patiently(function, errors, patience):
+def patiently(
+        function: Callable[[], Result], errors: Any,
+        patience: float) -> Result:
     """Return function(), tried again for patience seconds if it raises errors.
 
     But not where a server answers, and refuses for good.
@@ -51,7 +57,7 @@ def patiently(function, errors, patience):
             time.sleep(0.5)
 
 
-def check_database(database, patience=0):
+def check_database(database: str, patience: float = 0) -> None:
     """Raise DatabaseError unless the database answers and has the module.
 
     :param patience: seconds for which it may be away
@@ -80,7 +86,7 @@ def check_database(database, patience=0):
             % (database, message_of(error))) from error
 
 
-def is_outdated():
+def is_outdated() -> bool:
     """Return whether a table or a column is missing in the database.
 
     No pool is loaded: the columns are the fields of the classes.
@@ -100,7 +106,7 @@ def is_outdated():
     return False
 
 
-def server_timeouts(database):
+def server_timeouts(database: str) -> list[tuple[str, str]]:
     """Return (name, value) of the timeouts of the server that cut chunks.
 
     Those of SHORT and above are taken for meant: they end what hangs.

@@ -13,13 +13,14 @@ import errno
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .exceptions import OutputError
 
 __all__ = [
-    'NO_LINKS', 'Directory', 'explained', 'identity', 'identity_of',
+    'CLOSED', 'NO_LINKS', 'Directory', 'explained', 'identity', 'identity_of',
     'open_file', 'open_to_append', 'readable']
 
 # Enough to go through a directory that must not be read
@@ -41,20 +42,22 @@ _kinds = {
     stat.S_IFLNK: 'a link', stat.S_IFIFO: 'a FIFO',
     stat.S_IFDIR: 'a directory', stat.S_IFSOCK: 'a socket',
     stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
+#: the descriptor of what is closed.  None would be the working directory
+CLOSED = -1
 #: what file systems answer that have no hard links, or no symbolic ones
 NO_LINKS = {
     errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextmanager
-def explained(path):
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
     "Turn an error of the system into an OutputError."
     try:
         yield
     except (OSError, UnicodeEncodeError) as e:
         raise OutputError('output "%s" can not be written: %s; %s' % (
                 path, getattr(e, 'strerror', None) or e,
-                _advice.get(getattr(e, 'errno', None),
+                _advice.get(getattr(e, 'errno', 0),
                     'see to the directory "%s"' % Path(path).parent))) from e
 
 
@@ -68,10 +71,11 @@ class Directory:
     :raises: OSError, ELOOP where a part of path is a link
     """
 
-    def __init__(self, path, make=False):
+    def __init__(
+            self, path: str | os.PathLike[str], make: bool = False) -> None:
         self.path = Path(path)
         #: (descriptor of its parent, name) of each one that was made
-        self.made = []
+        self.made: list[tuple[int, str]] = []
         self.descriptor = open_file(os.sep, _directory)
         try:
             for name in self.path.parts[1:]:
@@ -83,7 +87,7 @@ class Directory:
             self.close()
             raise
 
-    def _open(self, name, make):
+    def _open(self, name: str, make: bool) -> int:
         while True:
             try:
                 return open_file(name, _directory, self.descriptor)
@@ -102,20 +106,20 @@ class Directory:
                 self.made.append((
                         open_file('.', _directory, self.descriptor), name))
 
-    def __enter__(self):
+    def __enter__(self) -> 'Directory':
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         while self.made:
             os.close(self.made.pop()[0])
-        if self.descriptor is not None:
+        if self.descriptor != CLOSED:
             os.close(self.descriptor)
-            self.descriptor = None
+            self.descriptor = CLOSED
 
-    def remove_made(self):
+    def remove_made(self) -> None:
         "Remove what was made on the way to it, and is empty."
         while self.made:
             parent, name = self.made.pop()
@@ -124,7 +128,7 @@ class Directory:
                 os.rmdir(name, dir_fd=parent)
             os.close(parent)
 
-    def status(self, name):
+    def status(self, name: str) -> os.stat_result | None:
         "Return the status of what has the name, links not followed, or None."
         try:
             return os.stat(
@@ -132,15 +136,17 @@ class Directory:
         except FileNotFoundError:
             return None
 
-    def has_file(self, name):
+    def has_file(self, name: str) -> bool:
         status = self.status(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
-    def unlink(self, name):
+    def unlink(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 
-    def place(self, source, target, directory=None):
+    def place(
+            self, source: str, target: str,
+            directory: 'Directory | None' = None) -> None:
         """Give a file its name, never that of another one.
 
         The file may keep its old name.  Raises FileExistsError.
@@ -162,7 +168,7 @@ class Directory:
                     errno.EEXIST, os.strerror(errno.EEXIST), target)
             os.rename(source, target, **fds)
 
-    def sync(self):
+    def sync(self) -> None:
         "Have the names in it on the disk, and in those where it was made."
         for descriptor in [self.descriptor, *(fd for fd, _ in self.made)]:
             with readable(descriptor) as directory:
@@ -175,7 +181,7 @@ class Directory:
 
 
 @contextmanager
-def readable(descriptor):
+def readable(descriptor: int) -> Iterator[int]:
     "Give a descriptor of the same directory that can be read and synced."
     directory = open_file('.', os.O_DIRECTORY, descriptor)
     try:
@@ -184,7 +190,9 @@ def readable(descriptor):
         os.close(directory)
 
 
-def open_file(path, flags, directory=None):
+def open_file(
+        path: str | os.PathLike[str], flags: int,
+        directory: int | None = None) -> int:
     """Return a descriptor of a file, or a directory, that is no link.
 
     :param directory: descriptor of the directory that path starts from
@@ -202,7 +210,7 @@ def open_file(path, flags, directory=None):
     return os.open(path, flags, 0o666, dir_fd=directory)
 
 
-def identity(path):
+def identity(path: str | os.PathLike[str]) -> str:
     """Return a text that no other file has, nor this one once it is changed.
 
     Raises OSError, also where path is no regular file.
@@ -210,20 +218,20 @@ def identity(path):
     return identity_of(os.lstat(path))
 
 
-def identity_of(status):
+def identity_of(status: os.stat_result | None) -> str:
     if status is None or not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "it is no file")
     return '%s-%s-%s' % (
         status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def open_to_append(path):
+def open_to_append(path: str | os.PathLike[str]) -> int:
     """Return a descriptor of a file that is written at its end.
 
     Raises OSError where path is a link, has a second name elsewhere, or is no
     regular file: those are never opened.
     """
-    def check(status):
+    def check(status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, 'it is %s, expected a regular file' % (
                     _kinds.get(stat.S_IFMT(status.st_mode), 'no file')))

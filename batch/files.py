@@ -32,7 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import names
-from .directories import Directory, explained, identity_of, open_file, readable
+from .directories import (
+    CLOSED, Directory, explained, identity_of, open_file, readable)
 
 __all__ = [
     'Hidden', 'Leftover', 'discard', 'leftovers', 'move', 'moved', 'publish',
@@ -43,11 +44,11 @@ BLOCK = 1 << 20
 logger = logging.getLogger(__name__)
 
 
-def reserve(directory, name, tag):
+def reserve(directory: Directory, name: str, tag: str) -> 'Hidden':
     "Return a new Hidden, locked, for the first free of name, name_1 ..."
-    for candidate in names.free_names(directory, name, tag):
-        if file := Hidden.create(directory, candidate, tag):
-            return file
+    return next(filter(None, (
+                Hidden.create(directory, candidate, tag)
+                for candidate in names.free_names(directory, name, tag))))
 
 
 class Hidden:
@@ -58,14 +59,16 @@ class Hidden:
     :raises: OSError
     """
 
-    def __init__(self, directory, name, tag, state, flags=os.O_RDWR):
+    def __init__(
+            self, directory: Directory, name: str, tag: str, state: str,
+            flags: int = os.O_RDWR) -> None:
         self.directory = directory
         self.name = name
         self.tag = tag
         self.state = state
         #: whether it is this one that keeps the name
         self.has_name = True
-        self.descriptor = None
+        self.descriptor = CLOSED
         self._size = 0
         self._digest = hashlib.blake2b(digest_size=16)
         if not flags & os.O_EXCL:
@@ -81,13 +84,14 @@ class Hidden:
             self.close()
             raise
 
-    def _require_file(self, status):
+    def _require_file(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, '"%s" is no regular file'
                 % self.hidden)
 
     @classmethod
-    def create(cls, directory, name, tag):
+    def create(
+            cls, directory: Directory, name: str, tag: str) -> 'Hidden | None':
         "Return a new one, locked; None where the name is not to be had."
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         while True:
@@ -125,44 +129,44 @@ class Hidden:
                 raise
             return file
 
-    def __del__(self):
+    def __del__(self) -> None:
         # Where a transaction ends in no regular way, its locks end too
-        if self.descriptor is not None:
+        if self.descriptor != CLOSED:
             os.close(self.descriptor)
 
     @property
-    def path(self):
+    def path(self) -> Path:
         return self.directory.path / self.name
 
     @property
-    def hidden(self):
+    def hidden(self) -> str:
         return names.hidden(self.name, self.tag, self.state)
 
     @property
-    def identity(self):
+    def identity(self) -> str:
         "A text that tells what was written, and by which user."
         return '%s-%s-%s' % (
             os.fstat(self.descriptor).st_uid, self._size,
             self._digest.hexdigest())
 
-    def lock(self):
+    def lock(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def is_at(self, name):
+    def is_at(self, name: str) -> bool:
         status = self.directory.status(name)
         return status is not None and os.path.samestat(
             os.fstat(self.descriptor), status)
 
-    def is_ours(self):
+    def is_ours(self) -> bool:
         "Return whether nobody else has, or has had, a way to write into it."
         status = os.fstat(self.descriptor)
         return status.st_nlink <= 1 and status.st_uid == os.geteuid()
 
-    def write(self, block):
+    def write(self, block: bytes | bytearray) -> None:
         view = memoryview(block)
         while view:
             count = os.write(self.descriptor, view)
@@ -170,14 +174,14 @@ class Hidden:
             self._size += count
             view = view[count:]
 
-    def read(self):
+    def read(self) -> str:
         "Read it to its end, for its identity; return that."
         while block := os.read(self.descriptor, BLOCK):
             self._digest.update(block)
             self._size += len(block)
         return self.identity
 
-    def get_ready(self):
+    def get_ready(self) -> None:
         "Have it on the disk, whole, before the commit; raises OSError."
         os.fsync(self.descriptor)
         self._check_names()
@@ -187,7 +191,7 @@ class Hidden:
             dst_dir_fd=self.directory.descriptor)
         self.state = 'ready'
 
-    def _check_names(self):
+    def _check_names(self) -> None:
         if not self.is_at(self.hidden):
             raise OSError(errno.ESTALE, '"%s" was replaced' % self.hidden)
         if os.fstat(self.descriptor).st_nlink > 1:
@@ -195,14 +199,14 @@ class Hidden:
                 '"%s" has a second name elsewhere (a hard link)'
                 % self.hidden)
 
-    def check(self, expected):
+    def check(self, expected: str) -> None:
         "Raise OSError where it is not what has the identity expected."
         self._check_names()
         if self.read() != expected:
             raise OSError(errno.ESTALE,
                 '"%s" is not the one that was committed' % self.hidden)
 
-    def publish(self):
+    def publish(self) -> None:
         "Let it appear; it may have appeared already.  Raises OSError."
         # Who closes the execution may come first, or have died in between
         if not self.is_at(self.name):
@@ -217,7 +221,7 @@ class Hidden:
         names.release(self.directory, self.name, self.tag)
         self.directory.unlink(self.hidden)
 
-    def remove(self):
+    def remove(self) -> None:
         try:
             if self.has_name:
                 names.release(self.directory, self.name, self.tag)
@@ -228,8 +232,8 @@ class Hidden:
                 self.directory.path / self.hidden, e)
         self.close()
 
-    def close(self):
-        descriptor, self.descriptor = self.descriptor, None
+    def close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, CLOSED
         # A forked child may have the descriptor too: closing is not enough
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
@@ -237,7 +241,7 @@ class Hidden:
 
 # What a process that died has left
 
-def publish(path, expected, tag):
+def publish(path: str | os.PathLike[str], expected: str, tag: str) -> None:
     """Let a file appear that was committed by a process that then died.
 
     :param path: the ledger says that it is committed
@@ -280,7 +284,9 @@ class Leftover:
     execution: int
 
 
-def leftovers(directory, below=False):
+def leftovers(
+        directory: str | os.PathLike[str],
+        below: bool = False) -> set[Leftover]:
     """Return each Leftover in a directory, whosesoever.
 
     :param below: also in those below it
@@ -301,7 +307,7 @@ def leftovers(directory, below=False):
     return found
 
 
-def discard(leftover):
+def discard(leftover: Leftover) -> None:
     """Remove what a dead process has left, and let its name go.
 
     :param leftover: no file that the ledger says is committed: read what is
@@ -328,7 +334,7 @@ def discard(leftover):
 
 # Files that come in
 
-def move(source, directory, expected, tag):
+def move(source: Path, directory: Path, expected: str, tag: str) -> Path:
     """Move a file into a directory of its file system; return its Path there.
 
     The directory is made if need be; whoever calls syncs both.  A name that is
@@ -351,7 +357,9 @@ def move(source, directory, expected, tag):
     return path.with_name(name)
 
 
-def _move(here, source, there, name, tag):
+def _move(
+        here: Directory, source: str, there: Directory, name: str,
+        tag: str) -> bool:
     "Return whether the name was free, and source has it now."
     claimed = names.claim(there, name, tag)
     try:
@@ -368,13 +376,14 @@ def _move(here, source, there, name, tag):
             names.release(there, name, tag)
 
 
-def moved(directory, expected):
+def moved(directory: Path, expected: str) -> Path | None:
     "Return the Path of the file in directory with that identity, or None."
-    with contextlib.suppress(OSError), Directory(directory) as directory:
-        with readable(directory.descriptor) as descriptor, \
+    with contextlib.suppress(OSError), Directory(directory) as there:
+        with readable(there.descriptor) as descriptor, \
                 os.scandir(descriptor) as entries:
             for entry in entries:
                 if (expected.startswith('%s-' % entry.inode())
-                        and identity_of(directory.status(entry.name))
+                        and identity_of(there.status(entry.name))
                         == expected):
-                    return directory.path / entry.name
+                    return there.path / entry.name
+    return None

@@ -11,7 +11,9 @@ import re
 import reprlib
 import zoneinfo
 from collections import deque
+from collections.abc import MutableMapping
 from functools import lru_cache
+from typing import Any
 
 from . import texts
 from .context import current_work
@@ -28,26 +30,29 @@ ITEM_LENGTH = 40
 logger = logging.getLogger(__name__)
 # The parent of every batch's logger; it alone has a handler of ours
 _batches = logging.getLogger('batch')
-_files = None
+_files: '_Files | None' = None
 _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
 
 
 class BatchLogger(logging.LoggerAdapter):
     "The logger of one batch; each line bears the label of the current run."
 
-    def process(self, msg, kwargs):
+    def process(
+            self, msg: Any, kwargs: MutableMapping[str, Any]
+            ) -> tuple[Any, MutableMapping[str, Any]]:
+        "Leave both as they are: a filter labels the record."
         return msg, kwargs
 
-    def success(self, msg, *args, **kwargs):
+    def success(self, msg: object, *args: object, **kwargs: Any) -> None:
         "Log at level INFO with the prefix ``[SUCCESS]``."
         self.info('[SUCCESS] %s' % (msg,), *args, **kwargs)
 
-    def failure(self, msg, *args, **kwargs):
+    def failure(self, msg: object, *args: object, **kwargs: Any) -> None:
         "Log at level ERROR with the prefix ``[FAILURE]``."
         self.error('[FAILURE] %s' % (msg,), *args, **kwargs)
 
 
-def get_logger(name):
+def get_logger(name: str) -> BatchLogger:
     """Return the BatchLogger of the batch with that ``__name__``.
 
     It is the logger ``batch.<name>``, at level INFO if nobody chose another.
@@ -62,12 +67,12 @@ def get_logger(name):
     return BatchLogger(log, None)
 
 
-def open_logs(log_dir):
+def open_logs(log_dir: str | None) -> None:
     """From now on append what batches log to ``<log_dir>/<name>.log``.
 
-    Without a log_dir (None or '') there are no files.  Raises nothing: a log
-    that can not be written is said once in the worker's log, each next line
-    tries again.
+    Without a log_dir (None or '') there are no files.  Raises nothing: that
+    a file can not be written is logged once in the worker's log, and each
+    next line tries again.
     """
     global _files
     if _files:
@@ -78,18 +83,18 @@ def open_logs(log_dir):
         _batches.addHandler(_files)
 
 
-def close_logs():
+def close_logs() -> None:
     "Close the log files; the next line opens its file again."
     if _files:
         _files.close()
 
 
-def log_path_of(name):
-    "Return the path of the file of that batch (str), None without files."
+def log_path_of(name: str) -> str | None:
+    "Return the path of the log file of that batch, None without files."
     return _files.path(name) if _files else None
 
 
-def get_print_infos(items, name='record', limit=6):
+def get_print_infos(items: Any, name: str = 'record', limit: int = 6) -> str:
     """Return a digest of items: "9 records: 1, 2, 3, 4 ... 8, 9".
 
     items may be of any length and type, and is short whatever they are;
@@ -100,10 +105,12 @@ def get_print_infos(items, name='record', limit=6):
         items = []
     elif isinstance(items, (str, bytes)) or not hasattr(items, '__iter__'):
         items = [items]
-    tail = deque(maxlen=max(limit, 0) // 3)
-    head, count = [], 0
+    behind = max(limit, 0) // 3
+    tail: deque[Any] = deque(maxlen=behind)
+    head: list[Any] = []
+    count = 0
     for count, item in enumerate(items, 1):
-        if len(head) < limit - tail.maxlen:
+        if len(head) < limit - behind:
             head.append(item)
         else:
             tail.append(item)
@@ -113,34 +120,34 @@ def get_print_infos(items, name='record', limit=6):
     digest = '%s %s' % (format(count, ','), name if count == 1 else names)
     if not head:
         return digest
-    head, tail = (', '.join(map(_text, part)) for part in [head, tail])
-    rest = ', %s' % tail if tail else ''
+    first, last = (', '.join(map(_text, part)) for part in [head, tail])
+    rest = ', %s' % last if last else ''
     if count > limit:
-        rest = ' ... %s' % tail if tail else ' ...'
-    return '%s: %s%s' % (digest, head, rest)
+        rest = ' ... %s' % last if last else ' ...'
+    return '%s: %s%s' % (digest, first, rest)
 
 
-def server_zone():
+def server_zone() -> zoneinfo.ZoneInfo | None:
     "Return the ZoneInfo in which times are shown, None for the local zone."
     # Tryton sets TZ=UTC and keeps what was there in TRYTOND_TZ
     return _zone(os.environ.get('TRYTOND_TZ'))
 
 
 @lru_cache
-def _zone(key):
+def _zone(key: str | None) -> zoneinfo.ZoneInfo | None:
     try:
         return zoneinfo.ZoneInfo(key) if key else None
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return None
 
 
-def _plural(name):
+def _plural(name: str) -> str:
     if name[-1:] == 'y' and name[-2:-1] not in {'a', 'e', 'o', 'u'}:
         return name[:-1] + 'ies'
     return name + ('es' if name.endswith(('s', 'x', 'ch', 'sh')) else 's')
 
 
-def _text(item):
+def _text(item: Any) -> str:
     "Return one line of ITEM_LENGTH at most, whatever item does."
     try:
         if hasattr(item, '__name__') and hasattr(item, 'id'):
@@ -157,7 +164,7 @@ def _text(item):
     return text
 
 
-def _mark(record):
+def _mark(record: logging.LogRecord) -> bool:
     """A filter: label each line of a record, mask, escape and cut it.
 
     Lines behind the first are indented: none of them is taken for another
@@ -167,10 +174,10 @@ def _mark(record):
     prefix = '%s ' % work.label if work else ''
     behind = prefix + '  '
 
-    def lines(text):
+    def lines(text: str) -> str:
         return text.rstrip('\n').replace('\n', '\n' + behind)
 
-    def cleaned(text):
+    def cleaned(text: str) -> str:
         return lines(texts.clean(text, texts.RECORD, keep='\n\t'))
 
     try:
@@ -193,7 +200,9 @@ def _mark(record):
 
 class _Formatter(logging.Formatter):
 
-    def formatTime(self, record, datefmt=None):
+    def formatTime(
+            self, record: logging.LogRecord,
+            datefmt: str | None = None) -> str:
         time = dt.datetime.fromtimestamp(record.created, dt.timezone.utc)
         return time.astimezone(server_zone()).isoformat(timespec='seconds')
 
@@ -205,16 +214,16 @@ class _Files(logging.Handler):
     end, without a buffer.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str) -> None:
         super().__init__()
         self.directory = directory
-        self.descriptors = {}
+        self.descriptors: dict[str, int] = {}
         #: name -> number of records that could not be written
-        self.missed = {}
+        self.missed: dict[str, int] = {}
         self.setFormatter(
             _Formatter('%(asctime)s %(levelname)s %(process)d %(message)s'))
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         name = record.name.partition('.')[2]
         if not name:
             return
@@ -235,21 +244,21 @@ class _Files(logging.Handler):
                     'must be a directory with free space, writable by uid '
                     '%s)', self.path(name), getattr(e, 'strerror', None) or e,
                     name, os.geteuid())
-            if not logging.root.handlers:
+            if not logging.root.handlers and logging.lastResort:
                 logging.lastResort.handle(record)
         else:
             self.missed.pop(name, None)
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         return os.path.join(self.directory, '%s.log' % name)
 
-    def write(self, name, data):
+    def write(self, name: str, data: bytes) -> None:
         descriptor = self.open(name)
-        data = memoryview(data)
-        while data:
-            data = data[os.write(descriptor, data):]
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view):]
 
-    def open(self, name):
+    def open(self, name: str) -> int:
         "Return a descriptor of the file that has the path now."
         if not _safe_name(name):
             raise ValueError('its name is no safe file name')
@@ -264,8 +273,9 @@ class _Files(logging.Handler):
         descriptor = self.descriptors[name] = open_to_append(path)
         return descriptor
 
-    def close(self):
+    def close(self) -> None:
         # May be used again: a file of --logconf closes all handlers
+        assert self.lock is not None
         with self.lock:
             while self.descriptors:
                 os.close(self.descriptors.popitem()[1])

@@ -7,7 +7,9 @@ ledger with where each comes from.
 """
 import json
 import os
+from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Any
 
 import trytond
 import trytond.config as config
@@ -15,16 +17,18 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger
+from ..aliases import Cursor, Resolved
 from ..batch import get_batch, get_batches, today
 from ..config import BatchConfig
 from ..exceptions import ConfigError, OverlapError, WorkerLostError
+from ..ledger.rows import ExecutionRow
 from ..ledger.states import Admission, ExecutionState
 from ..masking import mask_value
 from ..outcome import moment
-from ..parameters import resolve_parameters
+from ..parameters import ResolvedParameters, resolve_parameters
 from ..settings import shown
 from ..texts import escape
-from .running import make_job
+from .running import Job, make_job
 
 __all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
 
@@ -33,7 +37,7 @@ __all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
 MAX_DEATHS = 3
 
 
-def admit(cursor, execution):
+def admit(cursor: Cursor, execution: int) -> bool:
     """Resolve what the execution was given; return whether to select now.
 
     Not if it is not there to be selected, or has to wait for another one.
@@ -78,7 +82,9 @@ def admit(cursor, execution):
     return True
 
 
-def resolve_execution(transaction, row):
+def resolve_execution(
+        transaction: Transaction,
+        row: ExecutionRow) -> tuple[Job, Resolved, ResolvedParameters]:
     """Return the Job of an execution, its settings and its parameters.
 
     :param row: of the execution, with what it was given
@@ -101,10 +107,10 @@ def resolve_execution(transaction, row):
     return job, settings, parameters
 
 
-def describe_running(cursor, execution):
+def describe_running(cursor: Cursor, execution: int) -> str:
     "Return who is in the way, since when, and how far it is."
-    row = ledger.executions.columns(
-        cursor, execution, 'batch', 'started_at', 'selected')
+    row = ledger.executions.existing(
+        cursor, execution, 'started_at', 'selected')
     counts = ledger.figures.counts(cursor, execution)
     return '#%s of the batch is running since %s, %s' % (
         execution, moment(row['started_at']),
@@ -113,7 +119,7 @@ def describe_running(cursor, execution):
             counts['done'], row['selected']))
 
 
-def check_directory(root_dir, origin):
+def check_directory(root_dir: str | None, origin: str) -> None:
     "Raise ConfigError now, where every chunk that writes would fail."
     if root_dir and not os.path.isdir(root_dir):
         raise ConfigError(
@@ -121,7 +127,7 @@ def check_directory(root_dir, origin):
             'each machine that has workers' % root_dir, key='root_dir')
 
 
-def find_user(login, origin):
+def find_user(login: str, origin: str) -> int:
     "Return the id of the user; raises ConfigError."
     if login == 'root':
         return 0
@@ -134,8 +140,10 @@ def find_user(login, origin):
     return user.id
 
 
-def log_start(job, settings, parameters, retry_of):
-    def listed(values):
+def log_start(
+        job: Job, settings: Resolved, parameters: ResolvedParameters,
+        retry_of: int | None) -> None:
+    def listed(values: Iterable[tuple[str, Any, str]]) -> str:
         return ', '.join(
             '%s=%s (%s)' % (name, escape(value), origin)
             for name, value, origin in values) or 'none'

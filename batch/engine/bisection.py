@@ -5,12 +5,15 @@
 Imports nothing of Tryton or Celery.
 """
 
+from ..aliases import Unit
 from ..chunking import split
 
 __all__ = ['parts', 'parts_of_lost']
 
 
-def parts(units, suspect=None, in_order=False):
+def parts(
+        units: list[Unit], suspect: int | None = None,
+        in_order: bool = False) -> list[list[Unit]]:
     """Return the parts that replace a failed chunk.
 
     With a suspect (an index): the units before it, it alone, those after it.
@@ -30,7 +33,7 @@ def parts(units, suspect=None, in_order=False):
     return [part for part in cuts if part]
 
 
-def parts_of_lost(units, count=10):
+def parts_of_lost(units: list[Unit], count: int = 10) -> list[list[Unit]]:
     """Return the parts that replace a chunk whose worker died at it.
 
     There is no traceback, and each death costs a process: so more parts than

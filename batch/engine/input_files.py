@@ -12,21 +12,32 @@ by page: those of an execution that went well are none.
 """
 import contextlib
 import os
-from collections import namedtuple
+from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 from trytond import backend
 
 from .. import files, ledger
+from ..aliases import Cursor
 from ..directories import Directory, identity
 from ..exceptions import InputError, OutputError
 from ..file_batch import SelectAgain, check_unchanged
+from ..ledger.inputs import InputFile, Undone
 from ..ledger.states import OPEN_EXECUTIONS
 
-__all__ = ['Custody', 'settle', 'settle_earlier']
+__all__ = ['Custody', 'Settled', 'settle', 'settle_earlier']
 
-#: archived: the Path there; why: the reason if it is not archived
-Settled = namedtuple('Settled', 'path archived why')
+
+class Settled(NamedTuple):
+    "What became of an input file that an execution held."
+    path: Path
+    #: where it is now
+    archived: Path | None
+    #: why it is not archived
+    why: str | None
 
 
 class Custody:
@@ -36,22 +47,24 @@ class Custody:
     :param keep: whether they are taken, unlike in a rehearsal
     """
 
-    def __init__(self, cursor, execution, retry_of=None, keep=True):
+    def __init__(
+            self, cursor: Cursor, execution: int, retry_of: int | None = None,
+            keep: bool = True) -> None:
         self.cursor = cursor
         self.execution = execution
         self.root = retry_of and ledger.inputs.root_of(
             cursor, retry_of)
         self.keep = keep
         #: why files were left out, by name
-        self.left_out = {}
-        self._files = []
-        self._whys = {}
+        self.left_out: dict[str, str] = {}
+        self._files: list[tuple[Path, str, int, Path]] = []
+        self._whys: dict[int, dict[Path, str | None] | None] = {}
 
     @cached_property
-    def _holders(self):
+    def _holders(self) -> dict[str, int]:
         return ledger.inputs.holders_by_path(self.cursor)
 
-    def refusal(self, path):
+    def refusal(self, path: Path) -> str | None:
         "Return why a file may not be selected, None if it may."
         holder = self._holders.get(str(path))
         if holder is None:
@@ -67,7 +80,9 @@ class Custody:
         self.left_out[path.name] = why
         return why
 
-    def take(self, path, identity, units, archive):
+    def take(
+            self, path: Path, identity: str, units: int,
+            archive: Path) -> None:
         if not self.keep:
             return
         if self.root:
@@ -84,7 +99,7 @@ class Custody:
         if len(self._files) >= ledger.inputs.BULK:
             self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         if not self._files:
             return
         try:
@@ -102,7 +117,7 @@ class Custody:
         self._files = []
 
     @property
-    def message(self):
+    def message(self) -> str | None:
         "Return what the outcome says of files left out, None without any."
         if not self.left_out:
             return None
@@ -112,14 +127,16 @@ class Custody:
             name, why, ' (and %s more: see the log)' % more if more else '')
 
 
-def is_running(cursor, root):
+def is_running(cursor: Cursor, root: int) -> bool:
     return any(
-        ledger.executions.columns(cursor, execution, 'state')['state']
+        ledger.executions.existing(cursor, execution, 'state')['state']
         in OPEN_EXECUTIONS
         for execution in ledger.inputs.chain_of(cursor, root))
 
 
-def settle(cursor, execution, tag=None):
+def settle(
+        cursor: Cursor, execution: int,
+        tag: str | None = None) -> list[Settled]:
     """Archive what the execution, or what it retries, is done with.
 
     Called by whoever ends an execution, before its end is committed: who dies
@@ -171,7 +188,7 @@ def settle(cursor, execution, tag=None):
     return settled
 
 
-def is_in_sight(file):
+def is_in_sight(file: InputFile) -> bool:
     """Return whether a file that is not there is gone for good.
 
     A directory that is not mounted seems to be empty.  Then the archive, which
@@ -183,7 +200,7 @@ def is_in_sight(file):
         return False
 
 
-def settle_earlier(cursor, batch, tag):
+def settle_earlier(cursor: Cursor, batch: str, tag: str) -> list[Settled]:
     """Archive what earlier executions of the batch are done with.
 
     They could not, or their process died.  Returns what was archived.
@@ -196,7 +213,8 @@ def settle_earlier(cursor, batch, tag):
         for settled in settle(cursor, root, tag) if settled.archived]
 
 
-def undone_of(file, undone):
+def undone_of(
+        file: InputFile, undone: Mapping[str, Counter[Undone]]) -> str | None:
     "Return what of a file is not done and what to do, None if all is."
     return ', '.join(
         '%s %s: coop %s %s' % (

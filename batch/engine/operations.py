@@ -4,14 +4,14 @@
 
 Each asks the state first, and says it when it refuses.
 """
-import json
-
 import trytond.config as config
 from trytond.transaction import Transaction
 
 from .. import ledger
+from ..aliases import Cursor, Given
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
+from ..ledger.rows import values_of
 from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
 from ..texts import escape
 from ..transaction import transact
@@ -20,7 +20,9 @@ from .ending import close
 __all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
 
 
-def start(database, batch, given, dry_run=False, local=False):
+def start(
+        database: str, batch: str, given: Given, dry_run: bool = False,
+        local: bool = False) -> int:
     "Make an execution and return its id; nothing runs yet."
     return transact(database, lambda cursor: ledger.executions.create(
             # What is typed may be no text; a batch has no such name
@@ -28,12 +30,12 @@ def start(database, batch, given, dry_run=False, local=False):
             dry_run=dry_run, local=local))
 
 
-def cancel(database, execution, message):
+def cancel(database: str, execution: int, message: str) -> bool:
     """Cancel what is not worked on; return whether the state allowed it.
 
     What runs goes on to the end of its chunk.
     """
-    def _cancel(cursor):
+    def _cancel(cursor: Cursor) -> bool:
         if ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
             ledger.executions.update(
@@ -41,7 +43,7 @@ def cancel(database, execution, message):
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
             return True
-        row = existing(cursor, execution, 'state')
+        row = ledger.executions.existing(cursor, execution, 'state')
         if row['state'] != ExecutionState.RUNNING:
             return False
         ledger.executions.stop(
@@ -53,15 +55,17 @@ def cancel(database, execution, message):
     return cancelled
 
 
-def resume(database, execution, local=False):
+def resume(
+        database: str, execution: int,
+        local: bool = False) -> tuple[str, list[int] | None]:
     """Open the execution again for what is left of it, or missing.
 
     Returns (batch, ids of the chunks to send, None to select first).  Raises
     ExecutionError if there is nothing to go on with.
     """
-    def _resume(cursor):
+    def _resume(cursor: Cursor) -> tuple[str, list[int] | None]:
         ledger.executions.lock_all(cursor)
-        row = existing(
+        row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
             'missing')
         if row['state'] == ExecutionState.SELECTING:
@@ -73,7 +77,7 @@ def resume(database, execution, local=False):
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution
                         if row['state'] == ExecutionState.FAILED else ''))
-            overlap, _ = json.loads(row['settings'])['overlap']
+            overlap = values_of(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
             if others and overlap != 'allow' and row['left']:
                 raise ExecutionError(execution, 'can not go on beside #%s, '
@@ -97,14 +101,15 @@ def resume(database, execution, local=False):
     return batch, chunks
 
 
-def retry(database, execution, local=False):
+def retry(
+        database: str, execution: int, local: bool = False) -> tuple[int, str]:
     """Make an execution of the units that failed; return (id, batch).
 
     Raises ExecutionError if there are none, or they were retried already.
     """
-    def _retry(cursor):
+    def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
-        row = existing(
+        row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'failed', 'parameters',
             'dry_run')
         if row['dry_run']:
@@ -120,30 +125,19 @@ def retry(database, execution, local=False):
         if retries := ledger.figures.retries(cursor, execution):
             raise ExecutionError(execution, 'was retried as #%s; what failed '
                 'there: coop retry %s' % (retries[-1], retries[-1]))
-        given = {
-            name: text
-            for name, (text, _) in json.loads(row['parameters']).items()}
         return ledger.executions.create(
-            cursor, row['batch'], given, retry_of=execution,
-            local=local), row['batch']
+            cursor, row['batch'], values_of(row['parameters']),
+            retry_of=execution, local=local), row['batch']
 
     return transact(database, _retry)
 
 
-def existing(cursor, execution, *names):
-    row = ledger.executions.columns(cursor, execution, *names)
-    if row is None:
-        raise ExecutionError(execution, 'does not exist '
-            '("coop history" shows the last ones)')
-    return row
-
-
-def queue_of_execution(database, batch, execution):
+def queue_of_execution(database: str, batch: str, execution: int) -> str:
     "Return the queue of an execution; before it is admitted, of batch.conf."
     with Transaction().start(database, 0, readonly=True) as transaction:
-        settings = ledger.executions.columns(
+        settings = ledger.executions.existing(
             transaction.connection.cursor(), execution, 'settings')['settings']
     if settings:
-        return json.loads(settings)['queue'][0]
+        return values_of(settings)['queue']
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     return batch_config.resolve(batch)['queue'][0]

@@ -8,14 +8,19 @@ whoever closes the execution looks for the file: it lets it appear, or says
 that it is missing.
 """
 import contextlib
+import datetime as dt
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 
 from trytond import backend
 from trytond.transaction import Transaction
 
 from .. import files, ledger, names
+from ..aliases import Cursor
 from ..ledger.states import OPEN_EXECUTIONS
+from ..logging import BatchLogger
+from ..output import Outputs
 from ..transaction import transact
 
 __all__ = [
@@ -23,7 +28,7 @@ __all__ = [
     'tag_of']
 
 
-def tag_of(database, execution, started_at):
+def tag_of(database: str, execution: int, started_at: dt.datetime) -> str:
     """Return the tag of the hidden files of an execution, see names.py.
 
     Called in a transaction on the database.
@@ -35,11 +40,11 @@ def tag_of(database, execution, started_at):
 
 
 @lru_cache(maxsize=64)
-def _facts_of(database):
+def _facts_of(database: str) -> tuple[object, ...]:
     return database_facts(Transaction().connection.cursor())
 
 
-def database_facts(cursor):
+def database_facts(cursor: Cursor) -> tuple[object, ...]:
     """Return what tells a database from others of its name.
 
     Where its files were copied, the copy has them too: then the start of an
@@ -58,7 +63,9 @@ def database_facts(cursor):
     return oid, *cursor.fetchone()
 
 
-def note_appeared(database, execution, outputs, chunk=None):
+def note_appeared(
+        database: str, execution: int, outputs: Outputs | None,
+        chunk: int | None = None) -> None:
     """Write that files have appeared; who takes them away then may do so.
 
     Without it, they are only looked for once more: so no disk is waited for,
@@ -67,18 +74,18 @@ def note_appeared(database, execution, outputs, chunk=None):
     :param outputs: the Outputs of a transaction that was committed
     :param chunk: id of the chunk that wrote them, None for the selection
     """
-    def note(cursor):
+    def note(cursor: Cursor) -> None:
         if backend.name == 'postgresql':
             cursor.execute('SET LOCAL synchronous_commit = off')
-        ledger.outputs.appeared(cursor, execution, outputs.appeared, chunk)
+        ledger.outputs.appeared(cursor, execution, paths, chunk)
 
-    if outputs and outputs.appeared:
+    if paths := outputs.appeared if outputs else []:
         # Nothing that goes wrong here is worth more than to look again
         with contextlib.suppress(Exception):
             transact(database, note, retry=1)
 
 
-def publish(cursor, execution, tag):
+def publish(cursor: Cursor, execution: int, tag: str) -> dict[str, str]:
     """Let files appear that are committed and that nobody saw appear.
 
     Returns what is missing, and why, by path.
@@ -97,7 +104,9 @@ def publish(cursor, execution, tag):
     return missing
 
 
-def discard_leftovers(database, execution, places, logger):
+def discard_leftovers(
+        database: str, execution: int, places: Iterable[tuple[str, bool]],
+        logger: BatchLogger) -> None:
     """Remove the hidden files of attempts that died before their commit.
 
     Those of this execution, and those of other ones of its batch that are
@@ -129,12 +138,14 @@ def discard_leftovers(database, execution, places, logger):
                     error.strerror)
 
 
-def stems_to_keep(cursor, database, execution, owners):
+def stems_to_keep(
+        cursor: Cursor, database: str, execution: int,
+        owners: Iterable[tuple[int, str]]) -> dict[str, set[str]]:
     """Return the stems that are committed, by tag, where the ledger knows.
 
     :param owners: (id of the execution, tag) of hidden files
     """
-    batch = ledger.executions.columns(cursor, execution, 'batch')['batch']
+    batch = ledger.executions.existing(cursor, execution, 'batch')['batch']
     kept = {}
     for id, tag in owners:
         row = ledger.executions.columns(

@@ -1,14 +1,27 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Forget old executions, but none whose failures nobody has dealt with."""
+import datetime as dt
+from collections.abc import Collection
+
 from .. import ledger
+from ..aliases import Cursor
+from ..ledger.rows import ExecutionRow
 from ..ledger.states import ExecutionState
 from ..transaction import transact
 
 __all__ = ['forgettable', 'prune']
 
 
-def prune(database, before, batch=None):
+class Prunable(ExecutionRow, total=False):
+    "An execution as forgettable() takes it."
+    #: whether it, or what it retries, holds input files
+    in_hand: bool
+
+
+def prune(
+        database: str, before: dt.datetime,
+        batch: str | None = None) -> tuple[int, list[int]]:
     """Delete the executions that ended before a moment, with their chunks.
 
     Those with open failures stay, and so does what they retry; those that
@@ -18,7 +31,7 @@ def prune(database, before, batch=None):
     :param before: datetime
     :param batch: only those of this batch
     """
-    def forget(cursor):
+    def forget(cursor: Cursor) -> tuple[int, list[int]]:
         ledger.executions.lock_all(cursor)
         executions = list_prunable(cursor, batch)
         ids, _ = forgettable(executions, before)
@@ -34,7 +47,7 @@ def prune(database, before, batch=None):
     return transact(database, forget)
 
 
-def list_prunable(cursor, batch):
+def list_prunable(cursor: Cursor, batch: str | None) -> list[Prunable]:
     "Return the executions as forgettable() takes them, the newest first."
     executions = ledger.retention.list_executions(cursor, batch)
     # What is not archived yet depends on all that was done of it
@@ -44,7 +57,9 @@ def list_prunable(cursor, batch):
     return [{**row, 'in_hand': row['id'] in in_hand} for row in executions]
 
 
-def forgettable(executions, before):
+def forgettable(
+        executions: list[Prunable],
+        before: dt.datetime) -> tuple[list[int], list[int]]:
     """Return (ids to delete, ids with open failures) of those before a moment.
 
     Failures are open until they are retried; those of the retry then count
@@ -59,11 +74,12 @@ def forgettable(executions, before):
     retried = {
         e['retry_of'] for e in executions
         if e['selected'] or e['ended_at'] is None}
-    roots = {None: None}
+    roots: dict[int | None, int | None] = {None: None}
     for execution in reversed(executions):
         roots[execution['id']] = roots.get(execution['retry_of']) \
             or execution['id']
-    open_, kept = [], set()
+    open_: list[int] = []
+    kept: set[int | None] = set()
     for execution in executions:
         if execution['ended_at'] is None or execution['ended_at'] >= before:
             kept.add(roots[execution['id']])
@@ -76,7 +92,7 @@ def forgettable(executions, before):
         ], sorted(open_)
 
 
-def is_open(execution, retried):
+def is_open(execution: Prunable, retried: Collection[int | None]) -> bool:
     if execution['dry_run']:
         return False
     return bool(

@@ -1,9 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What all chunks of an execution have in common."""
-import json
+import datetime as dt
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import trytond.config as config
 from trytond.cache import Cache
@@ -11,9 +13,12 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger
+from ..aliases import Cursor, Params, Settings
 from ..batch import get_batch
-from ..context import Work, working
-from ..logging import get_logger, open_logs
+from ..context import Custody, Work, Writer, working
+from ..ledger.chunks import Chunk
+from ..ledger.rows import ExecutionRow, values_of
+from ..logging import BatchLogger, get_logger, open_logs
 from ..parameters import reload_parameters
 from ..transaction import transact
 from .output_files import tag_of
@@ -27,20 +32,22 @@ class Job:
     database: str
     execution: int
     batch: str
-    parameters: dict
-    settings: dict
+    parameters: Params
+    settings: Settings
     user: int
-    context: dict
-    started_at: object
+    context: dict[str, Any]
+    started_at: dt.datetime
     dry_run: bool
     #: of its hidden files, see names.py
     tag: str
 
     @property
-    def logger(self):
+    def logger(self) -> BatchLogger:
         return get_logger(self.batch)
 
-    def working(self, chunk=None, custody=None, outputs=None):
+    def working(
+            self, chunk: Chunk | None = None, custody: Custody | None = None,
+            outputs: Writer | None = None) -> AbstractContextManager[Work]:
         "Return the context in which hooks and logs know where they are."
         return working(Work(
                 self.batch, self.execution,
@@ -49,7 +56,9 @@ class Job:
                 database=self.database))
 
 
-def make_job(database, row, user, settings, parameters):
+def make_job(
+        database: str, row: ExecutionRow, user: int, settings: Settings,
+        parameters: Params) -> Job:
     """Return the Job.
 
     :param row: ``id``, ``batch``, ``started_at`` and ``dry_run`` of the
@@ -74,7 +83,7 @@ def make_job(database, row, user, settings, parameters):
 
 
 @lru_cache(maxsize=64)
-def load_job(database, execution):
+def load_job(database: str, execution: int) -> Job | None:
     """Return the job of an admitted execution, read once per process.
 
     None if the execution is not there any more.  Raises BatchError where the
@@ -85,7 +94,7 @@ def load_job(database, execution):
     """
     Cache.drop(database)
 
-    def load(cursor):
+    def load(cursor: Cursor) -> Job | None:
         row = ledger.executions.columns(
             cursor, execution, 'id', 'batch', 'parameters', 'settings',
             'user', 'started_at', 'dry_run')
@@ -93,13 +102,11 @@ def load_job(database, execution):
             return None
         declared = get_batch(row['batch']).declared_parameters()
         return make_job(
-            database, row, row['user'],
-            {k: v for k, (v, _) in json.loads(row['settings']).items()},
-            reload_parameters(row['batch'], declared, {
-                    name: text for name, (text, _) in json.loads(
-                        row['parameters']).items()}))
+            database, row, row['user'] or 0, values_of(row['settings']),
+            reload_parameters(
+                row['batch'], declared, values_of(row['parameters'])))
     return transact(database, load)
 
 
-def open_configured_logs():
+def open_configured_logs() -> None:
     open_logs(config.get('batch', 'log_dir'))

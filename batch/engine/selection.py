@@ -7,20 +7,26 @@ the chunks, under one snapshot.
 """
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
-from .. import chunking, ledger, output
-from ..batch import get_batch
+from .. import ledger, output
+from ..aliases import Cursor, Given, Send, Unit
+from ..batch import BatchRoot, get_batch
+from ..chunking import Distinct
 from ..context import Work, end_child, working
 from ..exceptions import (
     BatchError, BrokerError, DefinitionError, TransactionEndedError,
     UnknownBatchError, WorkerLostError)
+from ..ledger.planning import ChunkWriter
+from ..ledger.rows import Details
 from ..ledger.states import Admission, ExecutionState
 from ..logging import BatchLogger, get_logger, get_print_infos
+from ..output import Outputs
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
 from ..transaction import (
@@ -32,13 +38,19 @@ from .ending import close
 from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
 from .output_files import note_appeared
-from .running import load_job, open_configured_logs
+from .running import Job, load_job, open_configured_logs
 
 __all__ = ['preview', 'select_and_plan', 'selection_died']
 
 
+#: ids of the chunks to send, and the files that were written
+Selected: TypeAlias = tuple[list[int], Outputs]
+
+
 def select_and_plan(
-        database, batch, execution=None, given=None, task_id=None, *, send):
+        database: str, batch: str, execution: int | None = None,
+        given: Given | None = None, task_id: str | None = None, *,
+        send: Send) -> None:
     """Select the units, write the chunks, commit, and send the first.
 
     :param execution: id of the execution, None to make one with the
@@ -48,7 +60,7 @@ def select_and_plan(
     open_configured_logs()
     pool, is_whole = None, False
 
-    def select_(cursor):
+    def select_(cursor: Cursor, job: Job) -> Selected | None:
         nonlocal is_whole
         transaction = Transaction()
         try:
@@ -67,8 +79,10 @@ def select_and_plan(
                 database, lambda cursor: admit(cursor, execution)):
             return
         job = load_job(database, execution)
+        if job is None:
+            return
         settle_earlier(job)
-        selected = transact(database, select_)
+        selected = transact(database, partial(select_, job=job))
     except BaseException as error:
         # A hook may raise whatever there is, and call sys.exit()
         if is_shutdown(error):
@@ -105,7 +119,9 @@ def select_and_plan(
         close(database, execution)
 
 
-def preview(transaction, batch, given):
+def preview(
+        transaction: Transaction, batch: str,
+        given: Given) -> tuple[list[int], int]:
     """Select and split as an execution would, and write nothing.
 
     Returns the sizes of the chunks and the number of duplicates.  Raises
@@ -124,7 +140,9 @@ def preview(transaction, batch, given):
                 batch, one_line(error))) from error
 
 
-def select_and_split(transaction, batch, given):
+def select_and_split(
+        transaction: Transaction, batch: str,
+        given: Given) -> tuple[list[int], int]:
     "As preview, but raises what a hook raises."
     cursor = transaction.connection.cursor()
     job, _, _ = resolve_execution(transaction, {
@@ -144,7 +162,7 @@ def select_and_split(transaction, batch, given):
     return [size for size in sizes if size], units.duplicates
 
 
-def select_units(job, Batch):
+def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
     selected = call_hook(Batch, 'select_ids', job.parameters)
     if selected is None:
         selected = ()
@@ -153,10 +171,10 @@ def select_units(job, Batch):
         raise DefinitionError(
             job.batch, 'returned %r, expected a list or a generator of ids, '
             'rows or groups' % (selected,), hook='select_ids')
-    return chunking.Distinct(selected, known=Batch.has_distinct_units)
+    return Distinct(selected, known=Batch.has_distinct_units)
 
 
-def settle_earlier(job):
+def settle_earlier(job: Job) -> None:
     "Archive the input files that earlier executions are done with."
     if job.dry_run \
             or not Pool(job.database).get(job.batch).has_input_files:
@@ -169,7 +187,8 @@ def settle_earlier(job):
                 escape(path.name), escape(archived))
 
 
-def write_selection(cursor, job, task_id):
+def write_selection(
+        cursor: Cursor, job: Job, task_id: str | None) -> Selected | None:
     """Write the chunks; return the ids of those that are queued, and Outputs.
 
     None where the execution is not there to be selected.
@@ -213,9 +232,11 @@ def write_selection(cursor, job, task_id):
     return ledger.chunks.list_queued(cursor, job.execution), outputs
 
 
-def plan_failures(cursor, job, Batch, plan, execution):
+def plan_failures(
+        cursor: Cursor, job: Job, Batch: type[BatchRoot], plan: ChunkWriter,
+        execution: int) -> None:
     "Plan the units that failed in an earlier execution."
-    units = []
+    units: list[Unit] = []
     for _, failed, *_ in ledger.failures.list_failures(cursor, execution):
         if isinstance(failed, ledger.units.Unreadable):
             raise failed.error
@@ -224,12 +245,14 @@ def plan_failures(cursor, job, Batch, plan, execution):
         else:
             units.extend(failed)
     if units:
-        units = Batch.units_again(units, job.parameters)
-        write_plan(job, Batch, plan, chunking.Distinct(units))
+        write_plan(job, Batch, plan, Distinct(
+                Batch.units_again(units, job.parameters)))
 
 
 @calls_hooks
-def chunks_of(job, Batch, units):
+def chunks_of(
+        job: Job, Batch: type[BatchRoot],
+        units: Distinct) -> Iterator[list[Unit]]:
     "Yield the chunks of a batch, as lists."
     for chunk in Batch.split(units):
         end_child()
@@ -241,8 +264,10 @@ def chunks_of(job, Batch, units):
     end_child()
 
 
-def write_plan(job, Batch, plan, units):
-    first = []
+def write_plan(
+        job: Job, Batch: type[BatchRoot], plan: ChunkWriter,
+        units: Distinct) -> None:
+    first: list[Unit] = []
     for chunk in chunks_of(job, Batch, units):
         if chunk:
             first = first or chunk
@@ -270,7 +295,8 @@ def write_plan(job, Batch, plan, units):
         if units.duplicates else "")
 
 
-def selection_died(database, batch, execution, cause):
+def selection_died(
+        database: str, batch: str, execution: int, cause: str) -> bool:
     """Write that the process of a selection died; return whether to go on.
 
     :param cause: how it died, such as ``signal 9``
@@ -292,7 +318,9 @@ def selection_died(database, batch, execution, cause):
     return True
 
 
-def refuse_start(database, batch, execution, error):
+def refuse_start(
+        database: str, batch: str, execution: int,
+        error: BaseException) -> None:
     "selecting -> failed: the selection raised, or was not even begun."
     logger = get_logger(batch)
     if issubclass(type(error), UnknownBatchError):
@@ -300,7 +328,7 @@ def refuse_start(database, batch, execution, error):
         logger = BatchLogger(logging.getLogger('batch'), None)
     is_told = issubclass(type(error), BatchError)
 
-    def fail(cursor, details):
+    def fail(cursor: Cursor, details: Details) -> str | None:
         if not ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
             return None
@@ -312,7 +340,7 @@ def refuse_start(database, batch, execution, error):
         ledger.executions.update(
             cursor, execution, state=ExecutionState.FAILED,
             ended_at=ledger.tables.clock(),
-            exit_status=error.exit_status if is_told else 1,
+            exit_status=getattr(error, 'exit_status') if is_told else 1,
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'],
             hooks_committed=issubclass(type(error), TransactionEndedError),

@@ -11,11 +11,16 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import lru_cache
+from types import FrameType
+from typing import TextIO, TypeVar
 
 from ..exceptions import TimeLimitError
 
 __all__ = ['call_within']
+
+Result = TypeVar('Result')
 
 #: seconds after the limit at which the process ends, if nothing of Python ran
 #: since: the chunk is then one whose process died.  More than psycopg takes
@@ -33,17 +38,18 @@ class _Interruption(KeyboardInterrupt):
 class _Alarm:
     "Interrupts the function until it has ended."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.is_armed = True
 
-    def ring(self, signum, frame):
+    def ring(self, signum: int, frame: FrameType | None) -> None:
         # It may ring between the end of the function and its being switched
         # off: nobody would expect the exception there
         if self.is_armed:
             raise _Interruption
 
 
-def call_within(seconds, function):
+def call_within(
+        seconds: float | None, function: Callable[[], Result]) -> Result:
     """Return what function() returns; raise TimeLimitError if it takes longer.
 
     A function that does not come back to Python ends the process GRACE
@@ -81,6 +87,6 @@ def call_within(seconds, function):
 
 
 @lru_cache
-def devnull():
+def devnull() -> TextIO:
     "Return a file for what nobody reads: a process may have no stderr."
     return open(os.devnull, 'w')

@@ -11,7 +11,9 @@ __all__ = [
 class _Text(str, Enum):
     "An enum whose members are the texts that the columns have."
     __str__ = str.__str__
-    __format__ = str.__format__
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
 
 
 class ExecutionState(_Text):
@@ -36,8 +38,8 @@ class ChunkState(_Text):
 class Admission(_Text):
     """The column ``admission`` of an execution: whether it may begin.
 
-    It is empty until that was asked.  Skipped and disabled executions
-    succeed, and select nothing.
+    Empty until that is decided.  Skipped and disabled executions succeed, and
+    select nothing.
     """
     ADMITTED = 'admitted'
     WAITING = 'waiting'
@@ -46,9 +48,9 @@ class Admission(_Text):
     REFUSED = 'refused'
 
 
-#: (from, to) -> the cause.  What is not here does not happen: each statement
-#: that moves a row names the state that it moves from.
-EXECUTION = {
+#: (from, to) -> the cause.  No other change of state happens: each statement
+#: that writes a state has a condition on the state before.
+EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
     (None, ExecutionState.SELECTING): "somebody started the batch",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
@@ -67,7 +69,7 @@ EXECUTION = {
     (ExecutionState.CANCELLED, ExecutionState.RUNNING):
         "resumed: chunks were left, or files missing",
     }
-CHUNK = {
+CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
     (None, ChunkState.WAITING): "planned, or a part behind another one",
     (None, ChunkState.QUEUED):
         "among the first of the plan, or the first part",
