@@ -19,9 +19,6 @@ __all__ = [
     'ask_idle_holders', 'ask_workers', 'check_broker', 'check_refusal',
     'module_version']
 
-#: seconds for RabbitMQ to answer what is no message
-ANSWER = 5
-
 
 def check_broker(patience=0):
     """Raise BrokerError unless the broker answers.
@@ -72,7 +69,7 @@ def asking(timeout):
         if connection.transport.driver_name == 'py-amqp':
             connection.transport_options = {
                 **(connection.transport_options or {}),
-                'on_blocked': refuse_blocked, 'read_timeout': ANSWER}
+                'on_blocked': refuse_blocked, 'read_timeout': 5}
 
         def ask(command, **arguments):
             return flatten_reply(control.broadcast(
