@@ -27,12 +27,13 @@ sources = setup.py pyproject.toml batch/tryton.cfg scripts/coop \
 	$(packages) $(wildcard tests/scenarios/tryton.cfg examples/tryton.cfg)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench matrix clean
+.PHONY: help venv test lint doc demo bench matrix clean
 
 help:
 	@echo "make venv    an environment in $(VENV) with Tryton $(TRYTOND)"
 	@echo "make test    all tests, on private servers (ARGS=\"-k name\")"
 	@echo "make lint    flake8, isort and check-manifest"
+	@echo "make doc     the documents as HTML, in build/doc"
 	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
 	@echo "make bench   measure against the alternatives (ARGS=...)"
 	@echo "make matrix  a few tests with each Python, Tryton and Celery"
@@ -74,6 +75,11 @@ lint: $(stamp)
 		--extend-skip $(VENV) .
 	@# The files of the sdist are those of the repository.
 	$(bin)/python -m check_manifest --no-build-isolation
+
+doc: $(stamp)
+	@# A link that leads nowhere is a warning, and a warning is an error.
+	$(bin)/python -m sphinx -W --keep-going --nitpicky --fresh-env --quiet \
+		doc build/doc
 
 demo: $(stamp)
 	KEEP=$(KEEP) $(bin)/python -m devel.demo $(ARGS)
