@@ -11,7 +11,7 @@ __all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect']
 
 def __getattr__(name):
     if name == 'BatchRootFiles':
-        from .input import BatchRootFiles
+        from .file_batch import BatchRootFiles
         return BatchRootFiles
     if name in __all__:
         from . import batch

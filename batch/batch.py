@@ -13,14 +13,18 @@ from trytond.pool import Pool
 from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
-from . import chunking, current, definition
-from . import logging as batch_logging
-from . import parameters as parameters_
-from .config import SETTINGS, BatchConfig
+from . import chunking
+from .class_checks import check_class, check_models, check_search, merged_items
+from .config import BatchConfig
+from .context import Work, current_work
 from .exceptions import DefinitionError, UnknownBatchError
 from .ledger.rows import streamed
+from .logging import get_logger
 from .names import tag_of
 from .output import Outputs, filepath
+from .parameters import NAMED
+from .settings import SETTINGS
+from .signatures import call_hook, declared_parameters
 from .texts import calls_hooks
 
 __all__ = [
@@ -122,14 +126,14 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         together in one chunk.  What comes twice is treated once.
         """
         # Batches of the old way call this with treatment_date, extra_args
-        parameters.update(zip(parameters_.NAMED, old))
+        parameters.update(zip(NAMED, old))
         Search = Pool().get(cls.get_batch_search_model())
-        domain = parameters_.call(cls, 'get_batch_domain', parameters)
+        domain = call_hook(cls, 'get_batch_domain', parameters)
         order = cls.get_batch_ordering()
         try:
             query = Search.search(domain, order=order, query=True)
         except KeyError as error:
-            definition.check_search(cls, Search, error, domain, order)
+            check_search(cls, Search, error, domain, order)
             raise
         field = cls.get_batch_field()
         if field != 'id':
@@ -167,14 +171,14 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     @classproperty
     def logger(cls):
         "The logger of the batch: info ... error, success, failure."
-        return batch_logging.get_logger(cls.__name__)
+        return get_logger(cls.__name__)
 
     @classmethod
     def current_settings(cls):
         """Return the values of all settings, as get_conf_items."""
-        run = current.get()
-        if run is not None and run.batch == cls.__name__ and run.settings:
-            return run.settings
+        work = current_work()
+        if work is not None and work.batch == cls.__name__ and work.settings:
+            return work.settings
         return {
             key: value for key, (value, _) in cls.resolve_settings().items()}
 
@@ -195,12 +199,12 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
         Raises OutputError where root_dir is missing or would be left.
         """
-        run = current.get() or current.Run(
+        work = current_work() or Work(
             cls.__name__, 0, started_at=dt.datetime.now(),
             database=Transaction().database.name)
         return filepath(
-            filename, cls.current_settings(), cls.__name__, run.execution,
-            run.chunk, run.started_at, run.database)
+            filename, cls.current_settings(), cls.__name__, work.execution,
+            work.chunk, work.started_at, work.database)
 
     @classmethod
     def write_batch_output(cls, buffer, filename):
@@ -210,8 +214,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         Nothing is ever overwritten: a name that is taken gets a number.
         Returns the path; raises OutputError.
         """
-        run = current.get()
-        outputs = run and run.outputs
+        work = current_work()
+        outputs = work and work.outputs
         if outputs is None:
             outputs = Transaction().join(Outputs(
                     tag_of(Transaction().database.name, 0)))
@@ -223,7 +227,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     def __setup__(cls):
         super().__setup__()
         # Batches of the old way update() this in their own __setup__
-        cls._default_config_items = definition.merged(
+        cls._default_config_items = merged_items(
             cls, 'default_config_items')
 
     @classmethod
@@ -234,22 +238,22 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     @classmethod
     def _check(cls):
         "Raise DefinitionError if the class can not work as it is written."
-        definition.check(cls, BatchRoot)
+        check_class(cls, BatchRoot)
         cls.declared_parameters()
         # What batch.conf says is no matter of the class
         BatchConfig().resolve(
             cls.__name__, defaults=cls._default_config_items,
-            fixed=definition.merged(cls, 'fixed_config_items'))
+            fixed=merged_items(cls, 'fixed_config_items'))
 
     @classmethod
     def check_models(cls):
         "Raise DefinitionError if the hooks name a model that is not there."
-        definition.check_models(cls, BatchRoot)
+        check_models(cls, BatchRoot)
 
     @classmethod
     def declared_parameters(cls):
         "Return the parameters that the hooks declare, by name."
-        return parameters_.declared(cls, reserved=RESERVED)
+        return declared_parameters(cls, reserved=RESERVED)
 
     @classmethod
     def resolve_settings(cls, batch_config=None):
@@ -260,7 +264,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return batch_config.resolve(
             cls.__name__,
             defaults=cls._default_config_items,
-            fixed=definition.merged(cls, 'fixed_config_items'),
+            fixed=merged_items(cls, 'fixed_config_items'),
             retry=config.getint('database', 'retry'))
 
 

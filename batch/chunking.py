@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Pure functions: units to chunks, and a failed chunk to its parts.
+"""Pure functions: from the units of a selection to chunks.
 
 A unit is what is never divided.  Selections are read as streams: nothing here
 holds more than one chunk, but for ``divide`` which has to know how many units
@@ -12,7 +12,7 @@ from itertools import islice
 
 from .texts import calls_hooks
 
-__all__ = ['Distinct', 'parts', 'parts_of_lost', 'split', 'unit_of']
+__all__ = ['Distinct', 'split', 'unit_of']
 
 #: ids covered by one bitmap of Distinct (8 KiB each)
 _PAGE = 1 << 16
@@ -146,34 +146,3 @@ def split(units, mode, size):
     units = iter(units)
     while chunk := list(islice(units, size)):
         yield chunk
-
-
-def parts(units, suspect=None, in_order=False):
-    """Return the parts that replace a failed chunk.
-
-    With a suspect (an index): the units before it, it alone, those after it.
-    It comes first, so that the others are taken apart by what became of it,
-    whatever order the work is done in.  Without: two halves.
-
-    :param units: a list of two units or more
-    :param in_order: whether the suspect stays in its place
-    """
-    if suspect is not None:
-        cuts = [units[:suspect], [units[suspect]], units[suspect + 1:]]
-        if not in_order:
-            cuts[:2] = cuts[1::-1]
-    else:
-        middle = len(units) // 2
-        cuts = [units[:middle], units[middle:]]
-    return [part for part in cuts if part]
-
-
-def parts_of_lost(units, count=10):
-    """Return the parts that replace a chunk whose worker died at it.
-
-    There is no traceback, and each death costs a process: so more parts than
-    two, to come to the one unit in fewer of them.
-
-    :param units: a list of two units or more
-    """
-    return list(split(units, 'divide', count))

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The models of the ledger; ``ledger.py`` and ``archive.py`` write them.
+"""The models of the ledger; the wing ``ledger`` writes them.
 
 Nobody but a worker changes them: the client shows them, read-only.
 """

@@ -13,13 +13,14 @@ import zoneinfo
 from collections import deque
 from functools import lru_cache
 
-from . import current, texts
+from . import texts
+from .context import current_work
 from .directories import open_to_append
 from .masking import mask_secrets
 
 __all__ = [
-    'BatchLogger', 'close_files', 'configure', 'get_logger',
-    'get_print_infos', 'path_of', 'server_zone']
+    'BatchLogger', 'close_logs', 'get_logger', 'get_print_infos',
+    'log_path_of', 'open_logs', 'server_zone']
 
 #: longest text of one item in a digest, in characters
 ITEM_LENGTH = 40
@@ -61,7 +62,7 @@ def get_logger(name):
     return BatchLogger(log, None)
 
 
-def configure(log_dir):
+def open_logs(log_dir):
     """From now on append what batches log to ``<log_dir>/<name>.log``.
 
     Without a log_dir (None or '') there are no files.  Raises nothing: a log
@@ -77,13 +78,13 @@ def configure(log_dir):
         _batches.addHandler(_files)
 
 
-def close_files():
+def close_logs():
     "Close the log files; the next line opens its file again."
     if _files:
         _files.close()
 
 
-def path_of(name):
+def log_path_of(name):
     "Return the path of the file of that batch (str), None without files."
     return _files.path(name) if _files else None
 
@@ -162,8 +163,8 @@ def _mark(record):
     Lines behind the first are indented: none of them is taken for another
     record.
     """
-    run = current.get()
-    prefix = '%s ' % run.label if run else ''
+    work = current_work()
+    prefix = '%s ' % work.label if work else ''
     behind = prefix + '  '
 
     def lines(text):

@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from trytond import backend
 from trytond.transaction import Transaction
 
-from . import control, current, ledger
-from . import logging as batch_logging
-from . import plan, tasks, work
+from . import ledger, tasks
+from .context import Work, working
+from .engine import isolation, operations, selection
+from .engine.ending import close
 from .engine.errors import exc_info, is_refusal, one_line
 from .exceptions import BrokerError, OutageError
-from .job import close
+from .logging import get_logger, get_print_infos
 from .transaction import connect, is_outage, transact
 
-__all__ = ['Keeper', 'Loss']
+__all__ = ['Death', 'Keeper']
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ SELECTION = 0
 
 
 @dataclass
-class Loss:
+class Death:
     "A process that died while it worked on a message."
     database: str
     execution: int
@@ -143,8 +144,8 @@ class Keeper:
     def __init__(self, database, clock=time.monotonic):
         self.database = database
         self.clock = clock
-        #: of Loss, to be written down
-        self.losses = deque()
+        #: of Death, to be written down
+        self.deaths = deque()
         self.cases = {}
         self.connection = None
         self.is_elected = False
@@ -158,7 +159,7 @@ class Keeper:
         "Look once; raises nothing, as nobody would keep anything any more."
         try:
             self.hold()
-            self.mourn()
+            self.record_deaths()
             if self.is_elected:
                 self.look()
             self._said = None
@@ -226,39 +227,41 @@ class Keeper:
 
     # Processes that died
 
-    def mourn(self):
+    def record_deaths(self):
         "Write down the deaths that this worker knows of."
-        for _ in range(len(self.losses)):
-            loss = self.losses.popleft()
+        for _ in range(len(self.deaths)):
+            death = self.deaths.popleft()
             try:
-                if not self.mourn_one(loss):
+                if not self.record_death(death):
                     # The server has not noticed it yet
-                    self.losses.append(loss)
+                    self.deaths.append(death)
             except BrokerError as error:
                 # It is written; what was to be sent is found later
                 self.say(error)
             except Exception as error:
                 if self.is_away(error):
-                    self.losses.append(loss)
+                    self.deaths.append(death)
                     raise
                 # A message that makes no sense: what it named is found later
-                logger.exception("#%s: the loss of a process (%s) can not be "
-                    "written", loss.execution, loss.cause,
+                logger.exception("#%s: the death of a process (%s) can not be "
+                    "written", death.execution, death.cause,
                     exc_info=exc_info(error))
 
-    def mourn_one(self, loss):
+    def record_death(self, death):
         "Return whether it is written."
-        batch = self.batch_of(loss.execution)
+        batch = self.batch_of(death.execution)
         if batch is None:
             return True
-        if loss.chunk is None:
-            if plan.mourn(self.database, batch, loss.execution, loss.cause):
-                self.send(loss.execution, batch, [SELECTION])
+        if death.chunk is None:
+            if selection.selection_died(
+                    self.database, batch, death.execution, death.cause):
+                self.send(death.execution, batch, [SELECTION])
             return True
-        written, chunk = work.mourn(
-            self.database, loss.execution, loss.chunk, loss.cause, loss.blame)
+        written, chunk = isolation.chunk_died(
+            self.database, death.execution, death.chunk, death.cause,
+            death.blame)
         if chunk is not None:
-            self.send(loss.execution, batch, [chunk])
+            self.send(death.execution, batch, [chunk])
         return written
 
     def batch_of(self, execution):
@@ -300,9 +303,9 @@ class Keeper:
         text = one_line(error)
         if text != case.trouble:
             case.trouble = text
-            with current.running(current.Run(
+            with working(Work(
                         row['batch'], row['id'], database=self.database)):
-                batch_logging.get_logger(row['batch']).error(
+                get_logger(row['batch']).error(
                     "can not be kept alive: %s", text,
                     exc_info=None if is_refusal(error) else exc_info(error))
 
@@ -315,12 +318,12 @@ class Keeper:
             # Whoever ended the last chunk had a look's time for it
             close(self.database, execution)
         if lost:
-            with current.running(current.Run(
+            with working(Work(
                         row['batch'], execution, database=self.database)):
-                batch_logging.get_logger(row['batch']).warning(
+                get_logger(row['batch']).warning(
                     "sent again, as nobody works on it and its message is "
                     "lost: %s", 'the selection' if lost == [SELECTION]
-                    else batch_logging.get_print_infos(lost, 'chunk', 0))
+                    else get_print_infos(lost, 'chunk', 0))
         if to_send := lost + [probe] * (probe is not None):
             self.send(execution, row['batch'], to_send)
 
@@ -363,7 +366,7 @@ class Keeper:
 
     def send(self, execution, batch, chunks):
         "Raises BrokerError."
-        queue = control.queue_of(self.database, batch, execution)
+        queue = operations.queue_of_execution(self.database, batch, execution)
         for chunk in chunks:
             if chunk == SELECTION:
                 tasks.send_selection(self.database, batch, execution, queue)

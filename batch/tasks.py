@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 import warnings
+from importlib.metadata import version
 
 from celery.app.defaults import NAMESPACES, flatten
 from kombu.exceptions import OperationalError as MessagingError
@@ -17,7 +18,8 @@ from kombu.transport import TRANSPORT_ALIASES
 
 import trytond.config as config
 
-from . import job, plan, work
+from .engine import selection, treatment
+from .engine.running import load_job
 from .exceptions import (
     BatchError, BrokerError, ConfigError, DatabaseError, UsageError, nearest)
 from .masking import mask_secrets
@@ -32,8 +34,9 @@ with warnings.catch_warnings():
     import celery_tryton
 
 __all__ = [
-    'TrytonTask', 'celery_app', 'from_broker', 'generate', 'generate_all',
-    'has_broker', 'send_selection', 'sender', 'served_databases']
+    'TrytonTask', 'celery_app', 'as_broker_error', 'generate', 'generate_all',
+    'has_broker', 'send_execution', 'send_selection', 'sender',
+    'served_databases']
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ class TrytonTask(celery_tryton.TrytonTask):
     #: Celery would check the protocol's arguments against the body's
     typing = False
     own_transactions = False
-    Strategy = 'trytond.modules.batch.upstream:strategy'
+    Strategy = 'trytond.modules.batch.celery_fixes:strategy'
 
     def __call__(self, *args, **kwargs):
         database = kwargs.pop(
@@ -101,7 +104,7 @@ def generate_all(
             execution, (int, type(None))):
         raise UsageError('a message names the batch %.100r and the execution '
             '%.100r: refused' % (batch_name, execution))
-    plan.plan(
+    selection.select_and_plan(
         database, batch_name, execution, parameters,
         task_id=self.request.id, send=sender(database))
 
@@ -110,7 +113,7 @@ def generate_all(
     base=TrytonTask, bind=True, name='batch.generate', own_transactions=True,
     acks_late=True, ignore_result=True, throws=(BatchError,),
     # What a worker tells of itself
-    batch_version=job.version('trytond-batch'))
+    batch_version=version('trytond-batch'))
 def generate(self, execution, chunk, *, database):
     """Treat a chunk, and its successors while the turn lasts.
 
@@ -120,14 +123,14 @@ def generate(self, execution, chunk, *, database):
     if not isinstance(execution, int) or not isinstance(chunk, int):
         raise UsageError('a message names the execution %.100r and the chunk '
             '%.100r: refused' % (execution, chunk))
-    work.turn(
+    treatment.take_turn(
         database, execution, chunk, send=sender(database),
         again=(self.request.delivery_info or {}).get('redelivered', False))
 
 
 def send_selection(database, batch, execution, queue):
     "Give the broker the task that selects; raises BrokerError."
-    with from_broker():
+    with as_broker_error():
         generate_all.apply_async(
             args=[batch],
             kwargs={'execution': execution, '_database': database},
@@ -142,19 +145,37 @@ def sender(database, queue=None):
     :param queue: None to find the execution's, which needs the pool
     """
     def send(execution, chunk):
-        with from_broker():
+        with as_broker_error():
             generate.apply_async(
                 kwargs={
                     'execution': execution, 'chunk': chunk,
                     '_database': database},
                 queue=queue
-                or job.load_job(database, execution).settings['queue'],
+                or load_job(database, execution).settings['queue'],
                 retry=False)
     return send
 
 
+def send_execution(database, batch, execution, queue, chunks=None):
+    """Give the broker the chunks, or the task that selects.
+
+    Returns what is wrong where the broker takes none, else None: the keeper
+    of a worker sends what is lost.
+
+    :param chunks: ids, None to select first
+    """
+    try:
+        if chunks is None:
+            send_selection(database, batch, execution, queue)
+        else:
+            for chunk in chunks:
+                sender(database, queue)(execution, chunk)
+    except BrokerError as error:
+        return str(error)
+
+
 @contextlib.contextmanager
-def from_broker():
+def as_broker_error():
     """Turn whatever the broker says, or its silence, into a BrokerError.
 
     It may be away, full, read-only or unable to save: what kombu calls errors
@@ -173,7 +194,7 @@ def from_broker():
             % message_of(error)) from error
 
 
-def configure(app):
+def apply_celery_settings(app):
     """Apply ``[celery]`` of trytond.conf to the application.
 
     ``config`` names a module, as celery-tryton has it; any setting of Celery
@@ -210,14 +231,14 @@ def configure(app):
                 'redis://HOST:6379/0 or amqp://HOST:5672//'
                 % mask_secrets(text), 'celery', name)
         try:
-            app.conf[name] = _read(known[name], text)
+            app.conf[name] = _parse(known[name], text)
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 'trytond.conf', 'is "%s", expected a value of the type %s: %s'
                 % (text, known[name].type, error), 'celery', name)
 
 
-def _read(option, text):
+def _parse(option, text):
     if option.type == 'any':
         return json.loads(text)
     if option.type in JSON:
@@ -239,7 +260,7 @@ def is_broker(url):
         for name, found, _ in transports)
 
 
-configure(celery_app)
+apply_celery_settings(celery_app)
 
 
 def has_broker():

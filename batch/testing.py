@@ -6,12 +6,9 @@ The code is that of production, with a list for a broker.  ``doc/testing.rst``
 says how it is used.
 """
 import atexit
-import configparser
 import contextlib
 import datetime as dt
 import inspect
-import logging
-import os
 import shutil
 import signal
 import tempfile
@@ -24,19 +21,21 @@ from functools import lru_cache
 from pathlib import Path
 from unittest import mock
 
-import trytond.config as config
 from trytond.pool import isregisteredby
 from trytond.transaction import Transaction
 
-from . import current, ledger
-from . import parameters as parameters_
-from . import plan, report, work
+from . import ledger
 from .batch import doc_of, get_batch, get_batches, record_id, today
-from .config import DEFAULT, BatchConfig, shown
+from .config import BatchConfig
+from .engine import isolation, selection, treatment
+from .engine.running import load_job
 from .exceptions import ParameterError
-from .job import load_job
 from .ledger.units import load_units
+from .outcome import Outcome
+from .parameters import resolve_parameters
 from .savepoints import savepoints
+from .signatures import arguments_of
+from .testing_environment import environment, listening, text_of
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -46,7 +45,8 @@ with warnings.catch_warnings():
         DeprecationWarning)
     from trytond.tests.test_tryton import DB_NAME, with_transaction
 
-__all__ = ['BatchTestMixin', 'FailOnError', 'Outcome', 'run_batch']
+
+__all__ = ['BatchTestMixin', 'FailOnError', 'TestOutcome', 'run_batch']
 
 #: how a process died at a unit of kill_on
 CAUSE = 'signal 9'
@@ -67,7 +67,7 @@ Chunk = namedtuple('Chunk', 'number state units attempts error')
 
 
 @dataclass
-class Outcome:
+class TestOutcome:
     "What a run came to.  Units are as ``select_ids`` gave them."
     #: id of the execution
     execution: int
@@ -126,7 +126,7 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
         given = {
             parameter: text_of(Batch, parameter, value)
             for parameter, value in parameters.items()}
-        with mock.patch.object(work, 'execute', faulty(fail_on, kill_on)):
+        with mock.patch.object(treatment, 'execute', faulty(fail_on, kill_on)):
             execution = deliver(database, name, given, deliveries)
         # No variable: the frames of the errors keep ours
         return conclude(
@@ -135,7 +135,7 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
 
 def conclude(database, execution, log, directory, faults):
     "Return the Outcome, with which the directory is removed."
-    outcome = transact(database, lambda transaction: read(
+    outcome = transact(database, lambda transaction: outcome_of(
             transaction.connection.cursor(), execution, log))
     ids = [
         id for chunk in outcome.chunks for unit in chunk.units
@@ -161,13 +161,14 @@ def deliver(database, name, given, deliveries):
         messages.extend((chunk, again > 0) for again in range(deliveries))
 
     for _ in range(deliveries):
-        plan.plan(database, name, execution, send=send)
+        selection.select_and_plan(database, name, execution, send=send)
     while messages:
         chunk, again = messages.popleft()
         try:
-            work.turn(database, execution, chunk, send=send, again=again)
+            treatment.take_turn(
+                database, execution, chunk, send=send, again=again)
         except _Killed:
-            _, chunk = work.mourn(
+            _, chunk = isolation.chunk_died(
                 database, execution, chunk, CAUSE, blame=True)
             if chunk is not None:
                 send(execution, chunk)
@@ -179,7 +180,7 @@ def faulty(fail_on, kill_on):
 
     So a test sees what an attempt leaves behind that is rolled back.
     """
-    real = work.execute
+    real = treatment.execute
 
     def execute(job, objects, ids):
         numbers = real(job, objects, ids)
@@ -211,9 +212,9 @@ def holds(ids, unit):
     return is_group and any(part in names for part in unit)
 
 
-def read(cursor, execution, log):
+def outcome_of(cursor, execution, log):
     "Return the Outcome; raises what the start was refused for."
-    told = report.Outcome.read(cursor, execution)
+    told = Outcome.load(cursor, execution)
     if told.is_refused:
         raise log.errors[None]
     table = ledger.tables.chunk_
@@ -241,7 +242,7 @@ def read(cursor, execution, log):
                 failed[key] = log.errors[ends[key].number]
             else:
                 left.append(unit)
-    return Outcome(
+    return TestOutcome(
         execution, told.state, told.message, told.selected, done, failed,
         left, chunks,
         [Path(f) for f in ledger.outputs.files(cursor, execution)],
@@ -255,104 +256,6 @@ def hashable(unit):
         return tuple(map(hashable, unit))
     return unit
 
-
-def text_of(Batch, name, value):
-    "Return the value of a parameter as the command line would have it."
-    if isinstance(value, str):
-        return value
-    try:
-        return parameters_.dump(Batch.declared_parameters()[name], value)
-    except (AttributeError, KeyError, TypeError):
-        # Refused as any other text
-        return str(value)
-
-
-# Where it runs
-
-@contextlib.contextmanager
-def environment(batch, settings=None):
-    """Configure one batch, whatever the configuration of this machine is.
-
-    Gives a directory that is not removed if all goes well.
-    """
-    directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
-    out = directory / 'out'
-    out.mkdir()
-    conf = configparser.RawConfigParser(default_section=None)
-    conf.optionxform = str
-    conf.read_dict({
-            DEFAULT: {'root_dir': out},
-            batch: {
-                name: os.fspath(value) if isinstance(value, os.PathLike)
-                else shown(value) for name, value in (settings or {}).items()},
-            })
-    with open(directory / 'batch.conf', 'w', encoding='utf-8') as file:
-        conf.write(file)
-    sections = {
-        'batch': {
-            'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
-        # To look whether caches are old takes a connection of its own
-        'cache': {**section('cache'), 'clean_timeout': str(24 * 60 * 60)},
-        }
-    before = {name: section(name) for name in sections}
-    try:
-        for name, items in sections.items():
-            configure(name, items)
-        yield directory
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    finally:
-        for name, items in before.items():
-            configure(name, items)
-
-
-def section(name):
-    "Return the options of a section of trytond.conf, None without it."
-    if config.has_section(name):
-        return {key: config.get(name, key) for key in config.options(name)}
-
-
-def configure(name, items):
-    config.remove_section(name)
-    if items is not None:
-        config.add_section(name)
-        for key, value in items.items():
-            config.set(name, key, value)
-
-
-class _Log(logging.Handler):
-    "Keeps the lines, and the errors that they are about by chunk."
-
-    def __init__(self):
-        super().__init__()
-        self.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
-        self.lines = []
-        self.errors = {}
-
-    def emit(self, record):
-        self.lines.extend(self.format(record).splitlines())
-        if hasattr(record, 'error'):
-            self.errors[current.get().chunk] = record.error
-
-
-@contextlib.contextmanager
-def listening():
-    "Give the _Log of what all batches log, however logging is configured."
-    logger, log = logging.getLogger('batch'), _Log()
-    level, disabled = logger.level, logging.root.manager.disable
-    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
-    logging.disable(logging.NOTSET)
-    logger.addHandler(log)
-    try:
-        yield log
-    finally:
-        logger.removeHandler(log)
-        logging.disable(disabled)
-        logger.setLevel(level)
-
-
-# The batches of a module
 
 class BatchTestMixin:
     """Checks each batch that the module registers.
@@ -404,7 +307,7 @@ class BatchTestMixin:
         "Each batch selects and splits, where there is next to nothing"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name), environment(name) as directory:
-                plan.select_and_split(
+                selection.select_and_split(
                     Transaction(), name, self.given(name, Batch))
                 shutil.rmtree(directory)
 
@@ -419,7 +322,7 @@ class BatchTestMixin:
                         ('execute', [], [])]:
                     inspect.signature(getattr(Batch, hook)).bind(
                         *args,
-                        **parameters_.arguments(Batch, hook, parameters))
+                        **arguments_of(Batch, hook, parameters))
 
     def given(self, name, Batch):
         "Return the texts of what is required, and of batch_parameters."
@@ -433,7 +336,7 @@ class BatchTestMixin:
 
 def resolved(Batch, given):
     return {
-        name: value for name, (value, _, _) in parameters_.resolve(
+        name: value for name, (value, _, _) in resolve_parameters(
             Batch.__name__, Batch.declared_parameters(), given,
             lambda name: None, today).items()}
 

@@ -24,7 +24,7 @@ from .exceptions import DatabaseError
 
 __all__ = [
     'before_leaving', 'causes', 'connect', 'find_outage', 'is_broken',
-    'is_order', 'is_outage', 'is_unique_race', 'kept_alive', 'load_pool',
+    'is_outage', 'is_shutdown', 'is_unique_race', 'kept_alive', 'load_pool',
     'transact']
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class _Transaction(Transaction):
                 self.rollback()
                 raise
             # It is committed, and only what was to follow is not done
-            if is_order(error):
+            if is_shutdown(error):
                 raise
             logger.critical("a data manager raised after the commit",
                 exc_info=True)
@@ -314,7 +314,7 @@ def connect(database):
         fallback_application_name=params['fallback_application_name'])
 
 
-def is_order(error):
+def is_shutdown(error):
     """Return whether the process was told to go: it has to, whoever asks.
 
     Celery has exceptions of its own for that, and the processes of its pool
@@ -357,7 +357,7 @@ def run_tasks(database, transaction):
             raise
         except BaseException as error:
             # What queued it is committed.  Of an Exception trytond says so
-            if is_order(error):
+            if is_shutdown(error):
                 raise
             logger.critical("the task %s failed", task, exc_info=True)
 

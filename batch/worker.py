@@ -32,13 +32,14 @@ from celery.utils.log import iter_open_logger_fds
 import trytond.config as config
 from trytond import backend
 
-from . import ledger
-from . import logging as batch_logging
-from . import services, tasks, upstream
+from . import celery_fixes, ledger, tasks
 from .batch import get_batches
+from .broker import module_version
+from .database import check_database
+from .engine.running import open_configured_logs
 from .exceptions import BatchError, BrokerError, ConfigError, UsageError
-from .job import configure_logs
-from .rescue import LOOK, Keeper, Loss
+from .logging import close_logs
+from .rescue import LOOK, Death, Keeper
 from .texts import message_of
 from .transaction import is_outage, kept_alive, load_pool, transact
 
@@ -68,7 +69,7 @@ def serve(databases, arguments):
             'no broker is configured: a worker needs broker_url in [celery] '
             'of trytond.conf (without one, batches run in the command itself)')
     for database in databases:
-        services.check_database(database)
+        check_database(database)
     tasks.celery_app.conf.TRYTON_DATABASES = list(databases)
     return run_celery(arguments)
 
@@ -140,11 +141,11 @@ class Service(bootsteps.StartStopStep):
         self.is_stopping = False
         refuse_time_limits(worker)
         self.databases = name_databases(worker.app)
-        upstream.outlive_lost_connections()
+        celery_fixes.outlive_lost_connections()
         ledger.claimants.worker_key = secrets.randbelow((1 << 31) - 1) + 1
         config.set(
             'database', 'uri', kept_alive(config.get('database', 'uri')))
-        configure_logs()
+        open_configured_logs()
         load(self.databases)
         # Who follows an execution asks for it
         tasks.generate.batch_databases = ','.join(self.databases) or None
@@ -153,8 +154,8 @@ class Service(bootsteps.StartStopStep):
         # Rather lose the news of a death than wait for the keeper
         os.set_blocking(self.writer, False)
         if self.databases and backend.name != 'sqlite':
-            signals.task_failure.connect(self.told, sender=tasks.generate)
-            signals.task_failure.connect(self.told, sender=tasks.generate_all)
+            for task in [tasks.generate, tasks.generate_all]:
+                signals.task_failure.connect(self.tell_death, sender=task)
 
     def start(self, worker):
         "Start the keeper, where none runs."
@@ -176,7 +177,8 @@ class Service(bootsteps.StartStopStep):
 
     terminate = stop
 
-    def told(self, sender=None, exception=None, args=None, kwargs=None, **_):
+    def tell_death(
+            self, sender=None, exception=None, args=None, kwargs=None, **_):
         """Tell the keeper of a process that died.
 
         Called in the parent of the processes, which lives: so the death was
@@ -186,17 +188,17 @@ class Service(bootsteps.StartStopStep):
         """
         if not isinstance(exception, WorkerLostError):
             return
-        loss = Loss(
+        death = Death(
             kwargs.get('_database') or self.databases[0],
             kwargs.get('execution'), kwargs.get('chunk'),
             cause_of(exception), blame=not is_stopping())
-        if loss.execution is None:
+        if death.execution is None:
             return
         try:
-            os.write(self.writer, json.dumps(asdict(loss)).encode() + b'\n')
+            os.write(self.writer, json.dumps(asdict(death)).encode() + b'\n')
         except OSError as error:
             logger.error("#%s: the keeper is not told of %s: %s",
-                loss.execution, loss.cause, error)
+                death.execution, death.cause, error)
 
 
 def refuse_time_limits(worker):
@@ -267,7 +269,7 @@ def versions(databases):
                 if package == 'trytond.' and rest:
                     modules.add(rest.split('.')[0])
     return ','.join(
-        '%s:%s' % (module, services.module_version(module))
+        '%s:%s' % (module, module_version(module))
         for module in sorted(modules - {'batch'}))
 
 
@@ -288,7 +290,7 @@ class KeeperProcess(Process):
         # Ctrl-C is for the parent, which tells us
         platforms.signals.ignore('SIGINT')
         platforms.set_mp_process_title('coop worker', info='keeper')
-        batch_logging.close_files()
+        close_logs()
         platforms.close_open_fds([
                 sys.__stdin__, sys.__stdout__, sys.__stderr__, self.reader,
                 *iter_open_logger_fds()])
@@ -306,9 +308,9 @@ class KeeperProcess(Process):
                 continue
             *lines, text = (text + os.read(self.reader, 1 << 16)).split(b'\n')
             for line in lines:
-                loss = Loss(**json.loads(line))
-                if keeper := keepers.get(loss.database):
-                    keeper.losses.append(loss)
+                death = Death(**json.loads(line))
+                if keeper := keepers.get(death.database):
+                    keeper.deaths.append(death)
 
 
 def keep(keeper):

@@ -184,7 +184,8 @@ print(json.dumps(ids))
 RUN_ALL = '''\
 from collections import deque
 import signal
-from trytond.modules.batch import ledger, plan, tasks, work
+from trytond.modules.batch import ledger, tasks
+from trytond.modules.batch.engine import selection, treatment
 from trytond.modules.batch.transaction import load_pool, transact
 # As the command does: that of Python tells an operator, not a hook
 signal.signal(signal.SIGINT, lambda *_: None)
@@ -195,10 +196,10 @@ for given in json.loads(sys.argv[2]):
             args=[sys.argv[1]],
             kwargs={'parameters': given, '_database': database})
         continue
-    plan.plan(database, sys.argv[1], given=given,
+    selection.select_and_plan(database, sys.argv[1], given=given,
         send=lambda *message: todo.append(message))
     while todo:
-        work.turn(database, *todo.popleft(),
+        treatment.take_turn(database, *todo.popleft(),
             send=lambda *message: todo.append(message))
 '''
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from trytond.modules.batch.chunking import Distinct, parts, split, unit_of
+from trytond.modules.batch.chunking import Distinct, split, unit_of
+from trytond.modules.batch.engine.bisection import parts
 
 DAY, NEXT = dt.date(2026, 1, 1), dt.date(2026, 1, 2)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from trytond.modules.batch.config import (
-    PLACEHOLDERS, SETTINGS, BatchConfig, example, failures_allowed, shown)
+from trytond.modules.batch.config import BatchConfig
 from trytond.modules.batch.exceptions import ConfigError, DefinitionError
+from trytond.modules.batch.settings import (
+    PLACEHOLDERS, SETTINGS, example, failures_allowed, shown)
 
 EXAMPLE = Path(__file__).parent.parent / 'batch.conf.example'
 WHOLE_1 = 'a whole number from 1 to 1000000'
@@ -79,7 +80,7 @@ def message(error):
         ('filepath_timestamp_format', '%Y%%', '%Y%%'),
         ])
 def test_a_setting_reads_texts_and_values_of_python(name, given, expected):
-    value = SETTINGS[name].read(given)
+    value = SETTINGS[name].value_of(given)
     assert value == expected and type(value) is type(expected)
     assert json.loads(json.dumps(value)) == value
 
@@ -141,7 +142,7 @@ def test_a_malformed_value_is_told_with_the_expected_form(
         load, name, given, form, got):
     problem = 'expected %s, got %s' % (form, got)
     with pytest.raises(ValueError) as error:
-        SETTINGS[name].read(given)
+        SETTINGS[name].value_of(given)
     assert str(error.value) == problem
     with pytest.raises(DefinitionError) as error:
         BatchConfig().resolve('a.b', defaults={name: given})
@@ -294,7 +295,7 @@ def test_the_example_without_its_comment_signs_changes_nothing(load):
 
 @pytest.mark.parametrize('setting', SETTINGS.values(), ids=list(SETTINGS))
 def test_a_default_is_one_of_its_own_values(setting):
-    assert setting.read(shown(setting.default)) == setting.default
+    assert setting.value_of(shown(setting.default)) == setting.default
     assert setting.help.endswith('.') and not setting.form.endswith('.')
 
 

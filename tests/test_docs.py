@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from trytond.modules.batch import (
-    BatchRoot, chunking, kinds, ledger, parameters, report, texts)
+    BatchRoot, ledger, parameter_types, parameters, texts)
 from trytond.modules.batch.command import cli
-from trytond.modules.batch.config import SETTINGS, shown
+from trytond.modules.batch.engine import bisection
 from trytond.modules.batch.ledger import units
+from trytond.modules.batch.outcome import KIND
+from trytond.modules.batch.settings import SETTINGS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / 'README.rst', *sorted((ROOT / 'doc').glob('*.rst'))]
@@ -115,7 +117,7 @@ def test_the_limits_of_what_is_shown_are_documented():
         r'^=+ =+\nWhat +Characters that are kept\n(.*?\n)\n',
         read('doc/usage.rst'), re.MULTILINE | re.DOTALL)
     limits = [
-        texts.TEXT, texts.TRACEBACK, texts.RECORD, texts.EXCERPT, report.KIND]
+        texts.TEXT, texts.TRACEBACK, texts.RECORD, texts.EXCERPT, KIND]
     assert [int(n.replace(',', '')) for n in re.findall(
             r'  ([\d,]+)(?:;|$)', table, re.MULTILINE)] == limits
     assert units.SHOWN == texts.EXCERPT
@@ -212,7 +214,7 @@ def test_every_type_of_a_parameter_is_documented():
     (head, *documented), = [
         table for table in tables(text) if table[0][0] == 'Type']
     assert head == ('Type', 'Expected', 'On the command line')
-    space = {**vars(typing), **vars(kinds), 'Mode': enum.Enum(
+    space = {**vars(typing), **vars(parameter_types), 'Mode': enum.Enum(
             'Mode', ['FAST', 'SLOW'])}
     for type_, form, line in documented:
         parameter = parameters.Parameter('x', eval(type_, space))
@@ -223,7 +225,7 @@ def test_every_type_of_a_parameter_is_documented():
                 r'--x (\S+?)[:;]?(?= |$)', line.replace("'", '')):
             parameters.parse(parameter, value, 'a.b')
     named = {type_ for type_, *_ in documented}
-    assert {kind.__name__ for kind in kinds.KINDS} <= named
+    assert {kind.__name__ for kind in parameter_types.KINDS} <= named
 
 
 def test_every_hook_is_documented():
@@ -248,7 +250,7 @@ def transactions(bad, suspects):
         failing = [index for index, unit in enumerate(chunk) if unit in bad]
         if failing and len(chunk) > 1:
             chunks.extend(
-                chunking.parts(chunk, failing[0] if suspects else None))
+                bisection.parts(chunk, failing[0] if suspects else None))
     return count
 
 

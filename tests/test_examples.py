@@ -225,7 +225,7 @@ class BatchExamplesTestCase(BatchTestMixin, ModuleTestCase):
         self.assertEqual(names(inbox), ['a.csv', 'archive'])
         self.assertEqual(names(inbox / 'archive'), ['b.csv'])
 
-        # Its rows are in the hands of the execution, to be retried
+        # Its rows are in the custody of the execution, to be retried
         countries('NO')
         outcome = run_batch('country.postal_code.import', directory=inbox)
         self.assertEqual(outcome.selected, 0)

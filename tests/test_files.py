@@ -23,26 +23,26 @@ STEPS = {
     'before the end is written': (
         'trytond.modules.batch.ledger.executions', 'update'),
     'before the end is committed': (
-        'trytond.modules.batch.report.Outcome', 'read'),
+        'trytond.modules.batch.outcome.Outcome', 'load'),
     'after the end is committed': (
-        'trytond.modules.batch.logging', 'path_of'),
+        'trytond.modules.batch.engine.ending', 'log_path_of'),
     }
 CLOSE = '''\
 import importlib, signal
 from unittest import mock
-from trytond.modules.batch import job
+from trytond.modules.batch.engine import ending, running
 from trytond.modules.batch.transaction import load_pool
 load_pool(database)
-job.configure_logs()
+running.open_configured_logs()
 execution, where, name = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 if where[-7:] == 'Outcome':
-    from trytond.modules.batch.report import Outcome as place
+    from trytond.modules.batch.outcome import Outcome as place
 else:
     place = importlib.import_module(where)
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 with mock.patch.object(place, name, die):
-    job.close(database, execution)
+    ending.close(database, execution)
 '''
 
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 import trytond.config as config
 from trytond.modules.batch.command import cli
-from trytond.modules.batch.config import SETTINGS, BatchConfig, shown
+from trytond.modules.batch.config import BatchConfig
 from trytond.modules.batch.exceptions import ConfigError
+from trytond.modules.batch.settings import SETTINGS, shown
 
 COMMANDS = next(
     a for a in cli.get_parser()._actions if a.dest == 'command').choices
@@ -78,20 +79,20 @@ def test_whatever_stands_in_batch_conf_is_read_or_refused(content):
 def test_whatever_the_value_of_a_setting_is_it_is_one_or_refused(name, value):
     setting = SETTINGS[name]
     try:
-        read = setting.read(value)
+        read = setting.value_of(value)
     except ValueError as error:
         assert str(error).startswith('expected %s, got ' % setting.form)
         assert '\n' not in str(error) and len(str(error)) < 500
         return
     # The same value, in the ledger and in batch.conf
     assert json.loads(json.dumps(read, allow_nan=False)) == read
-    assert setting.read(read) == setting.read(shown(read)) == read
+    assert setting.value_of(read) == setting.value_of(shown(read)) == read
 
 
 def test_every_default_is_of_its_form():
     for setting in SETTINGS.values():
-        assert setting.read(setting.default) == setting.default
-        assert setting.read(shown(setting.default)) == setting.default
+        assert setting.value_of(setting.default) == setting.default
+        assert setting.value_of(shown(setting.default)) == setting.default
 
 
 # The command line

@@ -13,12 +13,12 @@ from scene import PATIENCE, Execution, Scene
 
 from devel.process import wait_for
 from trytond.modules.batch import files
-from trytond.modules.batch import names as names_
 from trytond.modules.batch.chunking import Distinct
 from trytond.modules.batch.directories import identity
 from trytond.modules.batch.exceptions import OutputError
+from trytond.modules.batch.names import tag_of
 
-TAG = names_.tag_of('tryton', 42)
+TAG = tag_of('tryton', 42)
 
 
 class Inbox:
@@ -229,7 +229,7 @@ def test_a_file_that_failed_is_read_again_as_it_is_now(scene, inbox):
     told(first,
         '"b.txt" is not archived: it failed: coop retry %s' % first.id)
     assert inbox.archived == ['a.txt']
-    # Away for a night, it is in no hands; by its retry it is
+    # Away for a night, it is in no custody; by its retry it is
     os.rename(inbox.path / 'b.txt', inbox.path / 'b.txt.part')
     inbox.batch('letters', status=0)
     inbox.put('b.txt', 3, rows=False)
@@ -434,12 +434,13 @@ def test_who_resumes_archives_for_a_command_that_died(
 
 
 SETTLE = '''\
-from trytond.modules.batch import archive
+from trytond.modules.batch.engine import input_files
 from trytond.modules.batch.transaction import load_pool
 from trytond.transaction import Transaction
 load_pool(database)
 with Transaction().start(database, 0) as transaction:
-    archive.settle(transaction.connection.cursor(), int(sys.argv[1]), 'tag')
+    input_files.settle(
+        transaction.connection.cursor(), int(sys.argv[1]), 'tag')
     transaction.rollback()
 '''
 
@@ -489,7 +490,7 @@ def test_what_is_in_the_archive_is_neither_opened_nor_overwritten(tmp_path):
     os.mkfifo(archive / 'a.txt')
     (archive / 'a_1.txt').symlink_to(tmp_path / 'nowhere')
     # Somebody else is about to have the next one
-    (archive / '.a_2.txt.taken').symlink_to(names_.tag_of('tryton', 43))
+    (archive / '.a_2.txt.taken').symlink_to(tag_of('tryton', 43))
     before = {p.name: p.lstat().st_ino for p in archive.iterdir()}
     source = tmp_path / 'a.txt'
     source.write_text('one')

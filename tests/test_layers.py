@@ -5,6 +5,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,29 @@ OWN = {
     '.'.join(path.relative_to(ROOT / 'batch').with_suffix('').parts): path
     for path in sorted((ROOT / 'batch').rglob('*.py'))}
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
+#: what each room may know: its own floor and those behind it
+FLOORS = [
+    {'command'},
+    {'worker'},
+    {'rescue'},
+    {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_environment'},
+    {'engine', 'savepoints'},
+    {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
+    {'database', 'execution', 'outcome'},
+    {'ledger'},
+    {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
+        'logging', 'masking', 'names', 'output', 'parameter_types',
+        'parameters', 'settings', 'signatures', 'texts', 'transaction'},
+    ]
 #: stay free of Tryton and Celery, and are tested without them
 PURE = {
-    'chunking', 'config', 'current', 'exceptions', 'kinds', 'logging',
-    'parameters'}
+    'chunking', 'config', 'context', 'exceptions', 'parameter_types',
+    'logging', 'parameters', 'settings', 'signatures'}
 PROMISE = 'Imports nothing of Tryton or Celery'
 PACKAGE = 'trytond.modules.batch'
 
 
+@lru_cache
 def imports(name):
     """Return what a room imports anywhere: own rooms and other packages.
 
@@ -66,7 +82,7 @@ def reach(name):
 
 def test_the_imports_are_found():
     assert imports('command.run')[0] >= {
-        'follow', 'tasks', 'command.progress'}
+        'command.follow', 'tasks', 'engine.selection'}
     assert imports('tasks')[1] >= {'celery', 'celery_tryton', 'trytond'}
     assert 'celery' in reach('command.run')[1]
 
@@ -79,20 +95,50 @@ def test_a_pure_room_knows_neither_tryton_nor_celery(name):
     assert not foreign & (CELERY | {'trytond', 'sql'})
 
 
-def test_the_contract_knows_neither_celery_nor_who_executes_it():
+def floor(name):
+    found = [
+        index for index, rooms in enumerate(FLOORS)
+        if name.removesuffix('__init__').split('.')[0] in rooms]
+    assert len(found) == 1, name
+    return found[0]
+
+
+@pytest.mark.parametrize('name', sorted(OWN))
+def test_imports_go_down(name):
+    above = {
+        room for room in imports(name)[0]
+        # What the package itself holds is loaded when it is asked for
+        if name != '__init__' and floor(room) < floor(name)}
+    assert not above
+
+
+def test_no_room_imports_itself_through_others():
+    for name in OWN:
+        # The two that only gather their rooms
+        if not name.endswith('__init__'):
+            own = set()
+            for room in imports(name)[0] - {'ledger.__init__'}:
+                own |= reach(room)[0] | {room}
+            assert name not in own, name
+
+
+def test_rooms_are_small():
+    lines = sorted(
+        len(path.read_text().splitlines()) for path in OWN.values())
+    assert lines[-1] <= 400
+    assert lines[len(lines) // 2] <= 150
+
+
+def test_of_the_ledger_the_contract_knows_rows_and_units():
     own, foreign = reach('batch')
     assert not foreign & CELERY
-    assert not own & {
-        'control', 'execution', 'follow', 'job', 'plan', 'services', 'tasks',
-        'work'}
-    # Of the ledger it takes how rows are read, and what is a unit
     assert {name for name in own if '.' in name} <= {
         'ledger.rows', 'ledger.units'}
 
 
-@pytest.mark.parametrize('name', [
-        'batch', 'execution', 'ledger.chunks', 'work', 'view_validate'])
-def test_what_runs_in_the_process_itself_knows_no_celery(name):
+@pytest.mark.parametrize('name', sorted(
+        name for name in OWN if floor(name) >= floor('engine')))
+def test_what_executes_knows_no_celery(name):
     assert not reach(name)[1] & CELERY
 
 

@@ -155,19 +155,21 @@ def local_ports(pid):
 
 
 LANE = '''
-from trytond.modules.batch import job, ledger, plan, work
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import running, selection, treatment
 from trytond.modules.batch.transaction import load_pool, transact
 load_pool(database)
 sent = []
 execution = transact(database, lambda t: ledger.executions.create(
     t.connection.cursor(), 'batch.scenario.ok', {}, local=True))
-plan.plan(database, 'batch.scenario.ok', execution,
+selection.select_and_plan(database, 'batch.scenario.ok', execution,
     send=lambda e, c: sent.append(c))
 first, = sent
 # Its process and its parent die right after its commit
-assert work.treat(job.load_job(database, execution), first) is not None
+assert treatment.treat(
+    running.load_job(database, execution), first) is not None
 # It is delivered again
-work.turn(database, execution, first, send=None, again=True)
+treatment.take_turn(database, execution, first, send=None, again=True)
 print(execution)
 '''
 
@@ -197,7 +199,8 @@ def sqlite_scene():
 
 CLOSERS = '''
 import threading
-from trytond.modules.batch import job, ledger
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import ending
 from trytond.modules.batch.transaction import load_pool, transact
 load_pool(database)
 
@@ -220,7 +223,7 @@ for _ in range(100):
     barrier = threading.Barrier(2)
     def close():
         barrier.wait()
-        job.close(database, execution)
+        ending.close(database, execution)
     threads = [threading.Thread(target=close) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -16,15 +16,15 @@ import time
 
 import pytest
 
-from trytond.modules.batch import current
-from trytond.modules.batch import logging as batch_logging
-from trytond.modules.batch import texts
+from trytond.modules.batch import context, texts
 from trytond.modules.batch.logging import (
-    configure, get_logger, get_print_infos, path_of)
+    get_logger, get_print_infos, log_path_of, open_logs)
 from trytond.modules.batch.masking import mask_secrets
 
+#: the logger of the module that is tested
+OWN = 'trytond.modules.batch.logging'
 fork = multiprocessing.get_context('fork')
-run = current.Run('test.batch', 42, '7', database='tryton')
+run = context.Work('test.batch', 42, '7', database='tryton')
 
 
 class Record:
@@ -46,12 +46,12 @@ def unconfigured(monkeypatch):
     monkeypatch.setattr(logging.getLogger('batch'), 'level', logging.NOTSET)
     logging.Logger.manager._clear_cache()
     yield
-    configure(None)
+    open_logs(None)
 
 
 @pytest.fixture
 def log_dir(tmp_path):
-    configure(tmp_path)
+    open_logs(tmp_path)
     return tmp_path
 
 
@@ -60,7 +60,7 @@ def lines(path):
 
 
 def test_a_line_tells_time_level_process_run_and_message(log_dir, caplog):
-    with current.running(run):
+    with context.working(run):
         get_logger('test.batch').info("%s treated", 12)
     line, = lines(log_dir / 'test.batch.log')
     time, level, pid, message = line.split(' ', 3)
@@ -74,7 +74,7 @@ def test_a_line_tells_time_level_process_run_and_message(log_dir, caplog):
 
 def test_success_and_failure_are_marked(log_dir, caplog):
     logger = get_logger('test.batch')
-    with current.running(current.Run('test.batch', 42, database='tryton')):
+    with context.working(context.Work('test.batch', 42, database='tryton')):
         logger.success("%i%% done", 100)
         logger.failure("13 failed")
     assert caplog.messages == [
@@ -84,7 +84,7 @@ def test_success_and_failure_are_marked(log_dir, caplog):
 
 
 def test_a_whole_traceback_is_found_by_the_run_in_both_logs(log_dir, caplog):
-    with current.running(run):
+    with context.working(run):
         try:
             1 / 0
         except ZeroDivisionError:
@@ -97,7 +97,7 @@ def test_a_whole_traceback_is_found_by_the_run_in_both_logs(log_dir, caplog):
 
 
 def test_lines_behind_the_first_are_taken_for_no_other(log_dir, caplog):
-    with current.running(run):
+    with context.working(run):
         get_logger('test.batch').info(
             "One\r\n[SUCCESS] %s\n", "two\n#42.7 three\x1b[2J\u2028")
     get_logger('test.batch').info("One\n[SUCCESS] two")
@@ -182,15 +182,15 @@ def test_batches_write_only_to_the_file_of_their_name(log_dir):
 def test_files_are_opened_on_first_use_and_only_when_configured(log_dir):
     get_logger('test.batch')
     assert not list(log_dir.iterdir())
-    assert path_of('test.batch') == str(log_dir / 'test.batch.log')
-    configure(None)
-    assert path_of('test.batch') is None
+    assert log_path_of('test.batch') == str(log_dir / 'test.batch.log')
+    open_logs(None)
+    assert log_path_of('test.batch') is None
     get_logger('test.batch').info("Hello")
     assert not list(log_dir.iterdir())
 
 
 def test_configuring_twice_writes_once(log_dir):
-    configure(log_dir)
+    open_logs(log_dir)
     get_logger('test.batch').info("Hello")
     assert len(lines(log_dir / 'test.batch.log')) == 1
 
@@ -261,7 +261,7 @@ def test_a_move_by_rotation_is_followed(log_dir):
 def _log_lines(number, count):
     logger = get_logger('test.batch')
     for i in range(count):
-        with current.running(current.Run(
+        with context.working(context.Work(
                     'test.batch', number, str(i), database='tryton')):
             logger.info('x' * (i % 300) + ' end')
 
@@ -301,10 +301,10 @@ def test_no_line_is_torn_or_lost_by_8_processes_under_rotation(log_dir):
 def test_a_log_directory_that_is_none_is_said_once(tmp_path, caplog):
     log_dir = tmp_path / 'logs'
     log_dir.write_text("I am a file")
-    configure(log_dir)
+    open_logs(log_dir)
     for i in range(3):
         get_logger('test.batch').info("Line %s", i)
-    said = [r for r in caplog.records if r.name == batch_logging.__name__]
+    said = [r for r in caplog.records if r.name == OWN]
     assert len(said) == 1 and said[0].levelno == logging.ERROR
     for word in [str(log_dir), 'Not a directory', 'test.batch', 'log_dir']:
         assert word in said[0].message
@@ -369,7 +369,7 @@ def test_a_log_that_is_no_file_of_its_own_is_refused_in_one_line(
         if what == 'a FIFO' else None
     for i in range(1, 3):
         get_logger('test.batch').info("Line %s", i)
-    said, = [r for r in caplog.records if r.name == batch_logging.__name__]
+    said, = [r for r in caplog.records if r.name == OWN]
     assert said.levelno == logging.ERROR
     assert 'log file "%s" can not be written: it ' % path in said.message
     assert what in said.message and '\n' not in said.message
@@ -404,7 +404,7 @@ def test_half_a_line_is_completed_by_a_second_write(log_dir, monkeypatch):
 def test_a_descriptor_closed_by_others_is_opened_again(log_dir):
     logger = get_logger('test.batch')
     logger.info("One")
-    os.close(batch_logging._files.descriptors['test.batch'])
+    os.close(sys.modules[OWN]._files.descriptors['test.batch'])
     logger.info("Two")
     logger.info("Three")
     assert lines(log_dir / 'test.batch.log')[-1].endswith('Three')
@@ -413,7 +413,7 @@ def test_a_descriptor_closed_by_others_is_opened_again(log_dir):
 def test_lines_without_a_file_nor_a_log_of_the_worker_are_on_stderr():
     code = '\n'.join([
             'from trytond.modules.batch import logging',
-            'logging.configure("/nowhere")',
+            'logging.open_logs("/nowhere")',
             'logging.get_logger("test.batch").info("Hello %s", "there")'])
     process = subprocess.run(
         [sys.executable, '-c', code], stderr=subprocess.PIPE, text=True)

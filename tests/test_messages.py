@@ -21,11 +21,13 @@ from scene import one_line
 from trytond.modules.batch import BatchRoot, BatchRootNoSelect
 from trytond.modules.batch.batch import RESERVED
 from trytond.modules.batch.command import cli
-from trytond.modules.batch.config import SETTINGS, BatchConfig
+from trytond.modules.batch.config import BatchConfig
 from trytond.modules.batch.exceptions import (
     BatchError, ConfigError, DefinitionError, ParameterError, UsageError)
-from trytond.modules.batch.kinds import SUPPORTED
-from trytond.modules.batch.parameters import declared, from_arguments, resolve
+from trytond.modules.batch.parameter_types import SUPPORTED
+from trytond.modules.batch.parameters import from_arguments, resolve_parameters
+from trytond.modules.batch.settings import SETTINGS
+from trytond.modules.batch.signatures import declared_parameters
 
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
@@ -119,7 +121,9 @@ def test_a_bad_parameter(line, expected):
         given = from_arguments(line.split())
         if 'missing' not in expected:
             given.setdefault('country', 'FR')
-        resolve('contract.renew', declared(Renew), given, {}.get, date.today)
+        resolve_parameters(
+            'contract.renew', declared_parameters(Renew), given, {}.get,
+            date.today)
     if expected.startswith('parameter'):
         assert isinstance(error.value, ParameterError)
         expected = 'batch "contract.renew": ' + expected
@@ -129,7 +133,7 @@ def test_a_bad_parameter(line, expected):
 
 def test_a_batch_without_parameters_says_so():
     with pytest.raises(ParameterError) as error:
-        resolve('a.b', {}, {'limit': '5'}, {}.get, date.today)
+        resolve_parameters('a.b', {}, {'limit': '5'}, {}.get, date.today)
     assert str(error.value) == (
         'batch "a.b": parameter "limit" is unknown; the batch has no '
         'parameters')
@@ -240,10 +244,11 @@ def test_a_bad_batch_conf(tmp_path, text, expected):
     with pytest.raises(BatchError) as error:
         config = BatchConfig.load(str(path))
         config.check({
-                'contract.renew': declared(Renew), 'party.move': [],
+                'contract.renew': declared_parameters(Renew), 'party.move': [],
                 'invoice.number': []})
         config.resolve('invoice.number', fixed={'split_size': 1})
-        resolve('contract.renew', declared(Renew), {'country': 'FR'},
+        resolve_parameters(
+            'contract.renew', declared_parameters(Renew), {'country': 'FR'},
             lambda name: config.parameter('contract.renew', name), date.today)
     assert str(error.value).replace(str(path), 'FILE') == expected
     assert error.value.exit_status == (2 if 'parameter "' in expected else 1)

@@ -13,8 +13,9 @@ import pytest
 from trytond.modules.batch.exceptions import (
     DefinitionError, ParameterError, UsageError)
 from trytond.modules.batch.parameters import (
-    TODAY, Parameter, call, declared, describe, dump, from_arguments, parse,
-    resolve)
+    TODAY, Parameter, describe_parameters, dump, from_arguments, parse,
+    resolve_parameters)
+from trytond.modules.batch.signatures import call_hook, declared_parameters
 
 
 class Mode(enum.Enum):
@@ -48,7 +49,7 @@ def batch(*signatures, base=object, decorator='classmethod', name='Renew'):
 
 def one(argument):
     "Return the parameter x that execute declares with the argument."
-    return declared(batch(EXECUTE % argument))['x']
+    return declared_parameters(batch(EXECUTE % argument))['x']
 
 
 def refused(call, *args, **kwargs):
@@ -119,7 +120,7 @@ def test_the_type_is_the_annotation_or_that_of_the_default(
         ])
 def test_treatment_date_is_a_date_and_today_unless_said_otherwise(
         argument, type_, default, required):
-    parameter = declared(batch(EXECUTE % argument))['treatment_date']
+    parameter, = declared_parameters(batch(EXECUTE % argument)).values()
     assert (parameter.type, parameter.default, parameter.required) == (
         type_, default, required)
 
@@ -133,10 +134,10 @@ def test_treatment_date_is_a_date_and_today_unless_said_otherwise(
         ])
 def test_extra_args_is_a_dict_and_empty_unless_said_otherwise(
         argument, type_, default, required):
-    parameter = declared(batch(EXECUTE % argument))['extra_args']
+    parameter = declared_parameters(batch(EXECUTE % argument))['extra_args']
     assert (parameter.type, parameter.default, parameter.required) == (
         type_, default, required)
-    assert parameter.default is not declared(
+    assert parameter.default is not declared_parameters(
         batch(EXECUTE % argument))['extra_args'].default or not default
 
 
@@ -146,22 +147,23 @@ def test_the_named_arguments_of_all_hooks_are_parameters():
         'select_ids(cls, treatment_date, country: str, mail=False)',
         'get_batch_domain(cls, *, limit: int = 5, **parameters)',
         'split(cls, units)')
-    assert list(declared(Renew)) == [
+    assert list(declared_parameters(Renew)) == [
         'treatment_date', 'mail', 'country', 'limit']
-    assert declared(Renew, hooks=['select_ids']) == {
+    assert declared_parameters(Renew, hooks=['select_ids']) == {
         'treatment_date': Parameter('treatment_date', date, TODAY),
         'country': Parameter('country', str, None, True),
         'mail': Parameter('mail', bool, False)}
-    assert declared(batch('execute(cls, *args, **parameters)')) == {}
-    assert declared(batch()) == {}
+    cls = batch('execute(cls, *args, **parameters)')
+    assert declared_parameters(cls) == {}
+    assert declared_parameters(batch()) == {}
 
 
 def test_other_hooks_can_be_asked_too():
     Renew = batch('convert_to_instances(cls, ids, limit=5)')
     hooks = ['convert_to_instances']
-    assert list(declared(Renew, hooks=hooks)) == ['limit']
+    assert list(declared_parameters(Renew, hooks=hooks)) == ['limit']
     bad = batch('convert_to_instances(cls)')
-    assert refused(declared, bad, hooks) == (
+    assert refused(declared_parameters, bad, hooks) == (
         'batch "a.b", demo.Renew.convert_to_instances: must take (cls, ids) '
         'before its parameters')
 
@@ -179,15 +181,15 @@ def test_a_decorated_hook_keeps_its_parameters():
         def execute(cls, objects, ids, limit: 'Decimal' = 5):
             return limit
 
-    assert declared(Renew)['limit'].type is Decimal
-    assert call(Renew, 'execute', {'limit': 6, 'other': 7}, [], []) == 6
+    assert declared_parameters(Renew)['limit'].type is Decimal
+    assert call_hook(Renew, 'execute', {'limit': 6, 'other': 7}, [], []) == 6
 
 
 def test_a_hook_may_be_a_function_of_another_name():
     class Renew:
         execute = classmethod(lambda cls, objects, ids, limit=5: limit)
 
-    assert call(Renew, 'execute', {'limit': 6, 'other': 7}, [], []) == 6
+    assert call_hook(Renew, 'execute', {'limit': 6, 'other': 7}, [], []) == 6
 
 
 def test_classes_are_looked_at_as_far_as_hooks_hand_on_the_rest():
@@ -196,24 +198,25 @@ def test_classes_are_looked_at_as_far_as_hooks_hand_on_the_rest():
     Base = batch(EXECUTE % 'a, b: int = 1', 'select_ids(cls, c=1)', base=Root)
     Open = batch(EXECUTE % 'b: int = 2, **parameters', base=Base)
     Closed = batch(EXECUTE % 'd=4', base=Open)
-    assert {n: p.default for n, p in declared(Open).items()} == {
+    assert {n: p.default for n, p in declared_parameters(Open).items()} == {
         'b': 2, 'a': None, 'c': 1}
-    assert {n: p.default for n, p in declared(Closed).items()} == {
+    assert {n: p.default for n, p in declared_parameters(Closed).items()} == {
         'd': 4, 'c': 1}
 
 
 def test_a_default_comes_from_the_most_derived_class():
     Base = batch(EXECUTE % 'a: int = 1, b: int = 1', 'select_ids(cls, a=1)')
     Derived = batch('select_ids(cls, a=2, b=None, **k)', base=Base)
-    assert declared(Derived)['a'].default == 2
-    assert declared(Derived)['b'] == Parameter('b', int, None, optional=True)
+    assert declared_parameters(Derived)['a'].default == 2
+    assert declared_parameters(Derived)['b'] == Parameter(
+        'b', int, None, optional=True)
 
 
 def test_one_hook_may_leave_type_and_default_to_another():
     Renew = batch(EXECUTE % 'limit, when, treatment_date',
         'select_ids(cls, limit: int = 5, when: date | None = None,'
         ' treatment_date: datetime = datetime(2026, 1, 2))')
-    assert list(declared(Renew).values()) == [
+    assert list(declared_parameters(Renew).values()) == [
         Parameter('limit', int, 5),
         Parameter('when', date, None, optional=True),
         Parameter('treatment_date', datetime, datetime(2026, 1, 2))]
@@ -340,7 +343,8 @@ Renew = batch(
 
 
 def settle(given=(), conf=(), cls=Renew):
-    return resolve('a.b', declared(cls), dict(given), dict(conf).get,
+    return resolve_parameters(
+        'a.b', declared_parameters(cls), dict(given), dict(conf).get,
         lambda: DAY)
 
 
@@ -393,11 +397,12 @@ def test_a_hook_is_given_what_it_names():
     Old = batch(EXECUTE % 'treatment_date',
         'get_batch_domain(cls, treatment_date)', 'select_ids(cls)',
         'convert_to_instances(cls, ids, **parameters)')
-    assert call(Old, 'execute', everything, ['o'], [1]) == {
+    assert call_hook(Old, 'execute', everything, ['o'], [1]) == {
         'objects': ['o'], 'ids': [1], 'treatment_date': DAY}
-    assert call(Old, 'get_batch_domain', everything) == {'treatment_date': DAY}
-    assert call(Old, 'select_ids', everything) == {}
-    assert call(
+    assert call_hook(Old, 'get_batch_domain', everything) == {
+        'treatment_date': DAY}
+    assert call_hook(Old, 'select_ids', everything) == {}
+    assert call_hook(
         Old, 'convert_to_instances', {'ids': 0, **everything}, [1]) == {
             'ids': [1], 'parameters': everything}
 
@@ -406,12 +411,13 @@ def test_a_hook_that_hands_on_is_given_what_those_behind_it_name():
     everything = {'a': 1, 'b': 2, 'c': 3}
     Base = batch(EXECUTE % 'a')
     Derived = batch(EXECUTE % 'b, **parameters', base=Base)
-    assert call(Derived, 'execute', everything, [], []) == {
+    assert call_hook(Derived, 'execute', everything, [], []) == {
         'objects': [], 'ids': [], 'b': 2, 'parameters': {'a': 1}}
 
 
 def test_a_parameter_that_is_not_there_is_left_to_the_signature():
-    assert call(batch('select_ids(cls, a=1)'), 'select_ids', {}) == {'a': 1}
+    cls = batch('select_ids(cls, a=1)')
+    assert call_hook(cls, 'select_ids', {}) == {'a': 1}
 
 
 def test_the_help_shows_each_parameter_with_its_default_and_origin():
@@ -419,7 +425,8 @@ def test_the_help_shows_each_parameter_with_its_default_and_origin():
     cls = batch(
         EXECUTE % 'treatment_date, limit: int = 5, post=False',
         'select_ids(cls, country, until: date | None = None)')
-    assert [tuple(row) for row in describe(declared(cls), conf.get)] == [
+    rows = describe_parameters(declared_parameters(cls), conf.get)
+    assert [tuple(row) for row in rows] == [
         ('--treatment-date', 'a date as YYYY-MM-DD', 'today', 'default'),
         ('--limit', 'a whole number', '7', '[a.b] of f'),
         ('--post, --no-post', 'yes or no', 'no', 'default'),

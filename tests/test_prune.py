@@ -7,7 +7,7 @@ import pytest
 from scene import PATIENCE, one_line
 
 from devel.process import wait_for
-from trytond.modules.batch.prune import forgettable
+from trytond.modules.batch.engine.pruning import forgettable
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 BEFORE = dt.datetime(2026, 1, 1)

@@ -224,8 +224,8 @@ def test_a_worker_of_another_time_or_place_is_named(
         scene.records(3)
         log = Path(scene.log_dir, 'stranger.log')
         version = scene.script(
-            'from trytond.modules.batch import job\n'
-            'print(job.version("trytond-batch"))').strip()
+            'from importlib.metadata import version\n'
+            'print(version("trytond-batch"))').strip()
         worker = Process([
                 sys.executable, '-c', STRANGER, scene.broker_url, version,
                 databases or scene.database, modules],

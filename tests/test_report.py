@@ -9,7 +9,7 @@ import pytest
 from scene import one_line
 
 from devel.site import script
-from trytond.modules.batch.report import GROUPS, KIND, KINDS, Failures
+from trytond.modules.batch.outcome import GROUPS, KIND, KINDS, Failures
 
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
@@ -46,9 +46,9 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 CLOSE = """\
 import resource
 from trytond.transaction import Transaction
-from trytond.modules.batch.report import Outcome
+from trytond.modules.batch.outcome import Outcome
 with Transaction().start(database, 0) as transaction:
-    outcome = Outcome.read(transaction.connection.cursor(), int(sys.argv[1]))
+    outcome = Outcome.load(transaction.connection.cursor(), int(sys.argv[1]))
     count = int(sys.argv[2])
     assert '%s x ValueError: unit 1    1, 2, 3 ... (+%s)' % (
         count, count - 3) in outcome.text('a.b'), outcome.text('a.b')

@@ -6,7 +6,8 @@ import random
 import pytest
 from books import execution_of, open_ledger, take
 
-from trytond.modules.batch import chunking, ledger, suspects
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import bisection, suspects
 
 ERROR = {
     'error_type': 'ValueError', 'error': '', 'fingerprint': '',
@@ -21,7 +22,7 @@ ERROR = {
         (4, [[5], [1, 2, 3, 4]]),
         (None, [[1, 2], [3, 4, 5]])])
 def test_the_suspect_comes_first_and_alone(suspect, parts):
-    assert chunking.parts([1, 2, 3, 4, 5], suspect) == parts
+    assert bisection.parts([1, 2, 3, 4, 5], suspect) == parts
 
 
 @pytest.mark.parametrize('suspect, parts', [
@@ -30,14 +31,14 @@ def test_the_suspect_comes_first_and_alone(suspect, parts):
         (4, [[1, 2, 3, 4], [5]]),
         (None, [[1, 2], [3, 4, 5]])])
 def test_in_order_the_suspect_stays_in_its_place(suspect, parts):
-    assert chunking.parts([1, 2, 3, 4, 5], suspect, in_order=True) == parts
+    assert bisection.parts([1, 2, 3, 4, 5], suspect, in_order=True) == parts
 
 
 def test_a_group_is_one_unit_of_the_parts():
     units = [[1, 2], [3], [4, 5, 6]]
-    assert chunking.parts(units) == [[[1, 2]], [[3], [4, 5, 6]]]
-    assert chunking.parts(units, 1) == [[[3]], [[1, 2]], [[4, 5, 6]]]
-    assert chunking.parts_of_lost(units) == [[[1, 2]], [[3]], [[4, 5, 6]]]
+    assert bisection.parts(units) == [[[1, 2]], [[3], [4, 5, 6]]]
+    assert bisection.parts(units, 1) == [[[3]], [[1, 2]], [[4, 5, 6]]]
+    assert bisection.parts_of_lost(units) == [[[1, 2]], [[3]], [[4, 5, 6]]]
 
 
 @pytest.mark.parametrize('count', [2, 3, 10, 11, 999])
@@ -45,11 +46,11 @@ def test_parts_hold_each_unit_once_and_none_is_empty(count):
     units = list(range(count))
     for suspect in [None, *units]:
         for in_order in [True, False]:
-            parts = chunking.parts(units, suspect, in_order)
+            parts = bisection.parts(units, suspect, in_order)
             assert all(parts)
             assert 2 <= len(parts) <= 3
             assert sorted(u for part in parts for u in part) == units
-    parts = chunking.parts_of_lost(units)
+    parts = bisection.parts_of_lost(units)
     assert [u for part in parts for u in part] == units
     assert len(parts) == min(count, 10)
     assert {len(p) for p in parts} <= {count // 10, count // 10 + 1, 1}
@@ -312,7 +313,7 @@ class Run:
             return
         _, _, trust = ledger.failures.lineage(self.cursor, chunk)
         suspect = self.accuse(chunk.units, culprit) if trust else None
-        parts = chunking.parts(chunk.units, suspect, self.in_order)
+        parts = bisection.parts(chunk.units, suspect, self.in_order)
         ledger.chunks.replace_by_parts(self.cursor, chunk, parts, 1, ERROR,
             None if suspect is None else parts.index([chunk.units[suspect]]))
 

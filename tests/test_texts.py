@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trytond.modules.batch import suspects, texts
+from trytond.modules.batch import texts
+from trytond.modules.batch.engine import suspects
 from trytond.modules.batch.masking import (
     MASK, is_secret, mask_given, mask_line, mask_secrets, mask_value)
 

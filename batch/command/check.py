@@ -53,9 +53,9 @@ def check_configuration(database):
 
 
 def check_database(database):
-    from .. import services
-    services.check_database(database)
-    if limits := services.server_timeouts(database):
+    from ..database import check_database, server_timeouts
+    check_database(database)
+    if limits := server_timeouts(database):
         raise DatabaseError(
             'the server ends what takes longer than %s: chunks begin again '
             'and again, or fail; ALTER ROLE ... SET %s = 0 for the user of '
@@ -66,8 +66,8 @@ def check_database(database):
 
 
 def check_batches(database):
-    from .. import services
-    services.check_database(database)
+    from ..database import check_database
+    check_database(database)
     load_pool(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
         batches = get_batches()
@@ -83,22 +83,24 @@ def check_batches(database):
 
 
 def check_broker(database):
-    from .. import services, tasks
+    from .. import tasks
+    from ..broker import check_broker
     if not tasks.has_broker():
         return 'none in [celery] of trytond.conf: batches run in-process'
-    services.check_broker()
+    check_broker()
     return mask_secrets(tasks.celery_app.conf.broker_url)
 
 
 def check_workers(database):
-    from .. import services, tasks
+    from .. import tasks
+    from ..broker import ask_workers, check_broker
     if not tasks.has_broker():
         return 'none needed'
     try:
-        services.check_broker()
+        check_broker()
     except BrokerError:
         raise NoWorkerError('can not be asked without the broker')
-    workers = services.ask_workers(database, timeout=2)
+    workers = ask_workers(database, timeout=2)
     if not workers:
         raise NoWorkerError(
             'none answers; start one: coop worker -d %s' % database)

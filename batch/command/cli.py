@@ -218,7 +218,7 @@ def main(argv=None):
     with lasting():
         try:
             options = parse(sys.argv[1:] if argv is None else argv)
-            environment.configure(options)
+            environment.load_environment(options)
             return options.func(options)
         except SystemExit as leave:
             # --help and --version have printed what was asked for

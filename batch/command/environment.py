@@ -16,15 +16,15 @@ from ..exceptions import ConfigError, UnknownBatchError, UsageError
 from ..masking import mask_secrets
 
 __all__ = [
-    'check_batch', 'checked_name', 'configure', 'database_of', 'pool_of',
-    'reading', 'version']
+    'check_batch', 'checked_name', 'database_of', 'load_environment',
+    'pool_of', 'reading', 'version']
 
 
 def version():
     return importlib.metadata.version('trytond-batch')
 
 
-def configure(options):
+def load_environment(options):
     "Load the configuration of trytond and begin the log; raises ConfigError."
     load_configuration([
             os.path.expanduser(name) for name in options.configfile if name])
@@ -144,9 +144,9 @@ def reading(options):
     "Give a cursor on the ledger; no pool is loaded."
     from trytond.transaction import Transaction
 
-    from .. import services
+    from ..database import check_database
     database = database_of(options)
-    services.check_database(database)
+    check_database(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
         yield transaction.connection.cursor()
 
@@ -172,10 +172,10 @@ def pool_of(options):
     "Give a transaction with the pool of the database."
     from trytond.transaction import Transaction
 
-    from .. import services
+    from ..database import check_database
     from ..transaction import load_pool
     database = database_of(options)
-    services.check_database(database)
+    check_database(database)
     load_pool(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
         yield transaction

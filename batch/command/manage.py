@@ -8,12 +8,13 @@ __all__ = ['cancel', 'check', 'prune', 'worker']
 
 
 def cancel(options):
-    from .. import control, services
-    from ..job import configure_logs
+    from ..database import check_database
+    from ..engine import operations
+    from ..engine.running import open_configured_logs
     database = database_of(options)
-    services.check_database(database)
-    configure_logs()
-    if not control.cancel(
+    check_database(database)
+    open_configured_logs()
+    if not operations.cancel(
             database, options.execution, 'cancelled by coop cancel'):
         raise ExecutionError(options.execution,
             'can not be cancelled: it is over, or its selection runs')
@@ -28,11 +29,11 @@ def prune(options):
     from trytond.transaction import Transaction
 
     from .. import ledger
-    from .. import logging as batch_logging
-    from .. import services
-    from ..prune import prune
+    from ..database import check_database
+    from ..engine.pruning import prune
+    from ..logging import get_print_infos
     database = database_of(options)
-    services.check_database(database)
+    check_database(database)
     if options.name:
         check_batch(options)
     with Transaction().start(database, 0, readonly=True) as transaction:
@@ -43,7 +44,7 @@ def prune(options):
             count, '' if count == 1 else 's', before))
     if open_:
         print('kept for their open failures: %s; coop show N, then coop retry '
-            'N or coop resume N' % batch_logging.get_print_infos(
+            'N or coop resume N' % get_print_infos(
                 open_, 'execution'))
     return 0
 

@@ -17,20 +17,24 @@ __all__ = ['batch', 'resume', 'retry']
 def batch(options):
     if options.help:
         return help_batch(options)
-    from .. import parameters
-    given = parameters.from_arguments(options.rest)
+    from ..parameters import from_arguments
+    given = from_arguments(options.rest)
     if options.plan:
         return plan_batch(options, given)
-    return again(options, lambda control, database, local: (
-            control.start(
-                database, options.name, given, options.dry_run, local),
-            options.name, None))
+    from ..engine import operations
+
+    def start(database, local):
+        return operations.start(
+            database, options.name, given, options.dry_run, local), \
+            options.name, None
+
+    return again(options, start)
 
 
 def plan_batch(options, given):
     "Select and split in this process, and say what came out."
-    from ..plan import preview
-    from ..report import as_json
+    from ..engine.selection import preview
+    from ..outcome import as_json
     with pool_of(options) as transaction:
         sizes, duplicates = preview(transaction, options.name, given)
     if options.json:
@@ -49,35 +53,39 @@ def plan_batch(options, given):
 
 
 def resume(options):
-    return again(options, lambda control, database, local: (
+    from ..engine import operations
+    return again(options, lambda database, local: (
             options.execution,
-            *control.resume(database, options.execution, local)))
+            *operations.resume(database, options.execution, local)))
 
 
 def retry(options):
-    return again(options, lambda control, database, local: (
-            *control.retry(database, options.execution, local), None))
+    from ..engine import operations
+    return again(options, lambda database, local: (
+            *operations.retry(database, options.execution, local), None))
 
 
 def again(options, prepare):
     "Follow the execution that prepare opens; it returns (id, batch, chunks)."
     import trytond.config as config
 
-    from .. import control, services, tasks
+    from .. import tasks
+    from ..broker import check_broker
     from ..config import BatchConfig
-    from ..job import configure_logs
+    from ..database import PATIENCE, check_database
+    from ..engine.running import open_configured_logs
     from ..transaction import load_pool
     database = database_of(options)
     # What is wrong there is said before anything is made
     BatchConfig.load(config.get('batch', 'config_file'))
-    services.check_database(database, patience=services.PATIENCE)
+    check_database(database, patience=PATIENCE)
     local = options.local or not tasks.has_broker()
     if local:
         load_pool(database)
     else:
-        services.check_broker(patience=services.PATIENCE)
-    configure_logs()
-    execution, batch, chunks = prepare(control, database, local)
+        check_broker(patience=PATIENCE)
+    open_configured_logs()
+    execution, batch, chunks = prepare(database, local)
     # From here on it is there, and nothing that goes wrong here is its fault
     try:
         outcome = follow_to_end(
@@ -97,10 +105,12 @@ def follow_to_end(options, database, batch, execution, local, chunks):
 
     Raises NoWorkerError if no worker came for it: then it is cancelled.
     """
-    from .. import control, follow
-    queue = control.queue_of(database, batch, execution)
+    from .. import tasks
+    from ..engine import operations
+    from . import follow
+    queue = operations.queue_of_execution(database, batch, execution)
     if getattr(options, 'detach', False) and not local:
-        if problem := control.send(
+        if problem := tasks.send_execution(
                 database, batch, execution, queue, chunks):
             print('coop: %s; the execution begins when it does' % problem,
                 file=sys.stderr)
@@ -110,7 +120,7 @@ def follow_to_end(options, database, batch, execution, local, chunks):
         database, batch, execution, queue, progress, local=local)
     obey_signals(follower)
     with progress:
-        if not local and (problem := control.send(
+        if not local and (problem := tasks.send_execution(
                 database, batch, execution, queue, chunks)):
             progress.say('%s, waiting' % problem)
         outcome = follower.follow()
@@ -138,8 +148,8 @@ def obey_signals(follower):
 
 def conclude(options, batch, outcome):
     "Print the outcome and return the exit status."
-    from .. import logging as batch_logging
-    from ..report import as_json
+    from ..logging import log_path_of
+    from ..outcome import as_json
     name = '%s #%s' % (batch, outcome.id)
     if options.json:
         print(as_json(outcome.as_dict()))
@@ -147,5 +157,5 @@ def conclude(options, batch, outcome):
         print('[SUCCESS] ' + outcome.text(name))
     if not outcome.succeeded:
         print('[FAILURE] ' + outcome.text(
-                name, log=batch_logging.path_of(batch)), file=sys.stderr)
+                name, log=log_path_of(batch)), file=sys.stderr)
     return outcome.exit_status

@@ -17,9 +17,10 @@ __all__ = ['help_batch', 'history', 'list_', 'show']
 def help_batch(options):
     import trytond.config as config
 
-    from .. import parameters
     from ..batch import doc_of, get_batch
-    from ..config import BatchConfig, shown
+    from ..config import BatchConfig
+    from ..parameters import describe_parameters
+    from ..settings import shown
     with pool_of(options):
         Batch = get_batch(options.name)
         batch_config = BatchConfig.load(config.get('batch', 'config_file'))
@@ -28,7 +29,7 @@ def help_batch(options):
             % options.name)
         if doc := doc_of(Batch):
             print('\n' + texts.escape(doc, keep='\n'))
-        rows = parameters.describe(
+        rows = describe_parameters(
             Batch.declared_parameters(),
             lambda name: batch_config.parameter(options.name, name))
         print('\nparameters:')
@@ -57,7 +58,7 @@ def list_(options):
 
 def history(options):
     from .. import ledger
-    from ..report import as_json, duration, moment, stamp
+    from ..outcome import as_json, duration, moment, stamp
     with reading(options) as cursor:
         rows = ledger.figures.history(cursor, options.name, options.limit)
     if options.name and not rows:
@@ -92,11 +93,11 @@ def taken(row, duration):
 
 
 def show(options):
-    from .. import archive, ledger
-    from ..report import Outcome
+    from .. import ledger
+    from ..outcome import Outcome
     names = ['parameters', 'settings', 'task_id', 'traceback']
     with reading(options) as cursor:
-        outcome = Outcome.read(cursor, options.execution)
+        outcome = Outcome.load(cursor, options.execution)
         if outcome is None:
             raise ExecutionError(options.execution,
                 'does not exist ("coop history" shows the last ones)')
@@ -110,7 +111,7 @@ def show(options):
                 cursor, options.execution)]
         details['inputs'] = [
             {'path': path, 'archived': archived, 'held': bool(held)}
-            for path, archived, held in archive.files(
+            for path, archived, held in ledger.inputs.list_inputs(
                 cursor, options.execution)]
         # As they come: there may be many, with their tracebacks
         failures = ledger.failures.list_failures(
@@ -123,7 +124,7 @@ def show(options):
 
 
 def show_json(outcome, details, failures, more):
-    from ..report import as_json, failure_as_dict
+    from ..outcome import as_json, failure_as_dict
     told = {
         **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
     for name in ['task_id', 'traceback']:
@@ -141,9 +142,9 @@ def show_json(outcome, details, failures, more):
 
 
 def show_text(outcome, details, failures, more):
-    from ..config import shown
-    from ..ledger import units as units_
-    from ..report import duration, moment
+    from ..ledger.units import shown_unit
+    from ..outcome import duration, moment
+    from ..settings import shown
     print(outcome.text(
             '%s #%s' % (outcome.batch, outcome.id), details=False))
     print('\nstate:     ', outcome.state)
@@ -187,7 +188,7 @@ def show_text(outcome, details, failures, more):
         print('\n  #%s.%s  %s: %s: %s' % (
                 outcome.id, number,
                 'the batch' if units is None
-                else 'unit %s' % ', '.join(map(units_.shown, units)),
+                else 'unit %s' % ', '.join(map(shown_unit, units)),
                 texts.excerpt(type_), texts.clean(error, texts.TEXT)))
         if traceback:
             print(textwrap.indent(texts.clean(

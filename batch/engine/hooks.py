@@ -11,11 +11,11 @@ from functools import partial
 from trytond import backend
 from trytond.transaction import Transaction
 
-from .. import current
-from .. import logging as batch_logging
+from ..context import end_child
 from ..exceptions import TransactionEndedError
+from ..logging import get_logger
 from ..texts import calls_hooks
-from ..transaction import is_order
+from ..transaction import is_shutdown
 from .errors import exc_info, one_line
 
 __all__ = ['Guard']
@@ -77,7 +77,7 @@ class Guard:
         for target, names in self.ends():
             for name in names:
                 target.__dict__.pop(name, None)
-        if error is not None and is_order(error):
+        if error is not None and is_shutdown(error):
             return
         if self.refused is not None:
             raise self.refused
@@ -151,10 +151,10 @@ class Guard:
             status = code if type(code) is int else int(code is not None)
         elif error is not None:
             status = 1
-            batch_logging.get_logger(self.batch).error(
+            get_logger(self.batch).error(
                 "a process that a hook forked failed: %s", one_line(error),
                 exc_info=exc_info(error))
-        current.end_child(status)
+        end_child(status)
 
 
 class _Inherited:

@@ -3,14 +3,15 @@
 """An execution without workers: the process itself treats its chunks."""
 from collections import deque
 
-from .. import ledger, plan, work
-from ..job import close
+from .. import ledger
 from ..transaction import transact
+from . import selection, treatment
+from .ending import close
 
-__all__ = ['run_here']
+__all__ = ['process_here']
 
 
-def run_here(database, batch, execution, tick):
+def process_here(database, batch, execution, tick):
     """Do in this process what can be done now of an execution.
 
     That is all of it, unless it has to wait for another one, or for the
@@ -34,8 +35,8 @@ def run_here(database, batch, execution, tick):
     state, chunks = transact(database, find)
     todo.extend(chunks)
     if state == 'selecting':
-        plan.plan(database, batch, execution, send=send)
+        selection.select_and_plan(database, batch, execution, send=send)
     while todo:
         tick()
-        work.turn(database, execution, todo.popleft(), send=send)
+        treatment.take_turn(database, execution, todo.popleft(), send=send)
     close(database, execution)

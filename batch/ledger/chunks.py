@@ -130,7 +130,7 @@ def _claim():
 def done(cursor, chunk, attempts, files=None, numbers=None):
     """queued -> done; returns the id of the successor it queues, or None.
 
-    :param files: path -> identity, see outputs.py
+    :param files: path -> identity, see ledger/outputs.py
     """
     return _end(cursor, chunk, 'done', chunk.successor, attempts,
         files=json.dumps(files) if files else None,

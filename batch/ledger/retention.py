@@ -1,13 +1,28 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Executions that are over, and are forgotten."""
-
+from sql import Literal
 
 from trytond.tools import grouped_slice
 
 from .tables import chunk_, execution_, for_update, input_
 
-__all__ = ['claim_ended', 'forget']
+__all__ = ['claim_ended', 'forget', 'list_executions']
+
+
+def list_executions(cursor, batch=None):
+    """Return what decides which executions are forgotten, the newest first.
+
+    :param batch: only those of this batch
+    """
+    names = [
+        'id', 'state', 'retry_of', 'dry_run', 'selected', 'failed', 'left',
+        'ended_at', 'missing']
+    cursor.execute(*execution_.select(
+            *[getattr(execution_, n) for n in names],
+            where=execution_.batch == batch if batch else Literal(True),
+            order_by=execution_.id.desc))
+    return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
 def claim_ended(cursor, executions):

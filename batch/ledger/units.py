@@ -14,7 +14,7 @@ from .. import texts
 from ..exceptions import UnitsError
 from ..masking import mask_value
 
-__all__ = ['Unreadable', 'dump_units', 'load_units', 'names', 'shown']
+__all__ = ['Unreadable', 'dump_units', 'load_units', 'names', 'shown_unit']
 
 #: the types that are the same in JSON
 PLAIN = {bool, float, int, str, type(None)}
@@ -89,7 +89,7 @@ def names(text):
         pass
 
 
-def shown(unit):
+def shown_unit(unit):
     "Return the text of a unit for people: 5, (5, 2026-01-31), [5, 6]."
     return texts.clean(_text(unit), SHOWN)
 

@@ -11,7 +11,9 @@ import signal
 from pathlib import Path
 from unittest import mock
 
-from trytond.modules.batch import ledger, report, work
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import treatment
+from trytond.modules.batch.outcome import Outcome
 from trytond.transaction import Transaction
 
 #: the steps, in the order in which they come: what it dies before or after
@@ -20,7 +22,7 @@ STEPS = {
     'counted': (ledger.figures, 'counts', 'before'),
     'written': (ledger.executions, 'update', 'after'),
     'committed': (Transaction, 'commit', 'after'),
-    'said': (report.Outcome, 'text', 'before'),
+    'said': (Outcome, 'text', 'before'),
     }
 
 
@@ -56,6 +58,6 @@ def close(*args, **kwargs):
         return real_close(*args, **kwargs)
 
 
-real_close = work.close
+real_close = treatment.close
 if 'BATCH_FATAL_STEP' in os.environ:
-    work.close = close
+    treatment.close = close

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from trytond.exceptions import UserError
-from trytond.modules.batch import BatchRoot, current, names
+from trytond.modules.batch import BatchRoot, context, names
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -74,7 +74,7 @@ class Littering(_Output):
     @classmethod
     def execute(cls, objects, ids):
         path = Path(cls.write(ids))
-        tag = current.get().outputs.tag
+        tag = context.current_work().outputs.tag
         path.with_name(names.hidden('left.txt', tag, 'ready')).touch()
         path.with_name('.left.txt.taken').symlink_to(tag)
         Pool().get('batch.scenario.record').treat(objects)

@@ -13,13 +13,12 @@ import re
 from trytond.model import ModelSQL, fields
 from trytond.pool import Pool
 
-from . import parameters
 from .exceptions import DefinitionError, nearest
-from .parameters import where
+from .signatures import HOOKS, definitions, place_of
 
 __all__ = [
-    'check', 'check_models', 'check_numbers', 'check_search', 'is_own',
-    'merged']
+    'check_class', 'check_models', 'check_numbers', 'check_search', 'is_own',
+    'merged_items']
 
 #: the hooks that are given no parameters, with what they are given
 PLAIN = {
@@ -44,7 +43,7 @@ def is_own(cls, hook, root):
     return getattr(own, '__func__', own) is not getattr(root, hook).__func__
 
 
-def merged(cls, attribute):
+def merged_items(cls, attribute):
     "Return the items of a dict along the classes; the nearest wins."
     items = {}
     for base in reversed(cls.__mro__):
@@ -53,12 +52,12 @@ def merged(cls, attribute):
             raise DefinitionError(
                 cls.__name__, 'is a %s, expected a dict of settings as '
                 '{"split_size": 20}' % type(own).__name__,
-                where(base, attribute))
+                place_of(base, attribute))
         items.update(own or {})
     return items
 
 
-def check(cls, root):
+def check_class(cls, root):
     "Raise DefinitionError if the class can not work as it is written."
     if cls.__name__ == 'default' or not re.fullmatch(
             r'\w[\w.-]*', cls.__name__):
@@ -71,7 +70,7 @@ def check(cls, root):
             raise DefinitionError(
                 cls.__name__, 'is missing; every batch needs its own',
                 hook=hook)
-    for hook in [*parameters.HOOKS, *PLAIN]:
+    for hook in [*HOOKS, *PLAIN]:
         if hasattr(cls, hook):
             _check_hook(cls, hook)
     for klass in cls.__mro__[:cls.__mro__.index(root)]:
@@ -79,11 +78,11 @@ def check(cls, root):
             hint = nearest(name, OPTIONAL, 0.9)
             if hint and not name.startswith('_'):
                 raise DefinitionError(
-                    cls.__name__, 'is no hook%s' % hint, where(klass, name))
+                    cls.__name__, 'is no hook%s' % hint, place_of(klass, name))
 
 
 def _check_hook(cls, hook):
-    _, place, function = next(parameters.definitions(cls, hook))
+    _, place, function = next(definitions(cls, hook))
     if (inspect.iscoroutinefunction(function)
             or inspect.isasyncgenfunction(function)):
         raise DefinitionError(cls.__name__, 'is async, and nobody would await '
@@ -101,7 +100,7 @@ def _check_hook(cls, hook):
         raise DefinitionError(cls.__name__, 'takes %s, expected (%s); only %s '
             'are given parameters' % (signature, ', '.join(given),
                 ', '.join(
-                    h for h in parameters.HOOKS if hasattr(cls, h))), place
+                    h for h in HOOKS if hasattr(cls, h))), place
             ) from None
 
 

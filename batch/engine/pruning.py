@@ -1,11 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Forget old executions, but none whose failures nobody has dealt with."""
-from sql import Null
-
-from . import archive, ledger
-from .ledger.tables import execution_
-from .transaction import transact
+from .. import ledger
+from ..transaction import transact
 
 __all__ = ['forgettable', 'prune']
 
@@ -23,7 +20,7 @@ def prune(database, before, batch=None):
     def forget(transaction):
         cursor = transaction.connection.cursor()
         ledger.executions.lock_all(cursor)
-        executions = read(cursor, batch)
+        executions = list_prunable(cursor, batch)
         ids, _ = forgettable(executions, before)
         held = set(ids).difference(ledger.retention.claim_ended(cursor, ids))
         for execution in executions:
@@ -37,24 +34,14 @@ def prune(database, before, batch=None):
     return transact(database, forget)
 
 
-def read(cursor, batch):
-    names = [
-        'id', 'state', 'retry_of', 'dry_run', 'selected', 'failed', 'left',
-        'ended_at', 'missing']
-    where = execution_.id != Null
-    if batch:
-        where &= execution_.batch == batch
-    cursor.execute(*execution_.select(
-            *[getattr(execution_, n) for n in names], where=where,
-            order_by=execution_.id.desc))
-    rows = cursor.fetchall()
+def list_prunable(cursor, batch):
+    "Return the executions as forgettable() takes them, the newest first."
+    executions = ledger.retention.list_executions(cursor, batch)
     # What is not archived yet depends on all that was done of it
     in_hand = {
-        id for holder in archive.holders(cursor, batch)
-        for id in archive.chain_of(cursor, holder)}
-    return [
-        {**dict(zip(names, row)), 'in_hand': row[0] in in_hand}
-        for row in rows]
+        id for holder in ledger.inputs.holders(cursor, batch)
+        for id in ledger.inputs.chain_of(cursor, holder)}
+    return [{**row, 'in_hand': row['id'] in in_hand} for row in executions]
 
 
 def forgettable(executions, before):

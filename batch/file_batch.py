@@ -14,14 +14,14 @@ from pathlib import Path
 from trytond import backend
 from trytond.transaction import TransactionError
 
-from . import current
-from . import parameters as parameters_
 from . import texts
 from .batch import BatchRoot
+from .context import current_work, end_child
 from .directories import Directory, identity
 from .exceptions import DefinitionError, InputError, ParameterError
+from .signatures import call_hook
 from .texts import calls_hooks
-from .transaction import is_order
+from .transaction import is_shutdown
 
 __all__ = ['BatchRootFiles', 'SelectAgain', 'check_unchanged']
 
@@ -41,7 +41,7 @@ class BatchRootFiles(BatchRoot):
     ``ids`` (name of the file, number of the row from 1 on, row).
 
     A file is moved to the archive once all of its units are committed.  Until
-    then it is in the hands of the execution that selected it, and no other
+    then it is in the custody of the execution that selected it, and no other
     one selects it.
     """
 
@@ -71,10 +71,11 @@ class BatchRootFiles(BatchRoot):
             directory=directory, archive=archive, pattern=pattern)
         check_directories(
             cls.__name__, directory, archive_of(directory, archive))
-        hands = hands_of_run()
+        custody = current_custody()
         # By whatever way: one file has one path
         for path in files_of(directory.resolve(), pattern):
-            if problem := is_no_name(path) or hands and hands.refusal(path):
+            if problem := is_no_name(path) \
+                    or custody and custody.refusal(path):
                 cls.logger.warning('"%s" is left out: %s',
                     texts.excerpt(path.name), problem)
             else:
@@ -105,14 +106,14 @@ class BatchRootFiles(BatchRoot):
             # Another execution has just archived it
             return
         try:
-            rows = parameters_.call(cls, 'read_file', parameters, path)
+            rows = call_hook(cls, 'read_file', parameters, path)
             if rows is not None:
                 count = sum(1 for _ in rows)
-            current.end_child()
+            end_child()
         except (TransactionError, backend.DatabaseOperationalError):
             raise
         except BaseException as error:
-            if is_order(error):
+            if is_shutdown(error):
                 raise
             if not is_file(path):
                 return
@@ -120,8 +121,8 @@ class BatchRootFiles(BatchRoot):
             cls.logger.error('"%s" can not be read: %s: %s',
                 texts.excerpt(path.name), texts.name_of(type(error)),
                 texts.excerpt(error, texts.TEXT))
-        if hands := hands_of_run():
-            hands.take(path, before, 1 if rows is None else count,
+        if custody := current_custody():
+            custody.take(path, before, 1 if rows is None else count,
                 archive_of(parameters['directory'], parameters['archive']))
         if rows is None:
             yield path.name
@@ -129,7 +130,7 @@ class BatchRootFiles(BatchRoot):
         number = 0
         try:
             for number, row in enumerate(
-                    parameters_.call(cls, 'read_file', parameters, path), 1):
+                    call_hook(cls, 'read_file', parameters, path), 1):
                 yield path.name, number, row
         except FileNotFoundError:
             if is_file(path):
@@ -158,7 +159,7 @@ class BatchRootFiles(BatchRoot):
         "Return path; raises what is wrong with its file."
         if not is_file(path):
             raise InputError('"%s" is not there any more' % path)
-        rows = parameters_.call(cls, 'read_file', parameters, path)
+        rows = call_hook(cls, 'read_file', parameters, path)
         if rows is not None:
             # Its rows are no units, as it could not be read
             for _ in rows:
@@ -168,10 +169,10 @@ class BatchRootFiles(BatchRoot):
         return path
 
 
-def hands_of_run():
-    "Return the Hands of the selection, None outside of one."
-    run = current.get()
-    return run and run.hands
+def current_custody():
+    "Return the Custody of the selection, None outside of one."
+    work = current_work()
+    return work and work.custody
 
 
 def files_of(directory, pattern):

@@ -11,15 +11,15 @@ import time
 
 from trytond.transaction import Transaction
 
-from . import ledger
-from .control import cancel
-from .engine.local import run_here
-from .exceptions import BrokerError, NoWorkerError
-from .report import Outcome
-from .services import ask_idle_holders, ask_workers
-from .tasks import celery_app
-from .texts import message_of
-from .transaction import is_outage
+from .. import ledger
+from ..broker import ask_idle_holders, ask_workers
+from ..engine.local import process_here
+from ..engine.operations import cancel
+from ..exceptions import BrokerError, NoWorkerError
+from ..outcome import Outcome
+from ..tasks import celery_app
+from ..texts import message_of
+from ..transaction import is_outage
 
 __all__ = ['Follower']
 
@@ -95,7 +95,7 @@ class Follower:
 
     def work(self):
         "Execute it here; it may have to wait for another one."
-        run_here(self.database, self.batch, self.execution, tick=self.tick)
+        process_here(self.database, self.batch, self.execution, tick=self.tick)
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             row = ledger.executions.columns(
@@ -106,7 +106,7 @@ class Follower:
                 'batch', 'local')
         if other and other['local']:
             # Its command may be gone, and no worker has it
-            run_here(self.database, other['batch'], row['waiting_for'],
+            process_here(self.database, other['batch'], row['waiting_for'],
                 tick=self.tick)
 
     def tick(self):
@@ -122,7 +122,7 @@ class Follower:
                 cursor, self.execution, 'state', 'selected', 'settings',
                 'message', 'waiting_for')
             if row['state'] not in {'selecting', 'running'}:
-                return Outcome.read(cursor, self.execution)
+                return Outcome.load(cursor, self.execution)
             counts = None
             if row['state'] == 'running' and now >= self._count_at:
                 counts = ledger.figures.counts(cursor, self.execution)

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-__all__ = ['Run', 'end_child', 'get', 'running']
+__all__ = ['Work', 'current_work', 'end_child', 'working']
 
-_run = ContextVar('batch.run', default=None)
+_work = ContextVar('batch.work', default=None)
 
 
 @dataclass(frozen=True)
-class Run:
+class Work:
     "One selection or one chunk, while it is being treated."
     #: ``__name__`` of the batch
     batch: str
@@ -30,8 +30,8 @@ class Run:
     settings: dict = field(default_factory=dict)
     #: start of the execution
     started_at: dt.datetime | None = None
-    #: which input files the selection may take, see Hands in archive.py
-    hands: object = None
+    #: the Custody of input files of the selection, see engine/input_files.py
+    custody: object = None
     #: the Outputs of its transaction
     outputs: object = None
     #: name of the database
@@ -46,9 +46,9 @@ class Run:
         return label if self.chunk is None else '%s.%s' % (label, self.chunk)
 
 
-def get():
-    "Return the Run of this process, None outside of an execution."
-    return _run.get()
+def current_work():
+    "Return the Work of this process, None outside of an execution."
+    return _work.get()
 
 
 def end_child(status=0):
@@ -58,8 +58,8 @@ def end_child(status=0):
 
     :param status: exit status
     """
-    run = get()
-    if run is None or run.process == os.getpid():
+    work = current_work()
+    if work is None or work.process == os.getpid():
         return
     try:
         sys.stdout.flush()
@@ -69,9 +69,9 @@ def end_child(status=0):
 
 
 @contextmanager
-def running(run):
-    token = _run.set(run)
+def working(work):
+    token = _work.set(work)
     try:
-        yield run
+        yield work
     finally:
-        _run.reset(token)
+        _work.reset(token)

@@ -2,11 +2,10 @@
 # this repository contains the full copyright notices and license terms.
 """The life of a chunk: what generate does.
 
-Knows no Celery: ``send(execution, chunk)`` is handed in.  On workers it gives
-a message to the broker, in the process itself it appends to a list.
+``send(execution, chunk)`` is handed in: on workers it gives a message to the
+broker, in the process itself it appends to a list.
 """
 import contextlib
-import json
 import logging
 import time
 from functools import partial
@@ -16,27 +15,29 @@ from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.transaction import inactive_records
 
-from . import chunking, current, definition, ledger
-from . import logging as batch_logging
-from . import output
-from . import parameters as parameters_
-from . import report, suspects
-from .batch import BatchRoot, record_id
-from .config import failures_allowed
-from .engine import hooks
-from .engine.errors import describe, exc_info, one_line, write_down
-from .engine.outputs import note_appeared
-from .engine.time_limit import call_within
-from .exceptions import (
-    OutageError, StateError, TransactionEndedError, WorkerLostError)
-from .job import close, configure_logs, load_job
-from .ledger import units
-from .ledger.claimants import worker_name
-from .transaction import (
-    before_leaving, find_outage, is_broken, is_order, is_outage,
+from .. import ledger, output
+from ..batch import BatchRoot, record_id
+from ..class_checks import check_numbers
+from ..context import Work, working
+from ..exceptions import OutageError, StateError
+from ..ledger import units
+from ..ledger.claimants import worker_name
+from ..logging import get_logger, get_print_infos
+from ..outcome import duration
+from ..signatures import call_hook
+from ..transaction import (
+    before_leaving, find_outage, is_broken, is_outage, is_shutdown,
     is_unique_race, load_pool, transact)
+from . import hooks, suspects
+from .ending import close
+from .errors import describe, one_line
+from .isolation import (
+    fail_or_bisect, flattened, give_up, is_divisible, units_of)
+from .output_files import note_appeared
+from .running import load_job, open_configured_logs
+from .time_limit import call_within
 
-__all__ = ['TURN', 'mourn', 'turn']
+__all__ = ['TURN', 'take_turn']
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,7 @@ logger = logging.getLogger(__name__)
 #: and nobody holds a worker for long
 TURN = 0.2
 #: how many deaths of a process a chunk causes before it is taken apart
-DEATHS = 2
-#: how many alike failures, and no success, stop an execution
-ALIKE = 20
+MAX_DEATHS = 2
 
 
 class _Rehearsed(Exception):
@@ -65,7 +64,7 @@ class _DeliveredBefore(Exception):
         self.chunk = chunk
 
 
-def turn(database, execution, chunk, *, send, again=False,
+def take_turn(database, execution, chunk, *, send, again=False,
         clock=time.monotonic):
     """Treat a chunk and, while the turn lasts, the ones that it queues.
 
@@ -73,10 +72,10 @@ def turn(database, execution, chunk, *, send, again=False,
     :param again: whether the broker says that it delivered this before
     :param clock: gives seconds
     """
-    configure_logs()
+    open_configured_logs()
     try:
         load_pool(database)
-        job = load(database, execution)
+        job = load_or_stop(database, execution)
         if job is None or not go_along(job, chunk, send, again, clock):
             return
     except OutageError:
@@ -91,7 +90,7 @@ def turn(database, execution, chunk, *, send, again=False,
     close(database, execution)
 
 
-def load(database, execution):
+def load_or_stop(database, execution):
     """Return the Job, None where there is nothing to do any more.
 
     Where it can not be loaded, as the code was changed since the start, the
@@ -102,11 +101,11 @@ def load(database, execution):
     except Exception as error:
         if is_outage(error, database):
             raise
-        stop(database, execution, error)
+        stop_execution(database, execution, error)
         return None
 
 
-def stop(database, execution, error):
+def stop_execution(database, execution, error):
     "Stop an execution that can not go on as the code is now."
     def _stop(transaction):
         cursor = transaction.connection.cursor()
@@ -117,9 +116,9 @@ def stop(database, execution, error):
                 worker_name(), one_line(error))) and row['batch']
 
     if batch := transact(database, _stop):
-        with current.running(current.Run(
+        with working(Work(
                     batch, execution, database=database)):
-            batch_logging.get_logger(batch).exception(
+            get_logger(batch).exception(
                 "stopped: the execution can not go on with the code of now",
                 exc_info=error)
     close(database, execution)
@@ -136,7 +135,7 @@ def go_along(job, chunk, send, again, clock):
             send(job.execution, chunk)
         except Exception as error:
             # Without the broker the lane goes on here: later, not never
-            with job.run():
+            with job.working():
                 job.logger.warning(
                     "the broker takes no message, going on without it: %s",
                     one_line(error))
@@ -154,7 +153,7 @@ def treat(job, chunk_id, again=False):
         return attempt(job, chunk_id, careful=again)
     except _DeliveredBefore as error:
         chunk = error.chunk
-    if chunk.deaths >= DEATHS:
+    if chunk.deaths >= MAX_DEATHS:
         return give_up(job, chunk)
     if not transact(job.database, lambda transaction: begin(
                 transaction, job, chunk)):
@@ -162,7 +161,7 @@ def treat(job, chunk_id, again=False):
     try:
         return attempt(job, chunk_id, begun=True)
     except BaseException as error:
-        if is_order(error):
+        if is_shutdown(error):
             before_leaving(job.database, partial(
                     ledger.claimants.give_back, execution=job.execution,
                     chunk=chunk_id))
@@ -208,7 +207,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         guard = hooks.Guard(
             job.batch, chunk.transaction, check_later=not job.dry_run)
         try:
-            with job.run(chunk, outputs=outputs), guard:
+            with job.working(chunk, outputs=outputs), guard:
                 numbers = call_within(job.settings['time_limit'], call_hooks)
         except BaseException:
             broken = is_broken(transaction)
@@ -226,12 +225,12 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         nonlocal objects
         objects, ids = convert(job, chunk, gone)
         numbers = execute(job, objects, ids) if ids or not gone else {}
-        return definition.check_numbers(job.batch, numbers)
+        return check_numbers(job.batch, numbers)
 
     def on_retry(error, count):
         nonlocal attempts
         attempts += 1
-        with job.run(chunk):
+        with job.working(chunk):
             job.logger.warning(
                 "the database refused for now, trying again (%s of %s): %s",
                 count, job.settings['retry'], one_line(error))
@@ -248,7 +247,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
                 numbers=error.numbers, attempts=attempts))
     except BaseException as error:
         # A hook may raise whatever there is, and call sys.exit()
-        if is_order(error):
+        if is_shutdown(error):
             raise
         outage = find_outage(error, job.database, is_whole=broken is False)
         if broken or outage is not None:
@@ -262,18 +261,18 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             return attempt(job, chunk_id, begun=True, gone=gone)
         if (not repeated and is_unique_race(error)
                 and not is_divisible(job, chunk)):
-            with job.run(chunk):
+            with job.working(chunk):
                 job.logger.warning(
                     "a constraint refused %s, beginning once more: %s",
                     units_of(chunk), one_line(error))
             return attempt(
                 job, chunk_id, begun=True, gone=gone, repeated=True)
-        return fail(job, chunk, attempts, error, objects)
+        return fail_or_bisect(job, chunk, attempts, error, objects)
     if chunk is not None:
         note_appeared(job.database, job.execution, outputs, chunk.id)
-        with job.run(chunk):
+        with job.working(chunk):
             job.logger.info("%s done in %s", units_of(chunk),
-                report.duration(time.monotonic() - started))
+                duration(time.monotonic() - started))
     return successor
 
 
@@ -295,7 +294,7 @@ def wait(job, chunk_id, chunk, error):
         transact(job.database, lambda transaction: ledger.chunks.note_trouble(
                 transaction.connection.cursor(), chunk_id,
                 describe(error)['error']), retry=0)
-    with job.run(chunk):
+    with job.working(chunk):
         job.logger.warning("waits for the database: %s", one_line(error))
 
 
@@ -329,9 +328,9 @@ def find_gone(job, chunk, error):
 
     gone = transact(job.database, search)
     if gone:
-        with job.run(chunk):
+        with job.working(chunk):
             job.logger.warning("left out, as deleted since the selection: %s",
-                batch_logging.get_print_infos(sorted(gone), 'record'))
+                get_print_infos(sorted(gone), 'record'))
     return gone
 
 
@@ -345,7 +344,7 @@ def convert(job, chunk, gone=frozenset()):
     ids = [
         id for id, _ in flattened(chunk)
         if not gone or record_id(id) not in gone]
-    objects = parameters_.call(
+    objects = call_hook(
         Batch, 'convert_to_instances', job.parameters, ids)
     if isinstance(objects, list):
         objects = suspects.Watched(objects)
@@ -353,178 +352,5 @@ def convert(job, chunk, gone=frozenset()):
 
 
 def execute(job, objects, ids):
-    return parameters_.call(
+    return call_hook(
         Pool().get(job.batch), 'execute', job.parameters, objects, ids)
-
-
-def flattened(chunk):
-    "Yield each id of the chunk with the index of its unit."
-    for index, unit in enumerate(chunk.units):
-        for id in unit if isinstance(unit, list) else [unit]:
-            yield id, index
-
-
-def fail(job, chunk, attempts, error, objects=None):
-    """Log why a chunk failed and replace it by its parts, or fail it.
-
-    Returns the id of the chunk that is queued in its place, or None.
-    """
-    # What is wrong with the class is wrong for each of its units
-    is_ended = issubclass(type(error), TransactionEndedError)
-
-    def record(transaction, details):
-        cursor = transaction.connection.cursor()
-        if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
-            return None, None, None
-        parts = suspect = repeated = None
-        if is_divisible(job, chunk) and not is_ended:
-            *parent, trust = ledger.failures.lineage(cursor, chunk)
-            repeated = parent == [details['error_type'], details['error']]
-            if trust:
-                suspect = find_suspect(chunk, objects, error)
-            parts = chunking.parts(
-                chunk.units, suspect, job.settings['concurrency'] == 1)
-            first = ledger.chunks.replace_by_parts(
-                cursor, chunk, parts, attempts, details,
-                suspect=None if suspect is None
-                else parts.index([chunk.units[suspect]]))
-        else:
-            first = ledger.chunks.fail(cursor, chunk, attempts, details)
-            stop_if_hopeless(cursor, job, is_ended)
-        return first, parts, repeated
-
-    with job.run(chunk):
-        first, parts, repeated = write_down(error, lambda details: transact(
-                job.database, partial(record, details=details)))
-        if repeated:
-            # The traceback stands with the parent's line
-            job.logger.warning("%s failed again%s: %s",
-                units_of(chunk), end_of(chunk, parts), one_line(error),
-                extra={'error': error})
-        else:
-            job.logger.exception("%s failed%s: %s",
-                units_of(chunk), end_of(chunk, parts), one_line(error),
-                exc_info=exc_info(error), extra={'error': error})
-        return first
-
-
-def is_divisible(job, chunk):
-    return (chunk.units is not None and len(chunk.units) > 1
-        and job.settings['split_size'] != 1)
-
-
-def find_suspect(chunk, objects, error):
-    indexes = [index for _, index in flattened(chunk)]
-    if type(objects) is suspects.Watched and len(objects) == len(indexes):
-        return suspects.find(error, objects, indexes)
-
-
-def units_of(chunk):
-    if chunk.units is None:
-        return 'the batch'
-    if len(chunk.units) == 1:
-        return 'unit %s' % units.shown(chunk.units[0])
-    return '{:,} units'.format(len(chunk.units))
-
-
-def end_of(chunk, parts):
-    if parts:
-        return "; replaced by parts of %s" % ', '.join(
-            str(len(part)) for part in parts)
-    if chunk.units is None or len(chunk.units) > 1:
-        return ", all of it, as it is not to be split"
-    return " alone"
-
-
-def stop_if_hopeless(cursor, job, is_ended=False):
-    """Stop the execution if a release is broken, or max_failures is passed.
-
-    :param is_ended: whether a hook ended its transaction
-    """
-    row = ledger.executions.columns(
-        cursor, job.execution, 'selected', 'stopping')
-    if row['stopping']:
-        return
-    setting = job.settings['max_failures']
-    allowed = failures_allowed(setting, row['selected'])
-    if is_ended:
-        reason = 'a hook ends its transaction, as it would in each chunk'
-    elif (allowed is not None
-            and ledger.failures.failed_units(cursor, job.execution) > allowed):
-        reason = 'max_failures = %s was passed' % setting
-    elif fingerprint := ledger.failures.alike(cursor, job.execution, ALIKE):
-        reason = 'the last %s failures are alike (%s) and nothing ' \
-            'succeeded since the first of them: this looks like a broken ' \
-            'release, not like bad data' % (ALIKE, fingerprint)
-    else:
-        return
-    if ledger.executions.stop(
-            cursor, job.execution, 'failed', 'stopped: ' + reason):
-        job.logger.error("stopped: %s", reason)
-
-
-# A process that died
-
-def mourn(database, execution, chunk_id, cause, blame):
-    """Write that the process of a task died; return whether it is written.
-
-    Not where somebody has the lock of what it was working on: the server may
-    not know yet that its client is gone.
-
-    :param chunk_id: the chunk that the task was given
-    :param cause: how it died, such as ``signal 9``
-    :param blame: whether what it was working on is to blame
-    :return: (whether it is written, id of the chunk to send or None)
-    """
-    def record(transaction):
-        cursor = transaction.connection.cursor()
-        row = ledger.executions.columns(
-            cursor, execution, 'batch', 'settings', 'stopping')
-        concurrency, _ = json.loads(row['settings'])['concurrency']
-        id = ledger.chunks.first_open_in_lane(
-            cursor, execution, chunk_id, concurrency)
-        if id is None:
-            return True, None, None
-        chunk = ledger.chunks.claim(cursor, execution, id)
-        if chunk is None:
-            return bool(row['stopping']), None, None
-        ledger.chunks.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
-        return True, chunk, row
-
-    written, chunk, row = transact(database, record)
-    if chunk is None:
-        if written:
-            close(database, execution)
-        return written, None
-    with current.running(current.Run(
-                row['batch'], execution, chunk.number, database=database)):
-        batch_logging.get_logger(row['batch']).error(
-            "worker lost (%s) at %s%s", cause, units_of(chunk),
-            "" if blame else "; nothing of it is to blame")
-    return True, chunk.id
-
-
-def give_up(job, chunk):
-    "Take apart a chunk whose processes died, or fail the one unit."
-    error = WorkerLostError(chunk.error or 'worker lost')
-
-    def record(transaction):
-        cursor = transaction.connection.cursor()
-        if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
-            return None, None
-        if is_divisible(job, chunk):
-            parts = chunking.parts_of_lost(chunk.units)
-            return ledger.chunks.replace_by_parts(
-                cursor, chunk, parts, chunk.deaths, describe(error),
-                begun=''), parts
-        first = ledger.chunks.fail(
-            cursor, chunk, chunk.deaths, describe(error))
-        stop_if_hopeless(cursor, job)
-        return first, None
-
-    with job.run(chunk):
-        first, parts = transact(job.database, record)
-        job.logger.error("%s failed%s: %s",
-            units_of(chunk), end_of(chunk, parts), error,
-            extra={'error': error})
-        return first

@@ -11,7 +11,7 @@ Imports nothing of Tryton or Celery.
 """
 from functools import lru_cache
 
-from .texts import causes
+from ..texts import causes
 
 __all__ = ['Watched', 'find']
 

@@ -9,15 +9,15 @@ import re
 from dataclasses import dataclass, field
 
 from . import exceptions, ledger
-from . import logging as batch_logging
 from .exceptions import TransactionEndedError
-from .ledger.units import shown
+from .ledger.units import shown_unit
+from .logging import server_zone
 from .masking import mask_value
 from .texts import escape, excerpt
 
 __all__ = [
-    'Failures', 'Outcome', 'as_json', 'duration', 'failure_as_dict', 'moment',
-    'missing_files', 'stamp']
+    'Failures', 'Outcome', 'as_json', 'duration', 'failure_as_dict',
+    'missing_files', 'moment', 'stamp']
 
 #: units named per kind of error in the summary
 NAMED = 3
@@ -45,7 +45,7 @@ def duration(seconds):
 def moment(timestamp):
     "Return a timestamp of the ledger in the time zone of the server."
     return timestamp.replace(tzinfo=dt.timezone.utc).astimezone(
-        batch_logging.server_zone()).isoformat(' ', 'seconds')
+        server_zone()).isoformat(' ', 'seconds')
 
 
 def stamp(timestamp):
@@ -152,7 +152,7 @@ class Outcome:
     read_at: object = field(repr=False)
 
     @classmethod
-    def read(cls, cursor, execution):
+    def load(cls, cursor, execution):
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'error_type', 'dry_run',
@@ -225,7 +225,7 @@ class Outcome:
                     '%s: %s' % (escape(name), shown_number(value))
                     for name, value in sorted(self.numbers.items())))
         for group in self.failures.groups():
-            named = ', '.join(map(shown, group.units))
+            named = ', '.join(map(shown_unit, group.units))
             if named and group.count > NAMED:
                 named += ' ... (+%s)' % (group.count - NAMED)
             lines.append(('  %s x %s    %s' % (

@@ -9,14 +9,14 @@ import json
 import trytond.config as config
 from trytond.transaction import Transaction
 
-from . import ledger, tasks
-from .config import BatchConfig
-from .exceptions import BrokerError, ExecutionError
-from .job import close
-from .texts import escape
-from .transaction import transact
+from .. import ledger
+from ..config import BatchConfig
+from ..exceptions import ExecutionError
+from ..texts import escape
+from ..transaction import transact
+from .ending import close
 
-__all__ = ['cancel', 'queue_of', 'resume', 'retry', 'send', 'start']
+__all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
 
 
 def start(database, batch, given, dry_run=False, local=False):
@@ -25,24 +25,6 @@ def start(database, batch, given, dry_run=False, local=False):
             # What is typed may be no text; a batch has no such name
             transaction.connection.cursor(), escape(batch), given,
             dry_run=dry_run, local=local))
-
-
-def send(database, batch, execution, queue, chunks=None):
-    """Give the broker the chunks, or the task that selects.
-
-    Returns what is wrong where the broker takes none, else None: the keeper
-    of a worker sends what is lost.
-
-    :param chunks: ids, None to select first
-    """
-    try:
-        if chunks is None:
-            tasks.send_selection(database, batch, execution, queue)
-        else:
-            for chunk in chunks:
-                tasks.sender(database, queue)(execution, chunk)
-    except BrokerError as error:
-        return str(error)
 
 
 def cancel(database, execution, message):
@@ -152,7 +134,7 @@ def existing(cursor, execution, *names):
     return row
 
 
-def queue_of(database, batch, execution):
+def queue_of_execution(database, batch, execution):
     "Return the queue of an execution; before it is admitted, of batch.conf."
     with Transaction().start(database, 0, readonly=True) as transaction:
         settings = ledger.executions.columns(

@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import Flag
 from pathlib import Path
 
-from .config import BOOLEANS
+from .settings import BOOLEANS
 
 __all__ = ['KINDS', 'SUPPORTED', 'kind_of']
 

@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Which execution has which input file in hand, and when it is archived.
 
-A file that an execution selected is in its hands (``held``) until it is in
+A file that an execution selected is in its custody (``held``) until it is in
 the archive, or somebody took it away.  Meanwhile no other one selects it, so
 that no row of it is done twice, whatever failed and whoever retries it.
 
@@ -12,36 +12,23 @@ by page: those of an execution that went well are none.
 """
 import contextlib
 import os
-from collections import Counter, namedtuple
+from collections import namedtuple
 from functools import cached_property
-from pathlib import Path
-
-from sql import Null
 
 from trytond import backend
 
-from . import files as files_
-from . import ledger
-from .directories import Directory, identity
-from .exceptions import InputError, OutputError
-from .input import SelectAgain, check_unchanged
-from .ledger.tables import chunk_, execution_, input_
-from .ledger.units import names
+from .. import files, ledger
+from ..directories import Directory, identity
+from ..exceptions import InputError, OutputError
+from ..file_batch import SelectAgain, check_unchanged
 
-__all__ = [
-    'Hands', 'chain_of', 'files', 'holders', 'settle', 'settle_earlier']
+__all__ = ['Custody', 'settle', 'settle_earlier']
 
-#: rows per statement
-BULK = 200
-#: states of a chunk of which no unit is done
-UNDONE = [*ledger.states.OPEN, 'cancelled', 'failed']
-
-File = namedtuple('File', 'id path identity units archive')
 #: archived: the Path there; why: the reason if it is not archived
 Settled = namedtuple('Settled', 'path archived why')
 
 
-class Hands:
+class Custody:
     """The input files that a selection may take, and those that it took.
 
     :param retry_of: id of the execution that is retried, which has them
@@ -51,18 +38,17 @@ class Hands:
     def __init__(self, cursor, execution, retry_of=None, keep=True):
         self.cursor = cursor
         self.execution = execution
-        self.root = retry_of and root_of(cursor, retry_of)
+        self.root = retry_of and ledger.inputs.root_of(
+            cursor, retry_of)
         self.keep = keep
         #: why files were left out, by name
         self.left_out = {}
-        self._rows = []
+        self._files = []
         self._whys = {}
 
     @cached_property
     def _holders(self):
-        self.cursor.execute(*input_.select(
-                input_.held, input_.execution, where=input_.held != Null))
-        return dict(self.cursor.fetchall())
+        return ledger.inputs.holders_by_path(self.cursor)
 
     def refusal(self, path):
         "Return why a file may not be selected, None if it may."
@@ -86,33 +72,25 @@ class Hands:
         if self.root:
             # It failed as a whole, and is read again
             try:
-                self.cursor.execute(*input_.update(
-                        [input_.held, input_.identity, input_.units],
-                        [str(path), identity, units],
-                        where=(input_.execution == self.root)
-                        & (input_.path == str(path))))
+                ledger.inputs.hold_again(
+                    self.cursor, self.root, path, identity, units)
             except backend.DatabaseIntegrityError as error:
                 raise InputError(
                     '"%s" was taken by a later execution, since it was away '
                     'for a while; coop history shows it' % path) from error
             return
-        self._rows.append([
-                self.execution, str(path), str(path), identity, units,
-                str(archive), ledger.tables.now(self.cursor), 0])
-        if len(self._rows) >= BULK:
+        self._files.append((path, identity, units, archive))
+        if len(self._files) >= ledger.inputs.BULK:
             self.flush()
 
     def flush(self):
-        if not self._rows:
+        if not self._files:
             return
         try:
-            self.cursor.execute(*input_.insert(
-                    [input_.execution, input_.path, input_.held,
-                        input_.identity, input_.units, input_.archive,
-                        input_.create_date, input_.create_uid], self._rows))
+            ledger.inputs.add(self.cursor, self.execution, self._files)
         except backend.DatabaseIntegrityError as error:
             raise SelectAgain('another execution took a file first') from error
-        for _, path, _, before, _, archive, *_ in self._rows:
+        for path, before, _, archive in self._files:
             # Before we had it in hand, another one may have archived it
             check_unchanged(path, before)
             try:
@@ -120,7 +98,7 @@ class Hands:
             except OSError as error:
                 raise InputError('the archive "%s" can not be made: %s'
                     % (archive, error.strerror)) from error
-        self._rows = []
+        self._files = []
 
     @property
     def message(self):
@@ -133,52 +111,11 @@ class Hands:
             name, why, ' (and %s more: see the log)' % more if more else '')
 
 
-def root_of(cursor, execution):
-    "Return the execution of which this one is a retry, of a retry ..."
-    while row := ledger.executions.columns(cursor, execution, 'retry_of'):
-        if row['retry_of'] is None:
-            break
-        execution = row['retry_of']
-    return execution
-
-
-def chain_of(cursor, root):
-    "Return the ids of an execution and of those that took up its failures."
-    ids = [root]
-    while True:
-        cursor.execute(*execution_.select(
-                execution_.id, where=(execution_.retry_of == ids[-1])
-                & (execution_.selected > 0), order_by=execution_.id.desc))
-        row = cursor.fetchone()
-        if row is None:
-            return ids
-        ids.append(row[0])
-
-
 def is_running(cursor, root):
     return any(
         ledger.executions.columns(cursor, execution, 'state')['state'] in {
             'selecting', 'running'}
-        for execution in chain_of(cursor, root))
-
-
-def in_hand(cursor, root):
-    cursor.execute(*input_.select(
-            input_.id, input_.path, input_.identity, input_.units,
-            input_.archive,
-            where=(input_.execution == root) & (input_.held != Null),
-            order_by=input_.id))
-    return [
-        File(id, Path(path), identity, units, Path(archive))
-        for id, path, identity, units, archive in cursor.fetchall()]
-
-
-def files(cursor, execution):
-    "Return the input files of an execution: (path, archived, is in hand)."
-    cursor.execute(*input_.select(
-            input_.path, input_.archived, input_.held != Null,
-            where=input_.execution == execution, order_by=input_.id))
-    return cursor.fetchall()
+        for execution in ledger.inputs.chain_of(cursor, root))
 
 
 def settle(cursor, execution, tag=None):
@@ -190,10 +127,11 @@ def settle(cursor, execution, tag=None):
     :param tag: of the execution that archives, see names.py; None to ask only
     :return: a Settled for each file that was in hand
     """
-    root = root_of(cursor, execution)
-    if not (found := in_hand(cursor, root)):
+    root = ledger.inputs.root_of(cursor, execution)
+    if not (found := ledger.inputs.held_by(cursor, root)):
         return []
-    undone = count_undone(cursor, chain_of(cursor, root))
+    undone = ledger.inputs.count_undone(
+        cursor, ledger.inputs.chain_of(cursor, root))
     settled, directories = [], set()
     for file in found:
         archived, why, values = None, undone_of(file, undone), {}
@@ -201,7 +139,7 @@ def settle(cursor, execution, tag=None):
             if not os.path.lexists(file.path):
                 if is_in_sight(file):
                     # By one who died before the commit, or else by somebody
-                    archived = None if why else files_.moved(
+                    archived = None if why else files.moved(
                         file.archive, file.identity)
                     values = {'held': None}
                 if not archived:
@@ -214,17 +152,16 @@ def settle(cursor, execution, tag=None):
             elif not tag:
                 why = 'and has still to archive it'
             else:
-                archived = files_.move(
+                archived = files.move(
                     file.path, file.archive, file.identity, tag)
                 directories |= {file.path.parent, file.archive}
                 values = {'held': None}
         except (OSError, OutputError) as error:
             why = getattr(error, 'strerror', None) or str(error)
         if tag and values:
-            values['archived'] = archived and str(archived)
-            cursor.execute(*input_.update(
-                    [getattr(input_, n) for n in values],
-                    list(values.values()), where=input_.id == file.id))
+            ledger.inputs.update_input(
+                cursor, file.id, archived=archived and str(archived),
+                **values)
         settled.append(Settled(file.path, archived, why))
     for directory in directories:
         # No disk is a reason for an execution not to end
@@ -253,45 +190,9 @@ def settle_earlier(cursor, batch, tag):
     :param tag: of the execution that does so
     """
     return [
-        settled for root in holders(cursor, batch)
+        settled for root in ledger.inputs.holders(cursor, batch)
         if not is_running(cursor, root)
         for settled in settle(cursor, root, tag) if settled.archived]
-
-
-def holders(cursor, batch=None):
-    "Return the executions that have files in hand; retries have none."
-    where = input_.held != Null
-    if batch:
-        where &= execution_.batch == batch
-    cursor.execute(*input_
-        .join(execution_, condition=input_.execution == execution_.id)
-        .select(input_.execution, where=where, group_by=input_.execution,
-            order_by=input_.execution))
-    return [execution for execution, in cursor.fetchall()]
-
-
-def count_undone(cursor, executions):
-    """Return how many units of each file are not done, by name and why.
-
-    :param executions: a chain: what failed in one was taken up by the next
-    """
-    counts, last = {}, 0
-    while True:
-        cursor.execute(*chunk_.select(
-                chunk_.id, chunk_.execution, chunk_.state, chunk_.units,
-                where=chunk_.execution.in_(executions)
-                & chunk_.state.in_(UNDONE) & (chunk_.id > last),
-                order_by=chunk_.id, limit=BULK))
-        rows = cursor.fetchall()
-        if not rows:
-            return counts
-        for last, execution, state, units in rows:
-            if state == 'failed' and execution != executions[-1]:
-                continue
-            for name, is_row in names(units):
-                if isinstance(name, str):
-                    counts.setdefault(name, Counter())[
-                        state == 'failed', execution, is_row] += 1
 
 
 def undone_of(file, undone):

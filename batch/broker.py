@@ -1,0 +1,104 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Whether the broker answers, and which workers serve what."""
+import contextlib
+import re
+
+from kombu.exceptions import OperationalError as MessagingError
+
+from trytond.modules import get_module_info
+
+from . import tasks
+from .database import patiently
+from .exceptions import BrokerError
+from .masking import mask_secrets
+from .texts import message_of
+
+__all__ = ['ask_idle_holders', 'ask_workers', 'check_broker', 'module_version']
+
+
+def check_broker(patience=0):
+    """Raise BrokerError unless the broker answers.
+
+    :param patience: seconds for which it may be away
+    """
+    app = tasks.celery_app
+    url = mask_secrets(str(app.conf.broker_url))
+
+    def connect_once():
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+
+    try:
+        patiently(connect_once, (OSError, MessagingError), patience)
+    except Exception as error:
+        raise BrokerError(
+            'the broker %s can not be reached (%s); check broker_url in '
+            '[celery] of trytond.conf and that the server runs'
+            % (url, message_of(error))) from error
+
+
+def ask_workers(database, timeout=1):
+    """Ask the workers what they serve; raises BrokerError.
+
+    Returns for each that answers its queues, and what is wrong with it for
+    the database, or None.
+    """
+    inspect = tasks.celery_app.control.inspect(timeout=timeout)
+    with tasks.as_broker_error():
+        queues = inspect.active_queues() or {}
+        known = inspect.registered(
+            'batch_version', 'batch_databases', 'batch_modules') \
+            if queues else None
+    return {
+        worker: (
+            [queue['name'] for queue in served or []],
+            why_unfit((known or {}).get(worker) or [], database))
+        for worker, served in queues.items()}
+
+
+def why_unfit(registered, database):
+    """Return why a worker can not treat batches of the database, else None.
+
+    :param registered: its tasks, each with what it tells of itself
+    """
+    ours = [
+        re.fullmatch(r'%s(?: \[(.*)\])?' % re.escape(tasks.generate.name), t)
+        for t in registered]
+    ours = next(filter(None, ours), None)
+    if ours is None:
+        return 'does not know the tasks of batch: start it as coop worker'
+    told = dict(re.findall(r'(\w+)=(\S+)', ours[1] or ''))
+    if told.get('batch_version') != tasks.generate.batch_version:
+        return 'has another version of batch: restart it'
+    if (databases := told.get('batch_databases', '').split(',')) != ['']:
+        if database not in databases:
+            return 'serves the databases %s, not "%s": start it with -d %s' % (
+                ', '.join(databases), database, database)
+    for module in filter(None, told.get('batch_modules', '').split(',')):
+        name, _, version = module.partition(':')
+        here = module_version(name)
+        if here and here != version:
+            return 'has the module %s in version %s, and here it is %s: ' \
+                'restart it' % (name, version, here)
+
+
+def module_version(name):
+    "Return the version of a module as it is installed here, None without it."
+    with contextlib.suppress(Exception):
+        return get_module_info(name)['version']
+
+
+def ask_idle_holders(timeout=1):
+    """Return the workers that hold messages and work on none of them.
+
+    What was given to a process that hangs is not acknowledged, and enough of
+    those messages keep the worker from taking any other.  Raises BrokerError.
+    """
+    inspect = tasks.celery_app.control.inspect(timeout=timeout)
+    with tasks.as_broker_error():
+        reserved = inspect.reserved() or {}
+        active = inspect.active() or {}
+    return {
+        worker for worker, requests in reserved.items()
+        if requests and not active.get(worker)}

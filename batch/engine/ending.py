@@ -1,0 +1,101 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The end of an execution: files, archive, counts, and its last line."""
+import json
+import os
+
+from .. import ledger
+from ..context import Work, working
+from ..logging import get_logger, log_path_of
+from ..outcome import Outcome, missing_files
+from ..texts import escape
+from ..transaction import transact
+from . import input_files
+from .output_files import discard_leftovers, publish, tag_of
+
+__all__ = ['close']
+
+
+def close(database, execution):
+    """End the execution if no chunk is left, and write its last line.
+
+    Whoever ends a lane of chunks asks, after its commit: so the last one sees
+    all others.  The row's lock lets only one of them through.
+
+    Files come first: who dies on the way leaves an execution that still runs,
+    and the next one does all of it again.
+    """
+    def look(transaction):
+        cursor = transaction.connection.cursor()
+        if row := claim_if_over(cursor, execution):
+            # Always, as a connection that was lost at a commit is not noted
+            places = {
+                (os.path.dirname(path), False)
+                for path in ledger.outputs.files(cursor, execution)}
+            root_dir, _ = json.loads(row['settings'])['root_dir']
+            # Nor is a death after which nothing was to be begun again
+            if root_dir and (row['stopping']
+                    or ledger.figures.had_deaths(cursor, execution)):
+                places.add((root_dir, True))
+            return row['batch'], places
+
+    def end(transaction):
+        cursor = transaction.connection.cursor()
+        if (row := claim_if_over(cursor, execution)) is None:
+            return None
+        if row['stopping'] == 'cancelled':
+            ledger.chunks.cancel_open(cursor, execution)
+        tag = tag_of(database, execution, row['started_at'])
+        missing = publish(cursor, execution, tag)
+        settled = input_files.settle(cursor, execution, tag)
+        counts = ledger.figures.counts(cursor, execution)
+        message = [row['message']]
+        if missing:
+            message.append(missing_files(execution, missing))
+        state = row['stopping'] or (
+            'failed' if counts['failed'] or missing else 'succeeded')
+        ledger.executions.update(
+            cursor, execution, state=state, ended_at=ledger.tables.clock(),
+            done=counts['done'], failed=counts['failed'],
+            left=counts['left'],
+            message='; '.join(filter(None, message)) or None,
+            missing=json.dumps(list(missing)) if missing else None)
+        if state == 'succeeded':
+            ledger.executions.forget_secrets(cursor, execution)
+        return missing, settled, Outcome.load(cursor, execution)
+
+    if (found := transact(database, look)) is None:
+        return
+    batch, places = found
+    logger = get_logger(batch)
+    with working(Work(batch, execution, database=database)):
+        discard_leftovers(database, execution, places, logger)
+        if (ended := transact(database, end)) is None:
+            return
+        missing, settled, outcome = ended
+        for path, why in missing.items():
+            logger.error(
+                'the file "%s" is committed but missing: %s', escape(path),
+                escape(why))
+        for path, archived, why in settled:
+            if archived:
+                logger.info('"%s" is archived as "%s"',
+                    escape(path.name), escape(archived))
+            else:
+                logger.warning('"%s" is not archived: %s',
+                    escape(path.name), escape(why))
+        write = logger.success if outcome.succeeded else logger.failure
+        write('%s', outcome.text(batch, log=log_path_of(batch)))
+
+
+def claim_if_over(cursor, execution):
+    "Lock and return the row of the execution if nothing of it runs any more."
+    row = ledger.executions.columns(cursor, execution, 'stopping')
+    if (row is None
+            or not row['stopping']
+            and ledger.chunks.has_open(cursor, execution)):
+        # The usual answer, for which nobody needs to wait
+        return None
+    row = ledger.executions.claim(cursor, execution, 'running', wait=True)
+    if row is not None and ledger.executions.is_over(cursor, execution):
+        return row

@@ -1,0 +1,154 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The input files that executions selected, by the execution that has them.
+
+A file is in hand (``held``) of the execution that selected it; a retry takes
+up its units, and has no row of its own.
+"""
+from collections import Counter, namedtuple
+from pathlib import Path
+
+from sql import Null
+
+from .executions import columns
+from .states import OPEN
+from .tables import chunk_, execution_, input_, now
+from .units import names
+
+__all__ = [
+    'InputFile', 'add', 'chain_of', 'count_undone', 'held_by', 'hold_again',
+    'holders', 'holders_by_path', 'list_inputs', 'root_of', 'update_input']
+
+#: rows per statement
+BULK = 200
+#: states of a chunk of which no unit is done
+UNDONE = [*OPEN, 'cancelled', 'failed']
+
+InputFile = namedtuple('InputFile', 'id path identity units archive')
+
+
+def add(cursor, execution, files):
+    """Insert files as held by the execution.
+
+    The unique key of held locks each path until the commit.  Raises
+    DatabaseIntegrityError where another execution holds one.
+
+    :param files: (path, identity, units, archive) of each
+    """
+    at = now(cursor)
+    cursor.execute(*input_.insert(
+            [input_.execution, input_.path, input_.held, input_.identity,
+                input_.units, input_.archive, input_.create_date,
+                input_.create_uid],
+            [
+                [execution, str(path), str(path), identity, units,
+                    str(archive), at, 0]
+                for path, identity, units, archive in files]))
+
+
+def hold_again(cursor, execution, path, identity, units):
+    """Write that the execution holds one of its files again, as it is now.
+
+    Locks its row.  Raises DatabaseIntegrityError where another execution
+    holds it.
+    """
+    cursor.execute(*input_.update(
+            [input_.held, input_.identity, input_.units],
+            [str(path), identity, units],
+            where=(input_.execution == execution)
+            & (input_.path == str(path))))
+
+
+def update_input(cursor, id, **values):
+    "Write columns of a row; locks it."
+    cursor.execute(*input_.update(
+            [getattr(input_, n) for n in values],
+            list(values.values()), where=input_.id == id))
+
+
+def holders_by_path(cursor):
+    "Return the id of the execution that holds a file, by its path (str)."
+    cursor.execute(*input_.select(
+            input_.held, input_.execution, where=input_.held != Null))
+    return dict(cursor.fetchall())
+
+
+def holders(cursor, batch=None):
+    """Return the ids of the executions that hold files.
+
+    :param batch: only those of this batch
+    """
+    where = input_.held != Null
+    if batch:
+        where &= execution_.batch == batch
+    cursor.execute(*input_
+        .join(execution_, condition=input_.execution == execution_.id)
+        .select(input_.execution, where=where, group_by=input_.execution,
+            order_by=input_.execution))
+    return [execution for execution, in cursor.fetchall()]
+
+
+def held_by(cursor, execution):
+    "Return an InputFile for each file that the execution holds."
+    cursor.execute(*input_.select(
+            input_.id, input_.path, input_.identity, input_.units,
+            input_.archive,
+            where=(input_.execution == execution) & (input_.held != Null),
+            order_by=input_.id))
+    return [
+        InputFile(id, Path(path), identity, units, Path(archive))
+        for id, path, identity, units, archive in cursor.fetchall()]
+
+
+def list_inputs(cursor, execution):
+    "Return (path, where it is archived, whether it is held) of each file."
+    cursor.execute(*input_.select(
+            input_.path, input_.archived, input_.held != Null,
+            where=input_.execution == execution, order_by=input_.id))
+    return cursor.fetchall()
+
+
+def root_of(cursor, execution):
+    "Return the execution of which this one is a retry, of a retry ..."
+    while row := columns(cursor, execution, 'retry_of'):
+        if row['retry_of'] is None:
+            break
+        execution = row['retry_of']
+    return execution
+
+
+def chain_of(cursor, root):
+    "Return the ids of an execution and of those that took up its failures."
+    ids = [root]
+    while True:
+        cursor.execute(*execution_.select(
+                execution_.id, where=(execution_.retry_of == ids[-1])
+                & (execution_.selected > 0), order_by=execution_.id.desc))
+        row = cursor.fetchone()
+        if row is None:
+            return ids
+        ids.append(row[0])
+
+
+def count_undone(cursor, executions):
+    """Return how many units of each file are not done, by name and why.
+
+    :param executions: a chain: what failed in one was taken up by the next
+    """
+    counts, last = {}, 0
+    while True:
+        cursor.execute(*chunk_.select(
+                chunk_.id, chunk_.execution, chunk_.state, chunk_.units,
+                where=chunk_.execution.in_(executions)
+                & chunk_.state.in_(UNDONE) & (chunk_.id > last),
+                order_by=chunk_.id, limit=BULK))
+        rows = cursor.fetchall()
+        if not rows:
+            return counts
+        for last, execution, state, units in rows:
+            if state == 'failed' and execution != executions[-1]:
+                continue
+            for name, is_row in names(units):
+                if isinstance(name, str):
+                    counts.setdefault(name, Counter())[
+                        state == 'failed', execution, is_row] += 1

@@ -1,0 +1,113 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The configuration and the log of a run in the test kit."""
+import configparser
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import trytond.config as config
+
+from .config import DEFAULT
+from .context import current_work
+from .parameters import dump
+from .settings import shown
+
+__all__ = ['environment', 'listening', 'text_of']
+
+
+def text_of(Batch, name, value):
+    "Return the value of a parameter as the command line would have it."
+    if isinstance(value, str):
+        return value
+    try:
+        return dump(Batch.declared_parameters()[name], value)
+    except (AttributeError, KeyError, TypeError):
+        # Refused as any other text
+        return str(value)
+
+
+@contextlib.contextmanager
+def environment(batch, settings=None):
+    """Configure one batch, whatever the configuration of this machine is.
+
+    Gives a directory that is not removed if all goes well.
+    """
+    directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
+    out = directory / 'out'
+    out.mkdir()
+    conf = configparser.RawConfigParser(default_section=None)
+    conf.optionxform = str
+    conf.read_dict({
+            DEFAULT: {'root_dir': out},
+            batch: {
+                name: os.fspath(value) if isinstance(value, os.PathLike)
+                else shown(value) for name, value in (settings or {}).items()},
+            })
+    with open(directory / 'batch.conf', 'w', encoding='utf-8') as file:
+        conf.write(file)
+    sections = {
+        'batch': {
+            'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
+        # To look whether caches are old takes a connection of its own
+        'cache': {**section_of('cache'), 'clean_timeout': str(24 * 60 * 60)},
+        }
+    before = {name: section_of(name) for name in sections}
+    try:
+        for name, items in sections.items():
+            override_section(name, items)
+        yield directory
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    finally:
+        for name, items in before.items():
+            override_section(name, items)
+
+
+def section_of(name):
+    "Return the options of a section of trytond.conf, None without it."
+    if config.has_section(name):
+        return {key: config.get(name, key) for key in config.options(name)}
+
+
+def override_section(name, items):
+    config.remove_section(name)
+    if items is not None:
+        config.add_section(name)
+        for key, value in items.items():
+            config.set(name, key, value)
+
+
+class _Log(logging.Handler):
+    "Keeps the lines, and the errors that they are about by chunk."
+
+    def __init__(self):
+        super().__init__()
+        self.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
+        self.lines = []
+        self.errors = {}
+
+    def emit(self, record):
+        self.lines.extend(self.format(record).splitlines())
+        if hasattr(record, 'error'):
+            self.errors[current_work().chunk] = record.error
+
+
+@contextlib.contextmanager
+def listening():
+    "Give the _Log of what all batches log, however logging is configured."
+    logger, log = logging.getLogger('batch'), _Log()
+    level, disabled = logger.level, logging.root.manager.disable
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    logging.disable(logging.NOTSET)
+    logger.addHandler(log)
+    try:
+        yield log
+    finally:
+        logger.removeHandler(log)
+        logging.disable(disabled)
+        logger.setLevel(level)
