@@ -2,8 +2,8 @@
 # this repository contains the full copyright notices and license terms.
 """Pure functions: from the units of a selection to chunks.
 
-A unit is never divided.  Selections are read as streams, one chunk in memory
-at once; only ``divide``, which has to count the units, reads all of them.
+Selections are read as streams, one chunk in memory at once; only ``divide``,
+which has to count the units, reads all of them.
 
 Imports nothing of Tryton or Celery.
 """
@@ -43,12 +43,10 @@ class Distinct:
     """Iterate over the units of a selection, dropping the ones met before.
 
     Ids are remembered in bitmaps of 65,536, so that millions of them take
-    a few MiB instead of the hundreds that a set takes.  As long as they
-    ascend, which is usual, none can be a duplicate: they are kept in blocks,
-    which is faster.
+    a few MiB, not hundreds.  As long as they ascend, none can be a duplicate:
+    they are kept in blocks, which is faster.
 
-    :param known: whether they are known to be distinct; then nothing is
-        remembered
+    :param known: whether they are distinct: then nothing is remembered
     """
 
     def __init__(self, items: Iterable[Any], known: bool = False) -> None:

@@ -4,6 +4,8 @@
 
 Nobody but a worker changes them: the client shows them, read-only.
 """
+from collections.abc import Callable
+
 from sql import Null
 
 from trytond import backend
@@ -27,7 +29,7 @@ class _Masked(fields.Text):
 
     The ledger reads the column itself, and needs them.
     """
-    mask = staticmethod(mask_given)
+    mask: Callable[[str], str | None] = staticmethod(mask_given)
 
     def __get__(self, inst, cls):
         value = super().__get__(inst, cls)

@@ -1,11 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The names of hidden files, which say whose they are; and names to be had.
+"""The names of hidden files, which say whose they are; and free names.
 
 A file "name" of an execution with the tag TAG is ``.name.TAG.part`` and then
-``.name.TAG.ready`` before it appears.  From first to last ``.name.taken``,
-a symbolic link that leads nowhere and whose text is TAG, keeps the name from
-all other executions of all databases.
+``.name.TAG.ready`` before it appears.  Meanwhile ``.name.taken``, a symbolic
+link to TAG, which does not exist, reserves the name.
 
 Imports nothing of Tryton or Celery.
 """
@@ -22,8 +21,8 @@ __all__ = [
     'claim', 'free_names', 'hidden', 'is_taken', 'owner_of', 'parsed',
     'release', 'stem_of', 'tag_of', 'taken_stem']
 
-#: longest name, in bytes, that its hidden files bear: they get 72 bytes more,
-#: and the usual file system has names of 255.  A hash stands for a longer one
+#: bytes of the longest name that is part of those of its hidden files, which
+#: are 72 bytes longer, of 255 at most; of a longer name a hash is part
 LONGEST = 183
 
 _hidden = re.compile(
@@ -71,8 +70,6 @@ def parsed(name: str) -> tuple[str, str, int] | None:
     match = _hidden.fullmatch(name)
     return match and (match['stem'], match['tag'], int(match['execution']))
 
-
-# Names that are taken
 
 def taken_stem(name: str) -> str | None:
     "Return the stem of the name that such a link keeps, None for no link."

@@ -45,7 +45,7 @@ def environment(
     out = directory / 'out'
     out.mkdir()
     conf = configparser.RawConfigParser(default_section='')
-    conf.optionxform = str
+    conf.optionxform = str  # type: ignore[assignment, method-assign]
     conf.read_dict({
             DEFAULT: {'root_dir': out},
             batch: {

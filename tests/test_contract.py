@@ -119,14 +119,15 @@ def fail():
     return id_
 
 def lane():
-    assert ledger.chunks.first_open_in_lane(cursor, execution, id, 64) == id
+    assert ledger.open_chunks.first_open_in_lane(
+        cursor, execution, id, 64) == id
 
 def over():
     assert not ledger.executions.is_over(cursor, execution)
 
 def idle():
-    assert len(ledger.chunks.list_queued(cursor, execution)) == len(
-        ledger.chunks.list_queued(cursor, execution, lock=False))
+    assert len(ledger.open_chunks.list_queued(cursor, execution)) == len(
+        ledger.open_chunks.list_queued(cursor, execution, lock=False))
 
 others, chunks, is_analyzed = json.loads(sys.argv[1])
 counts = {}

@@ -15,28 +15,31 @@ from ..texts import escape
 from ..transaction import transact
 from . import input_files
 from .input_files import Settled
-from .output_files import discard_leftovers, publish, tag_of
+from .output_files import discard_leftovers, publish
+from .tags import tag_of
 
 __all__ = ['close']
 
 
 def close(database: str, execution: int) -> None:
-    """End the execution if no chunk is left, and write its last line.
+    """End the execution if no chunk is left, and log its outcome.
 
-    Whoever ends a lane of chunks asks, after its commit: so the last one sees
-    all others.  The row's lock lets only one of them through.
+    Called after the commit that ended the last chunk of a lane, so that the
+    last caller sees all chunks ended.  Only one of them gets the lock of the
+    row.
 
-    Files come first: who dies on the way leaves an execution that still runs,
-    and the next one does all of it again.
+    Files are published and archived before the end is written: if the process
+    dies meanwhile, the execution still runs, and the next caller does all of
+    it again.
     """
     def look(cursor: Cursor) -> tuple[str, set[tuple[str, bool]]] | None:
         if row := claim_if_over(cursor, execution):
-            # Always, as a connection that was lost at a commit is not noted
+            # Even if no process died: a commit may have lost its connection
             places = {
                 (os.path.dirname(path), False)
                 for path in ledger.outputs.files(cursor, execution)}
             root_dir = values_of(row['settings'])['root_dir']
-            # Nor is a death after which nothing was to be begun again
+            # All of root_dir only where a process may have died
             if root_dir and (row['stopping']
                     or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
@@ -49,7 +52,7 @@ def close(database: str, execution: int) -> None:
         if (row := claim_if_over(cursor, execution)) is None:
             return None
         if row['stopping'] == ExecutionState.CANCELLED:
-            ledger.chunks.cancel_open(cursor, execution)
+            ledger.open_chunks.cancel_open(cursor, execution)
         tag = tag_of(database, execution, row['started_at'])
         missing = publish(cursor, execution, tag)
         settled = input_files.settle(cursor, execution, tag)
@@ -103,8 +106,8 @@ def claim_if_over(cursor: Cursor, execution: int) -> ExecutionRow | None:
     row = ledger.executions.columns(cursor, execution, 'stopping')
     if (row is None
             or not row['stopping']
-            and ledger.chunks.has_open(cursor, execution)):
-        # The usual answer, for which nobody needs to wait
+            and ledger.open_chunks.has_open(cursor, execution)):
+        # The usual case: without waiting for the lock
         return None
     row = ledger.executions.claim(
         cursor, execution, ExecutionState.RUNNING, wait=True)

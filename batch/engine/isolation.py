@@ -166,7 +166,7 @@ def chunk_died(
     def record(cursor: Cursor) -> tuple[bool, Chunk | None, ExecutionRow]:
         row = ledger.executions.existing(
             cursor, execution, 'batch', 'settings', 'stopping')
-        id = ledger.chunks.first_open_in_lane(
+        id = ledger.open_chunks.first_open_in_lane(
             cursor, execution, chunk_id,
             values_of(row['settings'])['concurrency'])
         if id is None:

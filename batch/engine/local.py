@@ -31,7 +31,7 @@ def process_here(
 
     def find(cursor: Cursor) -> tuple[str, list[int]]:
         row = ledger.executions.existing(cursor, execution, 'state')
-        chunks = ledger.chunks.list_queued(cursor, execution)
+        chunks = ledger.open_chunks.list_queued(cursor, execution)
         # Whoever had them, in an earlier command, is gone
         ledger.chunks.mark_deserted(cursor, chunks)
         return row['state'], chunks

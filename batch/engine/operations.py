@@ -89,8 +89,8 @@ def resume(
         # The breaker begins anew; what it counted stays counted
         ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local)
-        ledger.chunks.requeue(cursor, execution)
-        ids = ledger.chunks.list_queued(cursor, execution)
+        ledger.open_chunks.requeue(cursor, execution)
+        ids = ledger.open_chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)
         return row['batch'], ids
 

@@ -21,7 +21,7 @@ from ..ledger.rows import ExecutionRow, values_of
 from ..logging import BatchLogger, get_logger, open_logs
 from ..parameters import reload_parameters
 from ..transaction import transact
-from .output_files import tag_of
+from .tags import tag_of
 
 __all__ = ['Job', 'load_job', 'make_job', 'open_configured_logs']
 

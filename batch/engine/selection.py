@@ -229,7 +229,7 @@ def write_selection(
         message=row['message'] or custody.message,
         outputs=json.dumps(outputs.identities)
         if outputs.identities else None)
-    return ledger.chunks.list_queued(cursor, job.execution), outputs
+    return ledger.open_chunks.list_queued(cursor, job.execution), outputs
 
 
 def plan_failures(

@@ -299,7 +299,7 @@ def go_on(cursor: Cursor, job: Job, chunk_id: int) -> int | None:
 
     Whoever ended a chunk may have died before it went on with the next one.
     """
-    id = ledger.chunks.first_open_in_lane(
+    id = ledger.open_chunks.first_open_in_lane(
         cursor, job.execution, chunk_id, job.settings['concurrency'])
     # Somebody else has it
     return None if id == chunk_id else id

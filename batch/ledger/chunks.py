@@ -21,16 +21,15 @@ from ..exceptions import StateError
 from .claimants import GONE, claimant, has_died, worker_name
 from .planning import insert_chunks
 from .rows import Details
-from .states import CHUNK, OPEN_CHUNKS, ChunkState
+from .states import CHUNK, ChunkState
 from .tables import (
     Hole, TransactionId, chunk_, clock, execute_written, execution_,
-    for_update, has_not_ended, is_shared, written)
+    for_update, is_shared, written)
 from .units import dump_units, load_units
 
 __all__ = [
-    'Chunk', 'LOOKS', 'begin', 'cancel_open', 'claim', 'died', 'done', 'fail',
-    'first_open_in_lane', 'has_open', 'list_queued', 'mark_deserted',
-    'note_trouble', 'replace_by_parts', 'requeue']
+    'Chunk', 'LOOKS', 'begin', 'claim', 'died', 'done', 'fail',
+    'mark_deserted', 'note_trouble', 'queue', 'replace_by_parts']
 
 #: seconds before each look at a row that is locked
 LOOKS = 0, 0.02, 0.05
@@ -66,22 +65,6 @@ class Chunk:
     def label(self) -> str:
         "As in messages: #42.7."
         return '#%s.%s' % (self.execution, self.number)
-
-
-def list_queued(
-        cursor: Cursor, execution: int, lock: bool = True) -> list[int]:
-    """Return the ids of the queued chunks, ascending.
-
-    :param lock: whether only those that no transaction has locked; they are
-        locked until the commit
-    """
-    cursor.execute(*chunk_.select(
-            chunk_.id,
-            where=has_not_ended(execution)
-            & (chunk_.state == ChunkState.QUEUED),
-            for_=for_update() if lock else None))
-    # PostgreSQL might go through all chunks in their order
-    return sorted(id for id, in cursor.fetchall())
 
 
 def claim(
@@ -190,7 +173,7 @@ def replace_by_parts(
             for number, successor, part in zip(
                 numbers, numbers[1:] + [chunk.successor], parts)],
         parent=chunk.id, careful=careful)
-    return _queue(cursor, chunk.execution, numbers[0])
+    return queue(cursor, chunk.execution, numbers[0])
 
 
 def _end(
@@ -214,7 +197,7 @@ def _end(
     else:
         execute_written(cursor, written(_write_end, *values), **key, **values)
         ended = cursor.rowcount
-        queued = _queue(cursor, chunk.execution, successor)
+        queued = queue(cursor, chunk.execution, successor)
     if not ended:
         raise StateError(chunk.label, state)
     return queued
@@ -243,7 +226,8 @@ def _write_end(*names: str) -> Any:
             if is_shared() else Literal(True)))
 
 
-def _queue(cursor: Cursor, execution: int, number: str | None) -> int | None:
+def queue(cursor: Cursor, execution: int, number: str | None) -> int | None:
+    "waiting -> queued; returns the id, None without such a waiting chunk."
     execute_written(
         cursor, written(_write_queued), execution=execution, number=number)
     if not cursor.rowcount:
@@ -320,74 +304,3 @@ def note_trouble(cursor: Cursor, chunk: int, error: str) -> None:
     cursor.execute(*chunk_.update(
             [chunk_.error], [error],
             where=(chunk_.id == chunk) & (chunk_.state == ChunkState.QUEUED)))
-
-
-def first_open_in_lane(
-        cursor: Cursor, execution: int, chunk: int,
-        concurrency: int) -> int | None:
-    """Return the id of the queued chunk in the lane of a chunk, or None.
-
-    A lane is a chunk of the plan with its successors and the parts of all.
-
-    :param concurrency: how many lanes the execution was planned with
-    """
-    cursor.execute(*chunk_.select(
-            chunk_.number, chunk_.execution, where=chunk_.id == chunk))
-    row = cursor.fetchone()
-    if row is None or row[1] != execution:
-        return None
-    number, _ = row
-    cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.number,
-            where=has_not_ended(execution)
-            & (chunk_.state == ChunkState.QUEUED)))
-    lane = _place(number) % concurrency
-    return next((
-            id for id, other in cursor.fetchall()
-            if _place(other) % concurrency == lane), None)
-
-
-def _place(number: str) -> int:
-    "Return the place in the plan: 7 for 7, 7.1, 7.1.2."
-    return int(number.split('.')[0])
-
-
-def cancel_open(cursor: Cursor, execution: int) -> int:
-    """waiting or queued -> cancelled; returns how many chunks.
-
-    The caller knows by is_over() that none of them is being executed.
-    """
-    cursor.execute(*chunk_.update(
-            [chunk_.state], [ChunkState.CANCELLED],
-            where=(chunk_.execution == execution)
-            & chunk_.state.in_(OPEN_CHUNKS)))
-    return cursor.rowcount
-
-
-def requeue(cursor: Cursor, execution: int) -> None:
-    """cancelled -> waiting, and queue what no open chunk is going to queue.
-
-    That is the first chunk of each lane in which all wait.
-    """
-    cursor.execute(*chunk_.update(
-            [chunk_.state], [ChunkState.WAITING],
-            where=(chunk_.execution == execution)
-            & (chunk_.state == ChunkState.CANCELLED)))
-    cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
-            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
-            order_by=chunk_.id))
-    rows = cursor.fetchall()
-    expected = {successor for _, _, successor, _ in rows}
-    for id, number, _, state in rows:
-        if state == ChunkState.WAITING and number not in expected:
-            _queue(cursor, execution, number)
-
-
-def has_open(cursor: Cursor, execution: int) -> bool:
-    "Return whether a chunk of the execution still has to be treated."
-    cursor.execute(*chunk_.select(
-            Literal(1),
-            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
-            limit=1))
-    return cursor.fetchone() is not None

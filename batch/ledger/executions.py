@@ -12,8 +12,8 @@ from sql import Null
 from ..aliases import Cursor, Given
 from ..exceptions import ExecutionError
 from ..masking import mask_given
-from .chunks import has_open, list_queued
 from .claimants import claimant, has_died
+from .open_chunks import has_open, list_queued
 from .rows import ExecutionRow, execution_row
 from .states import EXECUTION, OPEN_EXECUTIONS, Admission, ExecutionState
 from .tables import clock, execution_, for_update, is_shared
