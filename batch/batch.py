@@ -68,7 +68,7 @@ class BatchMeta(type(ModelView)):  # type: ignore[misc]
 
 
 class BatchRoot(ModelView, metaclass=BatchMeta):
-    """A job that cron starts: which records, and what to do with some of them.
+    """A job that cron starts: which records, and what is done with a chunk.
 
     A subclass gives itself a ``__name__`` and a docstring, names its model in
     ``get_batch_main_model_name`` and does its work in ``execute``.  The rest
@@ -78,8 +78,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     #: defaults of settings; merged along the classes, the nearest wins
     default_config_items: dict[str, Any] = {}
-    #: settings that the batch needs to be right; batch.conf can not change
-    #: them; merged likewise
+    #: settings that batch.conf can not change; merged likewise
     fixed_config_items: dict[str, Any] = {}
 
     # What an author must write
@@ -96,9 +95,9 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     def execute(
             cls, objects: Any, ids: list[Unit], *_: Any,
             **parameters: Any) -> dict[str, float] | None:
-        """Treat one chunk; called in a transaction of its own.
+        """Do the work of one chunk; called in a transaction of its own.
 
-        :param objects: what ``convert_to_instances`` made of ids
+        :param objects: what ``convert_to_instances`` returned for ids
         :param ids: the units of the chunk, groups flattened
         :return: None, or a dict of numbers that are summed up over the
             execution
@@ -136,9 +135,9 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
         An item is an id, a row ``(id,)``, a row with more values, any value
         of JSON (dates and Decimals too), or a list of those that must stay
-        together in one chunk.  What comes twice is treated once.
+        together in one chunk.  Duplicates are dropped.
         """
-        # Batches of the old way call this with treatment_date, extra_args
+        # Batches written for coog call this with treatment_date, extra_args
         parameters.update(zip(NAMED, old))
         Search = Pool().get(cls.get_batch_search_model())
         domain = call_hook(cls, 'get_batch_domain', parameters)
@@ -325,7 +324,7 @@ class BatchRootNoSelect(BatchRoot):
 
 
 def record_id(id: Unit) -> Any:
-    "Return the id of the record that an item of ids stands for."
+    "Return the id of the record of an item of ids, the first of a row."
     return id[0] if isinstance(id, tuple) else id
 
 
@@ -346,7 +345,7 @@ def get_batch(name: str) -> type[BatchRoot]:
 
 
 def doc_of(Batch: type[BatchRoot]) -> str:
-    "Return the docstring of a batch; the pool's class has none of its own."
+    "Return the docstring of a batch, or ''; that of the pool has none itself."
     for base in Batch.__mro__:
         if base in {BatchRoot, BatchRootNoSelect}:
             break

@@ -22,8 +22,8 @@ __all__ = [
 
 Result = TypeVar('Result')
 
-#: seconds for which a command waits at its start for a service that is away:
-#: it may just be restarted, and a night is not to be lost for that
+#: seconds for which a command waits at its start for a service that is away,
+#: as it may just be restarted
 PATIENCE = 10
 #: those that end a transaction or its statement, and the milliseconds that no
 #: chunk should take
@@ -42,9 +42,10 @@ COMPUTED = fields.Function, fields.One2Many
 def patiently(
         function: Callable[[], Result], errors: Any,
         patience: float) -> Result:
-    """Return function(), tried again for patience seconds if it raises errors.
+    """Return function(), called again while it raises errors.
 
-    But not where a server answers, and refuses for good.
+    For patience seconds, and not where a server answers that it refuses for
+    good.  Raises the last error.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -128,9 +129,9 @@ def check_sessions(database: str) -> None:
 
 
 def server_timeouts(database: str) -> list[tuple[str, str]]:
-    """Return (name, value) of the timeouts of the server that cut chunks.
+    """Return (name, value) of the server's timeouts that may end a chunk.
 
-    Those of SHORT and above are taken for meant: they end what hangs.
+    Those of SHORT and above are not returned: they only end what hangs.
     """
     if backend.name != 'postgresql':
         return []

@@ -137,10 +137,12 @@ class Directory:
             return None
 
     def has_file(self, name: str) -> bool:
+        "Return whether a regular file has the name."
         status = self.status(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
     def unlink(self, name: str) -> None:
+        "Remove a name, if it is there."
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 
@@ -219,6 +221,7 @@ def identity(path: str | os.PathLike[str]) -> str:
 
 
 def identity_of(status: os.stat_result | None) -> str:
+    "As identity(), of what os.lstat() returned."
     if status is None or not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "it is no file")
     return '%s-%s-%s' % (

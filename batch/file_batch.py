@@ -44,8 +44,7 @@ class BatchRootFiles(BatchRoot):
     ``ids`` (name of the file, number of the row from 1 on, row).
 
     A file is moved to the archive once all of its units are committed.  Until
-    then it is in the custody of the execution that selected it, and no other
-    one selects it.
+    then the execution that selected it holds it, and no other one selects it.
     """
 
     @classmethod
@@ -75,7 +74,7 @@ class BatchRootFiles(BatchRoot):
         check_directories(
             cls.__name__, directory, archive_of(directory, archive))
         custody = current_custody()
-        # By whatever way: one file has one path
+        # Resolved, as the ledger knows a file by its path
         for path in files_of(directory.resolve(), pattern):
             if problem := is_no_name(path) \
                     or custody and custody.refusal(path):
@@ -87,7 +86,7 @@ class BatchRootFiles(BatchRoot):
     @classmethod
     def convert_to_instances(  # type: ignore[no-untyped-def]
             cls, ids, directory, **parameters):
-        "Return the rows; the Path of a unit that is a file."
+        "Return the rows; of a unit that is a file, its Path."
         # An annotation would give the parameter directory a type
         parameters['directory'] = directory
         return [
@@ -103,9 +102,9 @@ class BatchRootFiles(BatchRoot):
     @classmethod
     @calls_hooks
     def units_of(cls, path: Path, parameters: Params) -> Iterator[Unit]:
-        """Yield the units of a file, and take it in hand.
+        """Yield the units of a file, and have the execution hold it.
 
-        One that can not be read is a unit that will fail, alone.  Raises
+        A file that can not be read is one unit, which will fail.  Raises
         InputError where the file is changed meanwhile.
         """
         count = 0
@@ -166,7 +165,7 @@ class BatchRootFiles(BatchRoot):
     @classmethod
     @calls_hooks
     def file_of(cls, path: Path, parameters: Params) -> Path:
-        "Return path; raises what is wrong with its file."
+        "Return path; raises InputError if its file can not be a unit."
         if not is_file(path):
             raise InputError('"%s" is not there any more' % path)
         rows = call_hook(cls, 'read_file', parameters, path)
@@ -197,7 +196,7 @@ def files_of(directory: Path, pattern: str) -> list[Path]:
 
 
 def is_file(path: Path) -> bool:
-    "Return whether a file is there; a link is none."
+    "Return whether a regular file is there, no link."
     try:
         return bool(identity(path))
     except OSError:
@@ -218,7 +217,7 @@ def check_unchanged(path: Path, expected: str) -> None:
 
 
 def is_no_name(path: Path) -> str | None:
-    "Return what is wrong with the name of a file, None if it is good."
+    "Return why the name of a file can not be used, None if it can."
     try:
         str(path).encode('utf-8')
     except UnicodeEncodeError:
@@ -229,8 +228,8 @@ def is_no_name(path: Path) -> str | None:
 def archive_of(directory: Path, archive: Path) -> Path:
     """Return the path of the archive, in which links are refused.
 
-    Links that lead to it are followed here, but for those below directory:
-    who may put files there must not lead them elsewhere.
+    Links that lead to it are followed here, but not those below directory,
+    which may be made by whoever delivers files.
     """
     directory = Path(os.path.realpath(directory))
     archive = Path(os.path.normpath(directory / archive))
@@ -256,7 +255,7 @@ def check_directories(batch: str, directory: Path, archive: Path) -> None:
     if archive == Path(os.path.realpath(directory)):
         raise ParameterError(batch, 'archive', 'is "%s", expected another '
             'directory than "directory"' % archive)
-    # What is not there yet is made in the nearest one that is
+    # The archive may not exist yet: look at the nearest parent that does
     nearest = archive
     while not os.path.lexists(nearest):
         nearest = nearest.parent

@@ -33,7 +33,7 @@ FIRST = 100
 
 
 def duration(seconds: float) -> str:
-    "Return seconds as an operator reads them: 0.4s, 41s, 6m41s, 3h07m."
+    "Return seconds as text: 0.4s, 41s, 6m41s, 3h07m."
     if seconds < 10:
         return '%.1fs' % seconds
     minutes, seconds = divmod(int(seconds), 60)
@@ -67,6 +67,7 @@ class Group:
     units: list[Unit] = field(default_factory=list)
 
     def add(self, units: Units) -> None:
+        "Add units, or one failure without units."
         self.count += len(units) if units is not None else 1
         try:
             self.units = heapq.nsmallest(NAMED, [*self.units, *(units or ())])
@@ -76,7 +77,7 @@ class Group:
 
 
 class Failures:
-    "Sums up failures that come one after the other, in bounded memory."
+    "Groups failures by kind, in bounded memory."
 
     def __init__(self) -> None:
         #: how many chunks failed
@@ -87,6 +88,7 @@ class Failures:
         self._others = Group('other errors')
 
     def add(self, number: str, units: Units, type_: str, error: str) -> None:
+        "Add a failed chunk, as ledger.failures.list_failures yields it."
         self.count += 1
         if len(self.first) < FIRST:
             self.first.append((number, units, type_, error))
@@ -121,6 +123,7 @@ def missing_files(execution: int, missing: Mapping[str, str]) -> str:
 
 
 def shown_number(value: float) -> str:
+    "Return a sum as text."
     try:
         return '%.12g' % value
     except OverflowError:
@@ -184,16 +187,18 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
+        "How long it took, or takes until now."
         return ((self.ended_at or self.read_at)
             - self.started_at).total_seconds()
 
     @property
     def succeeded(self) -> bool:
+        "Whether it ended in the state succeeded."
         return self.state == ExecutionState.SUCCEEDED
 
     @property
     def is_refused(self) -> bool:
-        "Whether the start was refused, which its message tells whole."
+        "Whether the start was refused; the message says why."
         return self.admission == Admission.REFUSED
 
     def text(
@@ -286,4 +291,5 @@ def failure_as_dict(
 
 
 def as_json(value: Any) -> str:
+    "Return the JSON that ``--json`` prints."
     return json.dumps(value, default=str, indent=2)

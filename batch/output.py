@@ -194,10 +194,10 @@ class Outputs:
             directory.close()
 
     def tpc_begin(self, transaction: Any) -> None:
-        pass
+        "Do nothing."
 
     def commit(self, transaction: Any) -> None:
-        pass
+        "Do nothing: tpc_finish comes after the commit of the database."
 
     def tpc_vote(self, transaction: Any) -> None:
         "Sync all files to the disk; raises OutputError."

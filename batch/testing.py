@@ -65,7 +65,7 @@ class FailOnError(Exception):
 
 
 class _Killed(SystemExit):
-    "Stands for the death of the process: nobody handles it but the kit."
+    "Raised in place of the death of the process; only the kit catches it."
 
     def __init__(self) -> None:
         super().__init__(signal.SIGKILL - 256)
@@ -117,9 +117,9 @@ def run_batch(
         name: str, /, *, settings: Mapping[str, Any] | None = None,
         fail_on: Iterable[Unit] = (), kill_on: Iterable[Unit] = (),
         deliveries: int = 1, **parameters: Any) -> TestOutcome:
-    """Run a batch to its end, as ``coop batch`` does; return its Outcome.
+    """Run a batch to its end, as ``coop batch`` does; return its TestOutcome.
 
-    Inside of a transaction all of it belongs to that transaction, and is gone
+    Inside of a transaction all is done in savepoints of it, and rolled back
     with it; else it is committed to the database of the tests.
 
     :param settings: by name, as in the section of the batch in batch.conf;
@@ -154,7 +154,7 @@ def run_batch(
 def conclude(
         database: str, execution: int, log: Log, directory: Path,
         faults: list[Unit]) -> TestOutcome:
-    "Return the Outcome, with which the directory is removed."
+    "Return the TestOutcome; the directory is removed with it."
     outcome = transact(database, lambda cursor: outcome_of(
             cursor, execution, log))
     ids = [
@@ -169,7 +169,7 @@ def conclude(
 
 
 def deliver(database: str, name: str, given: Given, deliveries: int) -> int:
-    "Treat the messages of an execution to the last one; return its id."
+    "Execute all chunks of an execution; return its id."
     execution = transact(
         database, lambda cursor: ledger.executions.create(
             cursor, name, given))
@@ -235,7 +235,7 @@ def holds(ids: list[Unit], unit: Unit) -> bool:
 
 
 def outcome_of(cursor: Cursor, execution: int, log: Log) -> TestOutcome:
-    "Return the Outcome; raises what the start was refused for."
+    "Return the TestOutcome; raises the BatchError that refused the start."
     told = Outcome.load(cursor, execution)
     assert told is not None
     if told.is_refused:
@@ -273,6 +273,7 @@ def outcome_of(cursor: Cursor, execution: int, log: Log) -> TestOutcome:
 
 
 def hashable(unit: Unit) -> Any:
+    "Return a unit as a key of ``TestOutcome.failed``."
     if isinstance(unit, dict):
         unit = list(unit.items())
     if isinstance(unit, (list, tuple)):
@@ -359,6 +360,7 @@ class BatchTestMixin(_TestCase):
 
 
 def resolved(Batch: type[BatchRoot], given: Given) -> dict[str, Any]:
+    "Return the values of the parameters by name; raises ParameterError."
     return {
         name: value for name, (value, _, _) in resolve_parameters(
             Batch.__name__, Batch.declared_parameters(), given,

@@ -40,7 +40,7 @@ DELAY = 0.05
 MAX_DELAY = 10
 #: how often the server looks whether the client of a statement is there
 CLIENT_CHECK = '2s'
-#: whether it can do so; None before it was asked
+#: whether the server supports that; None before it was asked
 _checks_clients: bool | None = None
 #: seconds for a connection outside of trytond's pool
 CONNECT = 5
@@ -110,7 +110,7 @@ def probe_client_checks(cursor: Cursor) -> None:
 
 
 def client_checks() -> list[Function]:
-    "Return the expressions that ask the server to look after its client."
+    "Return the expressions that have the server check that its client lives."
     return [_client_check()] if _checks_clients else []
 
 
@@ -124,13 +124,14 @@ def _client_check() -> Function:
 
 
 class _Transaction(Transaction):
-    """One that leaves nothing half-way, whatever is raised at its commit.
+    """Rolls back whatever is raised at its commit.
 
-    That of trytond rolls back, and aborts its data managers, only where it is
-    an Exception.
+    That of trytond rolls back, and aborts its data managers, only for an
+    Exception, not for any other BaseException.
     """
 
     def commit(self) -> None:
+        "Commit, or roll back and raise what was raised."
         try:
             super().commit()
         except Exception:
@@ -139,7 +140,7 @@ class _Transaction(Transaction):
             if is_in_transaction(self.connection):
                 self.rollback()
                 raise
-            # It is committed, and only what was to follow is not done
+            # It is committed; a data manager raised after that
             if is_shutdown(error):
                 raise
             logger.critical("a data manager raised after the commit",
@@ -269,14 +270,14 @@ def _state_of(error: BaseException) -> str | None:
 
 
 def _is_mixed_up(error: BaseException) -> bool:
-    "Return whether a pooler gave us the session of somebody else."
+    "Return whether a pooler gave us the session of another client."
     return (_state_of(error) in MIXED_UP
         # The names that psycopg gives
         and '_pg3_' in str(error))
 
 
 def prepare_no_more() -> None:
-    "Do without prepared statements, in this process."
+    "Use no prepared statements in this process from now on."
     global _is_pooled
     _is_pooled = True
     logger.warning("a pooler in transaction mode mixes up the prepared "
@@ -328,7 +329,7 @@ def connect(database: str) -> Any:
 
 
 def is_shutdown(error: BaseException | None) -> bool:
-    """Return whether the process was told to go: it has to, whoever asks.
+    """Return whether an exception is meant to shut down the process.
 
     Celery has exceptions of its own for that, and the processes of its pool
     leave with a status of the signal less 256.  Where Python has its own
@@ -347,10 +348,9 @@ def is_shutdown(error: BaseException | None) -> bool:
 
 def before_leaving(
         database: str, function: Callable[[Cursor], object]) -> None:
-    """Call function(cursor) in a process that was told to go.
+    """Call function(cursor) in a process that is told to shut down.
 
-    Raises nothing but the next order: without the database, or where the
-    process is killed meanwhile, it is taken for dead.
+    Raises no Exception: if it fails, the process is taken for dead.
     """
     with contextlib.suppress(Exception):
         transact(
@@ -359,6 +359,7 @@ def before_leaving(
 
 
 def run_tasks(database: str, transaction: Transaction) -> None:
+    "Run the tasks that a transaction queued, if no trytond-worker does."
     if (not transaction.tasks
             or config.getboolean('queue', 'worker', default=False)):
         return

@@ -1,9 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Whether an execution may begin, and with what: the first transaction of it.
+"""The first transaction of an execution: whether it may begin.
 
 Its batch, settings, parameters and user are resolved, and written into the
-ledger with where each comes from.
+ledger with their origins.
 """
 import json
 import os
@@ -32,16 +32,15 @@ from .running import Job, make_job
 
 __all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
 
-#: how many processes may die while selecting, before it is the selection's
-#: fault
+#: how many processes may die while selecting before the execution fails
 MAX_DEATHS = 3
 
 
 def admit(cursor: Cursor, execution: int) -> bool:
     """Resolve what the execution was given; return whether to select now.
 
-    Not if it is not there to be selected, or has to wait for another one.
-    Raises BatchError where it is refused.
+    False if it is not selecting, is locked, or waits for another one.  Raises
+    BatchError where it is refused.
     """
     ledger.executions.lock_all(cursor)
     row = ledger.executions.claim(cursor, execution, ExecutionState.SELECTING)
@@ -87,7 +86,9 @@ def resolve_execution(
         row: ExecutionRow) -> tuple[Job, Resolved, ResolvedParameters]:
     """Return the Job of an execution, its settings and its parameters.
 
-    :param row: of the execution, with what it was given
+    Raises BatchError if its batch, settings or parameters are wrong.
+
+    :param row: as of ledger.executions.claim
     """
     Batch = get_batch(row['batch'])
     declared = Batch.declared_parameters()
@@ -108,7 +109,7 @@ def resolve_execution(
 
 
 def describe_running(cursor: Cursor, execution: int) -> str:
-    "Return who is in the way, since when, and how far it is."
+    "Return since when a running execution runs, and how many units are done."
     row = ledger.executions.existing(
         cursor, execution, 'started_at', 'selected')
     counts = ledger.figures.counts(cursor, execution)
@@ -120,7 +121,7 @@ def describe_running(cursor: Cursor, execution: int) -> str:
 
 
 def check_directory(root_dir: str | None, origin: str) -> None:
-    "Raise ConfigError now, where every chunk that writes would fail."
+    "Raise ConfigError if root_dir is set, and no directory of this machine."
     if root_dir and not os.path.isdir(root_dir):
         raise ConfigError(
             origin, 'is "%s", expected a directory; make it, or mount it, on '
@@ -128,7 +129,7 @@ def check_directory(root_dir: str | None, origin: str) -> None:
 
 
 def find_user(login: str, origin: str) -> int:
-    "Return the id of the user; raises ConfigError."
+    "Return the id of the user with that login; raises ConfigError."
     if login == 'root':
         return 0
     User = Pool().get('res.user')
@@ -143,6 +144,7 @@ def find_user(login: str, origin: str) -> int:
 def log_start(
         job: Job, settings: Resolved, parameters: ResolvedParameters,
         retry_of: int | None) -> None:
+    "Log the first lines of an execution: parameters and settings."
     def listed(values: Iterable[tuple[str, Any, str]]) -> str:
         return ', '.join(
             '%s=%s (%s)' % (name, escape(value), origin)

@@ -21,7 +21,7 @@ Result = TypeVar('Result')
 #: what a logger takes for exc_info
 ExcInfo: TypeAlias = tuple[
     type[BaseException], BaseException, TracebackType | None]
-#: errors that say it all: a traceback would only show us
+#: errors whose traceback shows none of the author's code
 PLAIN = (
     ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
 
@@ -53,7 +53,7 @@ def exc_info(error: BaseException) -> ExcInfo:
 
 
 def is_refusal(error: BaseException) -> bool:
-    "Return whether the text of the error says all that there is to say."
+    "Return whether no traceback is kept of an error, as its text is enough."
     # By its class: an error may lie about itself
     return issubclass(type(error), PLAIN) \
         and not issubclass(type(error), TransactionEndedError)
@@ -90,10 +90,10 @@ def write_down(
         error: BaseException, write: Callable[[Details], Result]) -> Result:
     """Return write(details), with what the ledger is to keep of the error.
 
-    Where the database refuses that, it keeps the class and says so: the log
-    has the rest.
+    If that raises and the database is there, write is called again with the
+    class of the error only; the log has the rest.  Raises what write raises.
 
-    :param write: commits; it is called again where it raises
+    :param write: writes into the ledger, and commits
     """
     try:
         return write(describe(error))

@@ -1,9 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What a hook may not do to the transaction and to the process it runs in.
+"""Keeps hooks from ending the transaction and from going on in a fork.
 
-Both belong to the engine: the work of a hook and the word "done" are one
-commit, and there is one process for them.
+The work of a hook and the state ``done`` must be one commit.
 """
 import os
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ CONNECTION = (
     'close', 'commit', 'executescript', 'rollback', 'set_autocommit')
 #: as psycopg numbers the states of a transaction
 IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
-#: those in which hooks are called right now
+#: those that are entered
 _guards: list['Guard'] = []
 
 
@@ -92,9 +91,11 @@ class Guard:
             self.check(error)
 
     def ends(self) -> tuple[tuple[Any, tuple[str, ...]], ...]:
+        "Return (object, names of its methods that end the transaction)."
         return (self.transaction, TRANSACTION), (self.connection, CONNECTION)
 
     def refuse(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        "Raise TransactionEndedError, in place of such a method."
         if name == 'stop' and self.is_nested():
             return type(self.transaction).stop(
                 self.transaction, *args, **kwargs)
@@ -104,7 +105,7 @@ class Guard:
         raise self.refused
 
     def is_nested(self) -> bool:
-        "Return whether it was made the current transaction once more."
+        "Return whether the transaction was made the current one once more."
         return self.transaction._local.transactions.count(
             self.transaction) > 1
 
@@ -146,13 +147,14 @@ class Guard:
         return None
 
     def execute(self, statement: str, params: Sequence[Any] = ()) -> Any:
+        "Execute a statement; return the one value that it selects."
         cursor = self.connection.cursor()
         cursor.execute(statement, params)
         row = cursor.fetchone() if statement.startswith('SELECT') else None
         return row and row[0]
 
     def end_child(self, error: BaseException | None) -> None:
-        "End the process, which a hook forked, as that would end by itself."
+        "Exit the process, which a hook forked, with the status of Python."
         status = 0
         if error is not None and issubclass(type(error), SystemExit):
             code = attribute_of(error, 'code', SystemExit)
@@ -166,7 +168,7 @@ class Guard:
 
 
 class _Inherited:
-    "Stands in a forked process for what its parent goes on to use."
+    "Replaces the connection of the parent in a forked process."
 
     def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(
@@ -182,7 +184,7 @@ class _Inherited:
 
 
 def _leave_to_parent() -> None:
-    "Keep a forked process from the connection of its parent."
+    "Keep a forked process from using the connection of its parent."
     for guard in _guards:
         guard.transaction.connection = guard.connection.lock = _Inherited()
 

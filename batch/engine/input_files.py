@@ -1,14 +1,12 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Which execution has which input file in hand, and when it is archived.
+"""Which execution holds which input file, and when it is archived.
 
-A file that an execution selected is in its custody (``held``) until it is in
-the archive, or somebody took it away.  Meanwhile no other one selects it, so
-that no row of it is done twice, whatever failed and whoever retries it.
+The execution that selected a file holds it (``held``) until it is archived, or
+gone.  Meanwhile no other one selects it, so that no row of it is done twice.
 
-A file is moved when no unit of it is failed or left, be it in the execution
-or in the retries of it.  That is asked of the chunks that are not done, page
-by page: those of an execution that went well are none.
+A file is moved when no unit of it is failed or left, in the execution and its
+retries.  For that only chunks that are not done are read.
 """
 import contextlib
 import os
@@ -44,7 +42,7 @@ class Custody:
     """The input files that a selection may take, and those that it took.
 
     :param retry_of: id of the execution that is retried, which has them
-    :param keep: whether they are taken, unlike in a rehearsal
+    :param keep: whether to write that they are held; not in a dry run
     """
 
     def __init__(
@@ -83,6 +81,10 @@ class Custody:
     def take(
             self, path: Path, identity: str, units: int,
             archive: Path) -> None:
+        """Hold a file; raises InputError if another execution does.
+
+        :param units: how many
+        """
         if not self.keep:
             return
         if self.root:
@@ -100,6 +102,11 @@ class Custody:
             self.flush()
 
     def flush(self) -> None:
+        """Write which files are held.
+
+        Raises SelectAgain if another execution holds one, InputError where an
+        archive can not be made or a file was changed.
+        """
         if not self._files:
             return
         try:
@@ -107,7 +114,7 @@ class Custody:
         except backend.DatabaseIntegrityError as error:
             raise SelectAgain('another execution took a file first') from error
         for path, before, _, archive in self._files:
-            # Before we had it in hand, another one may have archived it
+            # Another execution may have archived it before we held it
             check_unchanged(path, before)
             try:
                 Directory(archive, make=True).close()
@@ -128,6 +135,7 @@ class Custody:
 
 
 def is_running(cursor: Cursor, root: int) -> bool:
+    "Return whether an execution, or one of its retries, is not over."
     return any(
         ledger.executions.existing(cursor, execution, 'state')['state']
         in OPEN_EXECUTIONS
@@ -137,13 +145,14 @@ def is_running(cursor: Cursor, root: int) -> bool:
 def settle(
         cursor: Cursor, execution: int,
         tag: str | None = None) -> list[Settled]:
-    """Archive what the execution, or what it retries, is done with.
+    """Archive the files of an execution, or of what it retries, that are done.
 
-    Called by whoever ends an execution, before its end is committed: who dies
-    in between leaves it to the next one, who finds the file moved.
+    Called before the end of the execution is committed.  If the process dies
+    in between, the next caller finds the file in the archive.
 
-    :param tag: of the execution that archives, see names.py; None to ask only
-    :return: a Settled for each file that was in hand
+    :param tag: of the execution that archives, see names.py; None to move
+        nothing
+    :return: a Settled for each file that was held
     """
     root = ledger.inputs.root_of(cursor, execution)
     if not (found := ledger.inputs.held_by(cursor, root)):
@@ -156,7 +165,7 @@ def settle(
         try:
             if not os.path.lexists(file.path):
                 if is_in_sight(file):
-                    # By one who died before the commit, or else by somebody
+                    # A process moved it and died, or somebody removed it
                     archived = None if why else files.moved(
                         file.archive, file.identity)
                     values = {'held': None}
@@ -182,7 +191,7 @@ def settle(
                 **values)
         settled.append(Settled(file.path, archived, why))
     for directory in directories:
-        # No disk is a reason for an execution not to end
+        # The execution ends even if the disk fails
         with contextlib.suppress(OSError), Directory(directory) as opened:
             opened.sync()
     return settled
@@ -191,8 +200,8 @@ def settle(
 def is_in_sight(file: InputFile) -> bool:
     """Return whether a file that is not there is gone for good.
 
-    A directory that is not mounted seems to be empty.  Then the archive, which
-    was made when the file was taken, is not there either.
+    Not if its directory may not be mounted: then the archive, which was made
+    when the file was selected, is not there either.
     """
     try:
         return os.lstat(file.archive).st_dev == file.path.parent.stat().st_dev
@@ -201,11 +210,11 @@ def is_in_sight(file: InputFile) -> bool:
 
 
 def settle_earlier(cursor: Cursor, batch: str, tag: str) -> list[Settled]:
-    """Archive what earlier executions of the batch are done with.
+    """Archive files of earlier executions of the batch that are done.
 
-    They could not, or their process died.  Returns what was archived.
+    Those could not, or their process died.  Returns what was archived.
 
-    :param tag: of the execution that does so
+    :param tag: of the execution that archives
     """
     return [
         settled for root in ledger.inputs.holders(cursor, batch)
@@ -215,7 +224,7 @@ def settle_earlier(cursor: Cursor, batch: str, tag: str) -> list[Settled]:
 
 def undone_of(
         file: InputFile, undone: Mapping[str, Counter[Undone]]) -> str | None:
-    "Return what of a file is not done and what to do, None if all is."
+    "Return which units are not done, with the command to run; None if none."
     return ', '.join(
         '%s %s: coop %s %s' % (
             '%s of its %s rows' % (count, file.units) if is_row else 'it',

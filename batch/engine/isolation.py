@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """What becomes of a chunk that failed, or whose process died.
 
-It is replaced by its parts, until the unit that is to blame fails alone.
+It is replaced by its parts, until the unit that causes it fails alone.
 """
 from collections.abc import Iterator
 from functools import partial
@@ -30,12 +30,12 @@ __all__ = [
 
 Parts: TypeAlias = list[list[Unit]]
 
-#: how many alike failures, and no success, stop an execution
+#: how many alike failures without a success in between stop an execution
 ALIKE = 20
 
 
 def flattened(chunk: Chunk) -> Iterator[tuple[Unit, int]]:
-    "Yield each id of the chunk with the index of its unit."
+    "Yield (id, index of its unit) of the chunk, groups flattened."
     for index, unit in enumerate(chunk.units or ()):
         for id in unit if isinstance(unit, list) else [unit]:
             yield id, index
@@ -44,11 +44,13 @@ def flattened(chunk: Chunk) -> Iterator[tuple[Unit, int]]:
 def fail_or_bisect(
         job: Job, chunk: Chunk, attempts: int, error: BaseException,
         objects: Any = None) -> int | None:
-    """Log why a chunk failed and replace it by its parts, or fail it.
+    """Log why a chunk failed, and replace it by its parts or fail it.
 
-    Returns the id of the chunk that is queued in its place, or None.
+    Returns the id of the chunk that is queued next, or None.
+
+    :param objects: what ``execute`` was given
     """
-    # What is wrong with the class is wrong for each of its units
+    # Not to be split: each of its units would do the same
     is_ended = issubclass(type(error), TransactionEndedError)
 
     def record(
@@ -93,12 +95,14 @@ def fail_or_bisect(
 
 
 def is_divisible(job: Job, chunk: Chunk) -> bool:
+    "Return whether a chunk may be replaced by parts."
     return (chunk.units is not None and len(chunk.units) > 1
         and job.settings['split_size'] != 1)
 
 
 def find_suspect(
         chunk: Chunk, objects: Any, error: BaseException) -> int | None:
+    "Return the index of the unit that the error is about, or None."
     indexes = [index for _, index in flattened(chunk)]
     if type(objects) is suspects.Watched and len(objects) == len(indexes):
         return suspects.find(error, objects, indexes)
@@ -106,6 +110,7 @@ def find_suspect(
 
 
 def units_of(chunk: Chunk) -> str:
+    "Return what a chunk holds, for a log: unit 5, 100 units."
     if chunk.units is None:
         return 'the batch'
     if len(chunk.units) == 1:
@@ -114,6 +119,7 @@ def units_of(chunk: Chunk) -> str:
 
 
 def end_of(chunk: Chunk, parts: Parts | None) -> str:
+    "Return what a log says of the end of a chunk that failed."
     if parts:
         return "; replaced by parts of %s" % ', '.join(
             str(len(part)) for part in parts)
@@ -123,9 +129,9 @@ def end_of(chunk: Chunk, parts: Parts | None) -> str:
 
 
 def stop_if_hopeless(cursor: Cursor, job: Job, is_ended: bool = False) -> None:
-    """Stop the execution if a release is broken, or max_failures is passed.
+    """Stop the execution if ALIKE failures are alike or max_failures passed.
 
-    :param is_ended: whether a hook ended its transaction
+    :param is_ended: stop it in any case, as a hook ended its transaction
     """
     row = ledger.executions.existing(
         cursor, job.execution, 'selected', 'stopping')
@@ -153,14 +159,14 @@ def stop_if_hopeless(cursor: Cursor, job: Job, is_ended: bool = False) -> None:
 def chunk_died(
         database: str, execution: int, chunk_id: int, cause: str,
         blame: bool) -> tuple[bool, int | None]:
-    """Write that the process of a task died; return whether it is written.
+    """Write that the process of a task died.
 
-    Not where somebody has the lock of what it was working on: the server may
-    not know yet that its client is gone.
+    Not while the chunk that it executed is still locked: the server may not
+    have noticed yet that its client is gone.
 
-    :param chunk_id: the chunk that the task was given
+    :param chunk_id: the chunk of the task's message
     :param cause: how it died, such as ``signal 9``
-    :param blame: whether what it was working on is to blame
+    :param blame: whether to count it as a death of the chunk
     :return: (whether it is written, id of the chunk to send or None)
     """
     def record(cursor: Cursor) -> tuple[bool, Chunk | None, ExecutionRow]:
@@ -191,7 +197,7 @@ def chunk_died(
 
 
 def give_up(job: Job, chunk: Chunk) -> int | None:
-    "Take apart a chunk whose processes died, or fail the one unit."
+    "Split a chunk whose processes died, or fail it; return as fail_or_bisect."
     error = WorkerLostError(chunk.error or 'worker lost')
 
     def record(cursor: Cursor) -> tuple[int | None, Parts | None]:

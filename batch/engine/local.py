@@ -17,10 +17,10 @@ __all__ = ['process_here']
 def process_here(
         database: str, batch: str, execution: int,
         tick: Callable[[], object]) -> None:
-    """Do in this process what can be done now of an execution.
+    """Execute in this process what can be executed now of an execution.
 
-    That is all of it, unless it has to wait for another one, or for the
-    database.
+    That is all of it, unless it has to wait for another execution or for the
+    database.  Raises ExecutionError if it does not exist.
 
     :param tick: called before each turn
     """
@@ -32,7 +32,7 @@ def process_here(
     def find(cursor: Cursor) -> tuple[str, list[int]]:
         row = ledger.executions.existing(cursor, execution, 'state')
         chunks = ledger.open_chunks.list_queued(cursor, execution)
-        # Whoever had them, in an earlier command, is gone
+        # The command that executed them before has ended
         ledger.chunks.mark_deserted(cursor, chunks)
         return row['state'], chunks
 

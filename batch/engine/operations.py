@@ -1,8 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Start an execution, cancel it, go on with it, retry what failed in it.
+"""Start an execution, cancel it, resume it, retry its failed units.
 
-Each asks the state first, and says it when it refuses.
+Where the state forbids it they raise ExecutionError, which names the state.
 """
 import trytond.config as config
 from trytond.transaction import Transaction
@@ -23,7 +23,7 @@ __all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
 def start(
         database: str, batch: str, given: Given, dry_run: bool = False,
         local: bool = False) -> int:
-    "Make an execution and return its id; nothing runs yet."
+    "Make an execution and return its id; nothing is sent or executed."
     return transact(database, lambda cursor: ledger.executions.create(
             # What is typed may be no text; a batch has no such name
             cursor, escape(batch), given,
@@ -31,9 +31,12 @@ def start(
 
 
 def cancel(database: str, execution: int, message: str) -> bool:
-    """Cancel what is not worked on; return whether the state allowed it.
+    """Cancel the execution; return whether it was selecting or running.
 
-    What runs goes on to the end of its chunk.
+    Chunks that are being executed are finished.  Raises ExecutionError if it
+    does not exist.
+
+    :param message: why, as the ledger keeps it
     """
     def _cancel(cursor: Cursor) -> bool:
         if ledger.executions.claim(
@@ -58,10 +61,12 @@ def cancel(database: str, execution: int, message: str) -> bool:
 def resume(
         database: str, execution: int,
         local: bool = False) -> tuple[str, list[int] | None]:
-    """Open the execution again for what is left of it, or missing.
+    """Let the execution run again, for chunks that are left or missing files.
 
-    Returns (batch, ids of the chunks to send, None to select first).  Raises
-    ExecutionError if there is nothing to go on with.
+    Returns (batch, ids of the chunks to send; None to select first).  Raises
+    ExecutionError if nothing is left, or another execution is running.
+
+    :param local: whether the caller executes it itself
     """
     def _resume(cursor: Cursor) -> tuple[str, list[int] | None]:
         ledger.executions.lock_all(cursor)
@@ -86,7 +91,7 @@ def resume(
             ledger.executions.update(
                 cursor, execution, state=ExecutionState.RUNNING, ended_at=None,
                 exit_status=None)
-        # The breaker begins anew; what it counted stays counted
+        # Failures before this stay counted for max_failures
         ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local)
         ledger.open_chunks.requeue(cursor, execution)
@@ -96,7 +101,7 @@ def resume(
 
     batch, chunks = transact(database, _resume)
     if chunks == []:
-        # Only files were missing, or whoever was to close it has died
+        # Only files were missing, or the process died before close()
         close(database, execution)
     return batch, chunks
 
@@ -105,7 +110,10 @@ def retry(
         database: str, execution: int, local: bool = False) -> tuple[int, str]:
     """Make an execution of the units that failed; return (id, batch).
 
-    Raises ExecutionError if there are none, or they were retried already.
+    Raises ExecutionError if there are none, they were retried already, or the
+    execution is still open.
+
+    :param local: whether the caller executes it itself
     """
     def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
@@ -133,7 +141,7 @@ def retry(
 
 
 def queue_of_execution(database: str, batch: str, execution: int) -> str:
-    "Return the queue of an execution; before it is admitted, of batch.conf."
+    "Return the queue of an execution: until it is admitted, of batch.conf."
     with Transaction().start(database, 0, readonly=True) as transaction:
         settings = ledger.executions.existing(
             transaction.connection.cursor(), execution, 'settings')['settings']

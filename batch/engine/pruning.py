@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Forget old executions, but none whose failures nobody has dealt with."""
+"""Delete old executions, but none with open failures."""
 import datetime as dt
 from collections.abc import Collection
 
@@ -24,9 +24,9 @@ def prune(
         batch: str | None = None) -> tuple[int, list[int]]:
     """Delete the executions that ended before a moment, with their chunks.
 
-    Those with open failures stay, and so does what they retry; those that
-    somebody else has in hand stay too, and are not waited for.  Returns (how
-    many were deleted, the ids of those with open failures, the oldest first).
+    Those with open failures, what they retry, and those that are locked are
+    kept.  Returns (how many were deleted, the ids of those with open failures,
+    the oldest first).
 
     :param before: datetime
     :param batch: only those of this batch
@@ -38,17 +38,18 @@ def prune(
         held = set(ids).difference(ledger.retention.claim_ended(cursor, ids))
         for execution in executions:
             if execution['id'] in held:
-                # As one that has not ended: with it stays what it retries
+                # As if it had not ended: so what it retries is kept too
                 execution['ended_at'] = None
         ids, open_ = forgettable(executions, before)
         return sum(ledger.retention.forget(cursor, id) for id in ids), open_
 
-    # All or none: a chain of retries without its end could be retried again
+    # In one transaction: without the last of a chain of retries, the one
+    # before could be retried again
     return transact(database, forget)
 
 
 def list_prunable(cursor: Cursor, batch: str | None) -> list[Prunable]:
-    "Return the executions as forgettable() takes them, the newest first."
+    "Return the executions for forgettable(), the newest first."
     executions = ledger.retention.list_executions(cursor, batch)
     # What is not archived yet depends on all that was done of it
     in_hand = {
@@ -93,6 +94,7 @@ def forgettable(
 
 
 def is_open(execution: Prunable, retried: Collection[int | None]) -> bool:
+    "Return whether an execution has open failures, see forgettable()."
     if execution['dry_run']:
         return False
     return bool(

@@ -28,7 +28,7 @@ __all__ = ['Job', 'load_job', 'make_job', 'open_configured_logs']
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    "What all chunks of an execution have in common; never changes."
+    "What all chunks of an execution have in common."
     database: str
     execution: int
     batch: str
@@ -43,12 +43,13 @@ class Job:
 
     @property
     def logger(self) -> BatchLogger:
+        "The logger of the batch."
         return get_logger(self.batch)
 
     def working(
             self, chunk: Chunk | None = None, custody: Custody | None = None,
             outputs: Writer | None = None) -> AbstractContextManager[Work]:
-        "Return the context in which hooks and logs know where they are."
+        "Return the context manager that makes this the current_work()."
         return working(Work(
                 self.batch, self.execution,
                 chunk.number if chunk is not None else None,
@@ -73,7 +74,7 @@ def make_job(
         User = Pool().get('res.user')
         with Transaction().set_user(user):
             context.update(User.get_preferences(context_only=True))
-    # Nobody is there to answer a warning
+    # No user is there to answer a warning
     context['_skip_warnings'] = True
     context.update(settings['context'])
     return Job(
@@ -86,11 +87,11 @@ def make_job(
 def load_job(database: str, execution: int) -> Job | None:
     """Return the job of an admitted execution, read once per process.
 
-    None if the execution is not there any more.  Raises BatchError where the
-    batch or its parameters are not what they were when it was started.
+    None if the execution does not exist.  Raises BatchError where the batch
+    or its parameters are not what they were when it was started.
 
-    The caches of Tryton begin anew with it: those of a process may be minutes
-    old, and a batch must see what was changed right before it.
+    Drops the caches of Tryton, which may be minutes old: a batch must see what
+    was changed right before its start.
     """
     Cache.drop(database)
 
@@ -109,4 +110,5 @@ def load_job(database: str, execution: int) -> Job | None:
 
 
 def open_configured_logs() -> None:
+    "Open the log files in ``[batch] log_dir`` of trytond.conf."
     open_logs(config.get('batch', 'log_dir'))

@@ -51,11 +51,13 @@ def select_and_plan(
         database: str, batch: str, execution: int | None = None,
         given: Given | None = None, task_id: str | None = None, *,
         send: Send) -> None:
-    """Select the units, write the chunks, commit, and send the first.
+    """Select the units, write the chunks, commit, and send the queued ones.
 
-    :param execution: id of the execution, None to make one with the
-        parameters given (name -> text)
-    :param send: called with (execution, chunk)
+    What a hook raises fails the execution, and is not raised.  Does nothing
+    if the execution is not to be selected, waits, or the database is away.
+
+    :param execution: id; None to make one with the parameters given
+    :param task_id: of Celery
     """
     open_configured_logs()
     pool, is_whole = None, False
@@ -92,7 +94,7 @@ def select_and_plan(
             raise
         outage = find_outage(error, database, is_whole)
         if outage is not None:
-            # It waits, and the keeper sends it again
+            # It stays selecting, and the keeper sends it again
             with working(Work(
                         batch, execution or 0, database=database)):
                 get_logger(batch).warning(
@@ -104,7 +106,7 @@ def select_and_plan(
         refuse_start(database, batch, execution, error)
         return
     if selected is None:
-        # Delivered twice: somebody else has it, or had it
+        # Delivered twice: another process selects it, or did
         return
     chunks, outputs = selected
     note_appeared(database, execution, outputs)
@@ -124,8 +126,8 @@ def preview(
         given: Given) -> tuple[list[int], int]:
     """Select and split as an execution would, and write nothing.
 
-    Returns the sizes of the chunks and the number of duplicates.  Raises
-    BatchError for whatever a hook raises.
+    Returns (sizes of the chunks, number of duplicates).  Raises BatchError
+    for whatever a hook raises.
     """
     try:
         return select_and_split(transaction, batch, given)
@@ -143,7 +145,7 @@ def preview(
 def select_and_split(
         transaction: Transaction, batch: str,
         given: Given) -> tuple[list[int], int]:
-    "As preview, but raises what a hook raises."
+    "As preview(), but raises what a hook raises."
     cursor = transaction.connection.cursor()
     job, _, _ = resolve_execution(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
@@ -163,6 +165,7 @@ def select_and_split(
 
 
 def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
+    "Return the units that ``select_ids`` gives; raises DefinitionError."
     selected = call_hook(Batch, 'select_ids', job.parameters)
     if selected is None:
         selected = ()
@@ -175,7 +178,7 @@ def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
 
 
 def settle_earlier(job: Job) -> None:
-    "Archive the input files that earlier executions are done with."
+    "Archive input files of earlier executions whose units are all done."
     if job.dry_run \
             or not Pool(job.database).get(job.batch).has_input_files:
         return
@@ -189,9 +192,9 @@ def settle_earlier(job: Job) -> None:
 
 def write_selection(
         cursor: Cursor, job: Job, task_id: str | None) -> Selected | None:
-    """Write the chunks; return the ids of those that are queued, and Outputs.
+    """Select and write the chunks; return (ids of the queued ones, Outputs).
 
-    None where the execution is not there to be selected.
+    None if the execution is not selecting, or is locked.
     """
     transaction = Transaction()
     row = ledger.executions.claim(
@@ -235,7 +238,7 @@ def write_selection(
 def plan_failures(
         cursor: Cursor, job: Job, Batch: type[BatchRoot], plan: ChunkWriter,
         execution: int) -> None:
-    "Plan the units that failed in an earlier execution."
+    "Plan the units that failed in an earlier execution; raises UnitsError."
     units: list[Unit] = []
     for _, failed, *_ in ledger.failures.list_failures(cursor, execution):
         if isinstance(failed, ledger.units.Unreadable):
@@ -253,7 +256,7 @@ def plan_failures(
 def chunks_of(
         job: Job, Batch: type[BatchRoot],
         units: Distinct) -> Iterator[list[Unit]]:
-    "Yield the chunks of a batch, as lists."
+    "Yield the chunks that ``split`` makes; raises DefinitionError."
     for chunk in Batch.split(units):
         end_child()
         if not isinstance(chunk, Iterable) or isinstance(chunk, (str, dict)):
@@ -267,6 +270,11 @@ def chunks_of(
 def write_plan(
         job: Job, Batch: type[BatchRoot], plan: ChunkWriter,
         units: Distinct) -> None:
+    """Write the chunks of the units, and log how many.
+
+    Raises DefinitionError if the chunks do not hold each unit exactly once,
+    or a unit can not be stored.
+    """
     first: list[Unit] = []
     for chunk in chunks_of(job, Batch, units):
         if chunk:
@@ -297,7 +305,9 @@ def write_plan(
 
 def selection_died(
         database: str, batch: str, execution: int, cause: str) -> bool:
-    """Write that the process of a selection died; return whether to go on.
+    """Write that the process of a selection died; return whether to retry.
+
+    After MAX_DEATHS the execution fails.
 
     :param cause: how it died, such as ``signal 9``
     """
@@ -321,10 +331,10 @@ def selection_died(
 def refuse_start(
         database: str, batch: str, execution: int,
         error: BaseException) -> None:
-    "selecting -> failed: the selection raised, or was not even begun."
+    "selecting -> failed: the selection raised, or was refused."
     logger = get_logger(batch)
     if issubclass(type(error), UnknownBatchError):
-        # A name that is no batch's gets no log file: to the worker's alone
+        # Only into the worker's log: an unknown name gets no log file
         logger = BatchLogger(logging.getLogger('batch'), None)
     is_told = issubclass(type(error), BatchError)
 

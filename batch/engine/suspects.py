@@ -2,10 +2,10 @@
 # this repository contains the full copyright notices and license terms.
 """Which unit of a failed chunk an exception was about.
 
-Two witnesses: the local variables of the frames that the exception went
-through, from the innermost out, and how far an iteration over the objects had
-come.  Either may lie (a left-over loop variable names the last record, a bulk
-call the first): ``chunking`` takes a suspect for a guess.
+It is guessed from the local variables of the frames that the exception went
+through, from the innermost out, and from how far an iteration over the objects
+had come.  Both may be wrong: a left-over loop variable is the last record,
+a call for many records names the first.
 
 Imports nothing of Tryton or Celery.
 """
@@ -17,7 +17,7 @@ from ..texts import attribute_of, causes
 
 __all__ = ['Watched', 'find']
 
-#: a counter may equal an id by chance
+#: values of these types name no record: a counter may equal an id by chance
 NO_EVIDENCE = (
     str, bytes, int, float, list, tuple, dict, set, type(None), type)
 
@@ -69,7 +69,7 @@ def find(
 def _frames(error: BaseException) -> Iterator[list[Any]]:
     """Yield the values of the variables of each frame, the innermost first.
 
-    An error that was raised because of another one has that one's behind.
+    The frames of the causes of an error come before its own.
     """
     traces = []
     for other in causes(error):
@@ -86,10 +86,10 @@ def _frames(error: BaseException) -> Iterator[list[Any]]:
 
 
 def _keys(value: Any) -> list[Any]:
-    """Return by what a record is recognized: its model and id, else itself.
+    """Return a list of the key of a value; empty for NO_EVIDENCE.
 
-    Numbers and texts are no evidence: a counter may equal an id by chance.
-    A list of one record, such as Tryton writes at once, is as good as it.
+    That of a record is its model and id, of another object its id().  A list
+    of one record, as Tryton writes it, has the key of the record.
     """
     try:
         if type(value) in {list, Watched, tuple} and len(value) == 1:

@@ -29,19 +29,21 @@ GRACE = 12
 
 
 class _Interruption(KeyboardInterrupt):
-    """Raised in the function: no "except Exception" around one record may
-    swallow it, and psycopg cancels the query that runs only for
-    a KeyboardInterrupt or a SystemExit.
+    """Raised in the function at the time limit.
+
+    A KeyboardInterrupt, as ``except Exception`` does not catch that, and
+    psycopg cancels the running query for it.
     """
 
 
 class _Alarm:
-    "Interrupts the function until it has ended."
+    "Raises _Interruption in the function until it has ended."
 
     def __init__(self) -> None:
         self.is_armed = True
 
     def ring(self, signum: int, frame: FrameType | None) -> None:
+        "Handle SIGALRM."
         # It may ring between the end of the function and its being switched
         # off: nobody would expect the exception there
         if self.is_armed:
@@ -70,7 +72,7 @@ def call_within(
         try:
             faulthandler.dump_traceback_later(
                 seconds + GRACE, exit=True, file=sys.__stderr__ or devnull())
-            # Again and again: what swallows one gets the next
+            # Each second again, as the function may catch one
             signal.setitimer(signal.ITIMER_REAL, seconds, 1)
             return function()
         finally:

@@ -1,9 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The life of a chunk: what generate does.
+"""The execution of a chunk: what the task ``generate`` does.
 
-``send(execution, chunk)`` is handed in: on workers it gives a message to the
-broker, in the process itself it appends to a list.
+``send`` is an argument: on workers it gives a message to the broker, in
+a process without workers it appends to a list.
 """
 import contextlib
 import logging
@@ -48,11 +48,10 @@ logger = logging.getLogger(__name__)
 #: what ``execute`` returned, to be summed up
 Numbers: TypeAlias = dict[str, float] | None
 
-#: seconds for which a task goes on with the successors of its chunk, before
-#: it hands the next one to the broker: small chunks cost no trip through it,
-#: and nobody holds a worker for long
+#: seconds for which a task executes successors itself before it sends the next
+#: one: small chunks need no message each, and no lane holds a worker for long
 TURN = 0.2
-#: how many deaths of a process a chunk causes before it is taken apart
+#: how many processes may die executing a chunk before it is split
 MAX_DEATHS = 2
 
 
@@ -65,7 +64,7 @@ class _Rehearsed(Exception):
 
 
 class _DeliveredBefore(Exception):
-    "Raised when a chunk has to be begun with care."
+    "Raised when a chunk may have been begun before: begin() comes first."
 
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
@@ -75,10 +74,13 @@ def take_turn(
         database: str, execution: int, chunk: int, *, send: Send,
         again: bool = False,
         clock: Callable[[], float] = time.monotonic) -> None:
-    """Treat a chunk and, while the turn lasts, the ones that it queues.
+    """Execute a chunk and, for TURN seconds, the successors that it queues.
 
-    :param send: called with (execution, chunk)
-    :param again: whether the broker says that it delivered this before
+    Ends the execution where nothing is left.  What a hook raises fails the
+    chunk, and is not raised; an outage of the database leaves it queued.
+
+    :param chunk: id
+    :param again: whether the broker says that it redelivers the message
     :param clock: gives seconds
     """
     open_configured_logs()
@@ -88,7 +90,7 @@ def take_turn(
         if job is None or not go_along(job, chunk, send, again, clock):
             return
     except OutageError:
-        # It is logged.  The chunk waits, and the keeper sends it again
+        # Logged already.  The chunk is queued, and the keeper sends it again
         return
     except Exception as error:
         if not is_outage(error, database):
@@ -100,10 +102,10 @@ def take_turn(
 
 
 def load_or_stop(database: str, execution: int) -> Job | None:
-    """Return the Job, None where there is nothing to do any more.
+    """Return the Job, None if there is nothing to do any more.
 
-    Where it can not be loaded, as the code was changed since the start, the
-    execution is stopped: to try the next chunk would help nobody.
+    Where it can not be loaded, as the code has changed since the start, the
+    execution is stopped: its other chunks would fail the same way.
     """
     try:
         return load_job(database, execution)
@@ -138,7 +140,7 @@ def stop_execution(
 def go_along(
         job: Job, chunk: int, send: Send, again: bool,
         clock: Callable[[], float]) -> bool:
-    "Treat the chunks of a lane; return whether it came to its end."
+    "Execute chunks of a lane; return whether none is left to go on with."
     deadline = clock() + TURN
     following = treat(job, chunk, again)
     while following is not None:
@@ -157,9 +159,9 @@ def go_along(
 
 
 def treat(job: Job, chunk_id: int, again: bool = False) -> int | None:
-    """Treat one chunk; return the id of the chunk to go on with, or None.
+    """Execute one chunk; return the id of the chunk to go on with, or None.
 
-    None also where somebody else has the chunk.
+    None also where another process executes it.
     """
     try:
         return attempt(job, chunk_id, careful=again)
@@ -181,6 +183,7 @@ def treat(job: Job, chunk_id: int, again: bool = False) -> int | None:
 
 
 def begin(cursor: Cursor, job: Job, chunk: Chunk) -> bool:
+    "Write that this process begins; return whether the chunk is free."
     if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
         return False
     ledger.chunks.begin(cursor, chunk)
@@ -191,12 +194,16 @@ def attempt(
         job: Job, chunk_id: int, careful: bool = False, begun: bool = False,
         gone: frozenset[int] = frozenset(),
         repeated: bool = False) -> int | None:
-    """Do the work of a chunk and its ``done`` in one commit, or fail it.
+    """Execute a chunk and write ``done`` in the same commit, or fail it.
+
+    Returns the id of the chunk to go on with, or None.  Raises OutageError
+    where the database is away, _DeliveredBefore where begin() has to be
+    called first, and whatever shuts the process down.
 
     :param careful: raise _DeliveredBefore whatever the ledger says
-    :param begun: whether the ledger says that we begin with it
-    :param gone: ids of records that are not there any more
-    :param repeated: whether it was refused by a constraint before
+    :param begun: whether begin() was called
+    :param gone: ids of records that were deleted, to leave out
+    :param repeated: whether a constraint has refused it before
     """
     started = time.monotonic()
     chunk: Chunk | None = None
@@ -295,20 +302,20 @@ def attempt(
 
 
 def go_on(cursor: Cursor, job: Job, chunk_id: int) -> int | None:
-    """Return the id of the chunk to which the lane has come, or None.
+    """Return the id of the queued chunk of the lane, if it is another one.
 
-    Whoever ended a chunk may have died before it went on with the next one.
+    Whoever ended this chunk may have died before it sent the next one.
     """
     id = ledger.open_chunks.first_open_in_lane(
         cursor, job.execution, chunk_id, job.settings['concurrency'])
-    # Somebody else has it
+    # This one is locked: another process executes it
     return None if id == chunk_id else id
 
 
 def wait(
         job: Job, chunk_id: int, chunk: Chunk | None,
         error: BaseException) -> None:
-    "Say why a chunk waits for the database; no unit is to blame."
+    "Write and log why a chunk waits for the database; it does not fail."
     with contextlib.suppress(Exception):
         # Where the database can do at least that
         transact(job.database, lambda cursor: ledger.chunks.note_trouble(
@@ -321,6 +328,7 @@ def wait(
 def record_rehearsal(
         cursor: Cursor, job: Job, chunk: Chunk, numbers: Numbers,
         attempts: int) -> int | None:
+    "End a chunk of a dry run; return the id of its successor, or None."
     claimed = ledger.chunks.claim(cursor, job.execution, chunk.id)
     if claimed is None:
         return None
@@ -328,10 +336,10 @@ def record_rehearsal(
 
 
 def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
-    """Return the ids of the chunk's records that were deleted meanwhile.
+    """Return the ids of the chunk's records that were deleted since.
 
-    Only where the error may come from that, and only where ids are known to
-    be those of the main model: nothing else may be left out.
+    Only where the error is an AccessError, and ids are known to be those of
+    the main model, as ``convert_to_instances`` is not overridden.
     """
     Batch = Pool(job.database).get(job.batch)
     if (chunk.units is None or not issubclass(type(error), AccessError)
@@ -358,7 +366,7 @@ def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
 def convert(
         job: Job, chunk: Chunk,
         gone: frozenset[int] = frozenset()) -> tuple[Any, list[Unit]]:
-    "Return what ``execute`` is given: objects and ids."
+    "Return (objects, ids) for ``execute``; raises UnitsError."
     if chunk.units is None:
         return [], []
     if isinstance(chunk.units, units.Unreadable):
@@ -375,5 +383,6 @@ def convert(
 
 
 def execute(job: Job, objects: Any, ids: list[Unit]) -> Any:
+    "Return what the hook ``execute`` returns."
     return call_hook(
         Pool().get(job.batch), 'execute', job.parameters, objects, ids)
