@@ -7,7 +7,7 @@ Knows neither Celery nor the ledger.
 import datetime as dt
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -81,6 +81,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     #: settings that batch.conf can not change; merged likewise
     fixed_config_items: dict[str, Any] = {}
 
+    # "*_" beside "**parameters" lets type checkers accept any parameter
+
     # What an author must write
 
     @classmethod
@@ -94,7 +96,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     @classmethod
     def execute(
             cls, objects: Any, ids: list[Unit], *_: Any,
-            **parameters: Any) -> dict[str, float] | None:
+            **parameters: Any) -> Mapping[str, float] | None:
         """Do the work of one chunk; called in a transaction of its own.
 
         :param objects: what ``convert_to_instances`` returned for ids

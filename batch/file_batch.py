@@ -48,7 +48,9 @@ class BatchRootFiles(BatchRoot):
     """
 
     @classmethod
-    def read_file(cls, path: Path, **parameters: Any) -> Iterable[Any] | None:
+    def read_file(
+            cls, path: Path, *_: Any,
+            **parameters: Any) -> Iterable[Any] | None:
         """Return the rows of a file, as any iterable, or None if it has none.
 
         A row is a value of JSON, of dates and of Decimals.  It may be

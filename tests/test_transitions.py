@@ -7,7 +7,8 @@ import pytest
 from books import execution_of, open_ledger, take, write
 
 from trytond.modules.batch import ledger
-from trytond.modules.batch.exceptions import StateError
+from trytond.modules.batch.engine.input_files import is_running
+from trytond.modules.batch.exceptions import ExecutionError, StateError
 
 ERROR = {
     'error_type': 'ValueError', 'error': '', 'fingerprint': '',
@@ -52,6 +53,14 @@ def test_an_execution_goes_where_the_table_says(cursor, old, new):
     allowed = (old, new) in ledger.states.EXECUTION
     assert count == allowed
     assert state_of(cursor, execution) == (new if allowed else old)
+
+
+@pytest.mark.parametrize('ask', [
+        ledger.executions.existing, ledger.executions.forget_secrets,
+        is_running])
+def test_an_execution_that_was_pruned_is_named(cursor, ask):
+    with pytest.raises(ExecutionError, match='#4711 does not exist'):
+        ask(cursor, 4711)
 
 
 def test_an_execution_can_not_begin_again(cursor):
