@@ -91,7 +91,7 @@ class Lane:
         self.cursor = cursor
         self.execution = execution_of(cursor, [1, 2], [3, 4], concurrency=1)
         self.first = take(cursor, self.execution)
-        ledger.chunks._queue(cursor, self.execution, '2')
+        ledger.chunks.queue(cursor, self.execution, '2')
         id, = set(ledger.open_chunks.list_queued(
                 cursor, self.execution)) - {self.first.id}
         self.second = take(cursor, self.execution, id)
