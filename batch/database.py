@@ -13,7 +13,9 @@ from .execution import Execution, ExecutionChunk, ExecutionInput
 from .texts import message_of
 from .transaction import connect
 
-__all__ = ['PATIENCE', 'check_database', 'patiently', 'server_timeouts']
+__all__ = [
+    'PATIENCE', 'check_database', 'check_sessions', 'patiently',
+    'server_timeouts']
 
 
 #: seconds for which a command waits at its start for a service that is away:
@@ -98,6 +100,25 @@ def is_outdated():
                 and not isinstance(field, COMPUTED)}:
             return True
     return False
+
+
+def check_sessions(database):
+    """Raise DatabaseError where a pooler gives our session to others, too.
+
+    Two connections that are open at once have two sessions, and keep them.
+    """
+    if backend.name != 'postgresql':
+        return
+    with connect(database) as one, connect(database) as other:
+        pids = [
+            connection.execute('SELECT pg_backend_pid()').fetchone()[0]
+            for connection in [one, other, one, other]]
+    if pids[:2] != pids[2:] or pids[0] == pids[1]:
+        raise DatabaseError(
+            'a pooler in transaction mode is between here and the database '
+            '"%s", and the locks of a worker\'s keeper do not hold there: let '
+            'the pooler be in session mode, or name the server itself in '
+            '[database] uri of trytond.conf' % database)
 
 
 def server_timeouts(database):

@@ -208,6 +208,8 @@ def apply_celery_settings(app):
         # Such as RabbitMQ's consumer_timeout, or a Redis that is full: the
         # worker begins to consume anew
         broker_channel_error_retry=True,
+        # As Celery 6 does by itself: it would end what works, to begin again
+        worker_cancel_long_running_tasks_on_connection_loss=False,
         )
     if not config.has_section('celery'):
         return

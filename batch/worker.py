@@ -34,8 +34,8 @@ from trytond import backend
 
 from . import celery_fixes, ledger, tasks
 from .batch import get_batches
-from .broker import module_version
-from .database import check_database
+from .broker import check_refusal, module_version
+from .database import check_database, check_sessions
 from .engine.running import open_configured_logs
 from .exceptions import BatchError, BrokerError, ConfigError, UsageError
 from .logging import close_logs
@@ -70,6 +70,8 @@ def serve(databases, arguments):
             'of trytond.conf (without one, batches run in the command itself)')
     for database in databases:
         check_database(database)
+        check_sessions(database)
+    check_refusal()
     tasks.celery_app.conf.TRYTON_DATABASES = list(databases)
     return run_celery(arguments)
 

@@ -233,9 +233,14 @@ def test_a_worker_that_can_not_go_on_is_no_success(scene, tmp_path):
     options = conf(scene, tmp_path, 'celery',
         broker_url=re.sub(r'/\d+$', '/x', scene.broker_url))
     log = tmp_path / 'worker.log'
+    one_line(scene.coop('worker', '--logfile', str(log), *options), 1,
+        'can not be reached')
+    options = conf(scene, tmp_path, 'celery',
+        broker_url='redis://127.0.0.1:1/0',
+        broker_connection_retry_on_startup='no')
     result = scene.coop('worker', '--logfile', str(log), *options)
     assert result.returncode == 1
-    assert 'Unrecoverable error' in log.read_text()
+    assert 'Shutting down' in log.read_text()
     options = conf(scene, tmp_path, 'celery',
         broker_url=scene.broker_url, accept_content='["nothing"]')
     one_line(scene.coop('worker', '--logfile', str(log), *options), 1,

@@ -132,7 +132,7 @@ def test_the_limits_of_what_is_shown_are_documented():
 @documents
 def test_every_command_and_option_in_a_document_exists(path):
     found = list(calls(path.read_text(encoding='utf-8')))
-    assert found or path.name == 'index.rst'
+    assert found or path.name in {'index.rst', 'releases.rst'}
     assert [(command, used - allowed(command)) for command, used in found
         if command not in COMMANDS or used - allowed(command)] == []
 

@@ -182,6 +182,35 @@ def test_a_pooler_that_mixes_up_sessions_fails_nobody(scene):
     assert log.count('a pooler in transaction mode') <= 3
 
 
+POOLED = '''
+from contextlib import closing, nullcontext
+from trytond.modules.batch import database as module, worker
+from trytond.modules.batch.command import check
+
+class Pooled(nullcontext):
+    def close(self):
+        pass
+
+with closing(module.connect(database)) as session:
+    # The one that there is, whoever connects
+    module.connect = lambda name: Pooled(session)
+    for function in [
+            lambda: check.check_database(database),
+            lambda: worker.serve([database], [])]:
+        try:
+            function()
+        except module.DatabaseError as error:
+            print(error)
+'''
+
+
+def test_sessions_that_a_pooler_shares_are_refused(scene):
+    one, other = scene.script(POOLED).splitlines()
+    assert one == other
+    assert 'a pooler in transaction mode' in one
+    assert 'session mode' in one
+
+
 def test_a_race_for_a_unique_value_fails_nobody(scene):
     scene.records(2)
     execution = scene.batch('racing', '--directory', str(scene.marks),
@@ -275,3 +304,33 @@ def test_a_channel_that_the_broker_closes_does_not_end_the_worker(
         client.delete('celery')
     blameless(scene, command, 90)
     assert scene.workers
+
+
+REFUSING = '''
+import amqp
+from trytond.modules.batch import broker, tasks, worker
+from trytond.modules.batch.exceptions import BrokerError
+
+def refuse(connection):
+    raise amqp.AccessRefused('Login was refused')
+
+def block(connection):
+    connection.on_blocked('connection blocked, see broker logs')
+
+tasks.celery_app.conf.broker_url = 'amqp://guest:secret@127.0.0.1//'
+for connect, function in [
+        (refuse, lambda: worker.serve([database], [])),
+        (block, lambda: broker.ask_workers(database))]:
+    amqp.Connection.connect = connect
+    try:
+        function()
+    except BrokerError as error:
+        print(error)
+'''
+
+
+def test_a_rabbitmq_that_refuses_is_told_from_one_that_is_away(scene):
+    refused, blocked = scene.script(REFUSING).splitlines()
+    assert 'Login was refused' in refused
+    assert 'secret' not in refused
+    assert blocked.startswith('the broker does not answer: it takes no')

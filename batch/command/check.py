@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """``coop check``: all well, or what is not, and what to do.
 
-``services`` and ``tasks`` are imported in the steps that need them: that
+``broker`` and ``tasks`` are imported in the steps that need them: that
 reads ``[celery]``, which may be what is wrong.
 """
 import os
@@ -53,8 +53,9 @@ def check_configuration(database):
 
 
 def check_database(database):
-    from ..database import check_database, server_timeouts
+    from ..database import check_database, check_sessions, server_timeouts
     check_database(database)
+    check_sessions(database)
     if limits := server_timeouts(database):
         raise DatabaseError(
             'the server ends what takes longer than %s: chunks begin again '
