@@ -49,7 +49,7 @@ class Admission(_Text):
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
 EXECUTION = {
-    (None, ExecutionState.SELECTING): "somebody started the batch",
+    (None, ExecutionState.SELECTING): "the batch was started",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
     (ExecutionState.SELECTING, ExecutionState.FAILED):
@@ -59,7 +59,7 @@ EXECUTION = {
     (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
         "the last chunk ended and every unit is done",
     (ExecutionState.RUNNING, ExecutionState.FAILED):
-        "the last chunk ended and some unit failed, or a file is missing",
+        "the last chunk ended, and a unit failed or a file is missing",
     (ExecutionState.RUNNING, ExecutionState.CANCELLED):
         "the last chunk ended and some were cancelled",
     (ExecutionState.FAILED, ExecutionState.RUNNING):
@@ -68,9 +68,9 @@ EXECUTION = {
         "resumed: chunks were left, or files missing",
     }
 CHUNK = {
-    (None, ChunkState.WAITING): "planned, or a part behind another one",
+    (None, ChunkState.WAITING): "planned, or a part that is not the first",
     (None, ChunkState.QUEUED):
-        "among the first of the plan, or the first part",
+        "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
         "its predecessor ended, or it was resumed",
     (ChunkState.QUEUED, ChunkState.DONE): "its work is in the same commit",
@@ -79,7 +79,7 @@ CHUNK = {
     (ChunkState.QUEUED, ChunkState.FAILED): "it failed and can not be split",
     (ChunkState.WAITING, ChunkState.CANCELLED): "the execution was cancelled",
     (ChunkState.QUEUED, ChunkState.CANCELLED):
-        "the execution was cancelled, nobody was at it",
+        "the execution was cancelled, and no process worked on it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
 #: states of a chunk that still has to be treated
