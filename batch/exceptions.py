@@ -96,7 +96,7 @@ class FollowError(BatchError):
         super().__init__('%s; %s' % (
                 problem, 'to go on with execution #%s: coop resume %s'
                 % (execution, execution) if local else
-                'execution #%s goes on without this command, to look at it: '
+                'execution #%s goes on without this command; details: '
                 'coop show %s' % (execution, execution)))
 
 
@@ -104,17 +104,17 @@ class TransactionEndedError(DefinitionError):
     "Raised when a hook ends the transaction that it is called in."
 
     def __init__(self, batch, what, became, hook=None):
-        super().__init__(batch, '%s: %s; it is committed with the end of its '
-            'chunk: leave that out, and do what is to be committed by itself '
-            'in "with Transaction().new_transaction():"' % (what, became),
-            hook)
+        super().__init__(batch, '%s: %s; remove that, as the transaction is '
+            'committed with the end of its chunk; to commit something '
+            'separately, use "with Transaction().new_transaction():"' % (
+                what, became), hook)
 
 
 class UnitsError(BatchError):
     "Raised when the ledger has units that can not be loaded."
 
     def __init__(self, problem):
-        super().__init__('the units that the ledger has can not be loaded: %s'
+        super().__init__('the units in the ledger can not be loaded: %s'
             % problem)
 
 
@@ -136,8 +136,8 @@ class OverlapError(BatchError):
     def __init__(self, execution, told):
         self.execution = execution
         super().__init__(
-            '%s (overlap = fail); look: coop show %s, stop it: coop cancel '
-            '%s, help it on: coop resume %s' % (
+            '%s (overlap = fail); details: coop show %s, cancel it: coop '
+            'cancel %s, go on with it: coop resume %s' % (
                 told, execution, execution, execution))
 
 

@@ -200,7 +200,7 @@ class Hidden:
         self._check_names()
         if self.read() != expected:
             raise OSError(errno.ESTALE,
-                '"%s" is not the one that was committed' % self.hidden)
+                '"%s" is not the file that was committed' % self.hidden)
 
     def publish(self):
         "Let it appear; it may have appeared already.  Raises OSError."
@@ -213,7 +213,7 @@ class Hidden:
             except FileExistsError as e:
                 if not self.is_at(self.name):
                     raise OSError(
-                        errno.EEXIST, "another file has the name") from e
+                        errno.EEXIST, "another file has its name") from e
         names.release(self.directory, self.name, self.tag)
         self.directory.unlink(self.hidden)
 
@@ -250,7 +250,7 @@ def publish(path, expected, tag):
         directory = Directory(path.parent)
     except FileNotFoundError as e:
         raise FileNotFoundError(
-            errno.ENOENT, "its directory is not there") from e
+            errno.ENOENT, "its directory does not exist") from e
     with directory:
         try:
             file = Hidden(
@@ -259,7 +259,8 @@ def publish(path, expected, tag):
             if directory.has_file(path.name):
                 return
             raise FileNotFoundError(
-                errno.ENOENT, "it is not there, nor is its hidden file") from e
+                errno.ENOENT,
+                "neither the file nor its hidden file exists") from e
         try:
             if not file.is_at(path.name):
                 file.check(expected)

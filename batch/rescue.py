@@ -173,7 +173,8 @@ class Keeper:
                 self.say('the database "%s" does not answer: %s' % (
                         self.database, one_line(error)))
             else:
-                logger.exception("the keeper of %s stumbled", self.database)
+                logger.exception(
+                    "the keeper of the database %s failed", self.database)
 
     def is_away(self, error):
         "Return whether the broker or the database is to blame for an error."
@@ -307,7 +308,7 @@ class Keeper:
             with working(Work(
                         row['batch'], row['id'], database=self.database)):
                 get_logger(row['batch']).error(
-                    "can not be kept alive: %s", text,
+                    "the keeper can not check this execution: %s", text,
                     exc_info=None if is_refusal(error) else exc_info(error))
 
     def look_at(self, row, case):
@@ -322,8 +323,8 @@ class Keeper:
             with working(Work(
                         row['batch'], execution, database=self.database)):
                 get_logger(row['batch']).warning(
-                    "sent again, as nobody works on it and its message is "
-                    "lost: %s", 'the selection' if lost == [SELECTION]
+                    "message lost, sent again: %s",
+                    'the selection' if lost == [SELECTION]
                     else get_print_infos(lost, 'chunk', 0))
         if to_send := lost + [probe] * (probe is not None):
             self.send(execution, row['batch'], to_send)

@@ -102,8 +102,8 @@ def generate_all(
     """
     if not isinstance(batch_name, str) or not isinstance(
             execution, (int, type(None))):
-        raise UsageError('a message names the batch %.100r and the execution '
-            '%.100r: refused' % (batch_name, execution))
+        raise UsageError('a message with the batch %.100r and the execution '
+            '%.100r is refused' % (batch_name, execution))
     selection.select_and_plan(
         database, batch_name, execution, parameters,
         task_id=self.request.id, send=sender(database))
@@ -121,8 +121,8 @@ def generate(self, execution, chunk, *, database):
     :param chunk: id of the chunk
     """
     if not isinstance(execution, int) or not isinstance(chunk, int):
-        raise UsageError('a message names the execution %.100r and the chunk '
-            '%.100r: refused' % (execution, chunk))
+        raise UsageError('a message with the execution %.100r and the chunk '
+            '%.100r is refused' % (execution, chunk))
     treatment.take_turn(
         database, execution, chunk, send=sender(database),
         again=(self.request.delivery_info or {}).get('redelivered', False))

@@ -166,7 +166,8 @@ class Service(bootsteps.StartStopStep):
                 or self.process is not None and self.process.is_alive()):
             return
         if self.process is not None:
-            logger.warning("the keeper ended (%s): started again",
+            logger.warning(
+                "the keeper ended with the status %s and is started again",
                 self.process.exitcode)
         self.process = KeeperProcess(self.databases, self.reader)
         self.process.start()
@@ -199,8 +200,8 @@ class Service(bootsteps.StartStopStep):
         try:
             os.write(self.writer, json.dumps(asdict(death)).encode() + b'\n')
         except OSError as error:
-            logger.error("#%s: the keeper is not told of %s: %s",
-                death.execution, death.cause, error)
+            logger.error("#%s: the keeper can not be told that a process died "
+                "(%s): %s", death.execution, death.cause, error)
 
 
 def refuse_time_limits(worker):
@@ -210,8 +211,8 @@ def refuse_time_limits(worker):
             ('task_soft_time_limit', worker.soft_time_limit)]:
         if limit:
             raise ImproperlyConfigured(
-                '%s = %s of Celery would end a chunk, and nobody would know '
-                'why: remove it, and set time_limit in batch.conf' % (
+                '%s = %s of Celery would end a chunk without recording the '
+                'reason: remove it, and set time_limit in batch.conf' % (
                     name, limit))
 
 
@@ -227,8 +228,9 @@ def name_databases(app):
             or app.conf.get('TRYTON_DATABASE')
         databases = next(csv.reader([names])) if names else []
     if not databases:
-        logger.warning("no database is named: nobody keeps its executions "
-            "alive; set TRYTOND_DATABASE_NAMES, or use coop worker -d")
+        logger.warning("no database is named: this worker has no keeper, so "
+            "it sends no lost message again; set TRYTOND_DATABASE_NAMES, or "
+            "use coop worker -d")
     app.conf.TRYTON_DATABASES = databases
     if databases:
         app.conf.TRYTON_DATABASE = databases[0]
@@ -369,7 +371,7 @@ class Watch(bootsteps.StartStopStep):
         for pid, count in self._pids.items():
             if count >= LOOKS:
                 logger.warning(
-                    "the process %s takes none of the jobs that wait: killed",
+                    "the process %s takes no job, though jobs wait: killed",
                     pid)
                 os.kill(pid, signal.SIGKILL)
 

@@ -200,7 +200,7 @@ class Follower:
         for worker in stuck:
             queues, _ = workers[worker]
             workers[worker] = (
-                queues, 'holds messages and works on none: restart it')
+                queues, 'holds messages but processes none: restart it')
         text = 'no worker answers for the queue "%s"; start one: ' \
             'coop worker -d %s' % (self.queue, self.database)
         if self.queue != celery_app.conf.task_default_queue:

@@ -112,7 +112,7 @@ def follow_to_end(options, database, batch, execution, local, chunks):
     if getattr(options, 'detach', False) and not local:
         if problem := tasks.send_execution(
                 database, batch, execution, queue, chunks):
-            print('coop: %s; the execution begins when it does' % problem,
+            print('coop: %s; the execution starts when the broker answers' % problem,
                 file=sys.stderr)
         return None
     progress = Progress(batch, execution, quiet=options.quiet)
@@ -133,11 +133,11 @@ def obey_signals(follower):
     def interrupt(signum, frame):
         follower.interrupted += 1
         if follower.interrupted > 1:
-            follower.progress.say('left; go on with: coop resume %s'
-                % follower.execution)
+            follower.progress.say('the command ends at once; go on with: '
+                'coop resume %s' % follower.execution)
             os._exit(1)
-        follower.progress.say('stopping: what runs ends its chunk (again: '
-            'leave at once)')
+        follower.progress.say('cancelling: running chunks are finished (a '
+            'second signal ends the command at once)')
 
     for signum in [signal.SIGINT, signal.SIGTERM]:
         signal.signal(signum, interrupt)

@@ -174,8 +174,8 @@ def show_text(outcome, details, failures, more):
         print('\ninput files:')
         _table([
                 (i['path'], 'archived as %s' % i['archived']
-                    if i['archived'] else 'in hand' if i['held']
-                    else 'taken away') for i in details['inputs']])
+                    if i['archived'] else 'held' if i['held']
+                    else 'moved away') for i in details['inputs']])
     if details['waiting']:
         print('\nwaiting chunks, and the last trouble of each:')
         _table([

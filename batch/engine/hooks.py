@@ -162,8 +162,8 @@ class _Inherited:
 
     def __getattr__(self, name):
         raise RuntimeError(
-            'a process that a hook forked has no part in the transaction of '
-            'the hook; start one: Transaction(new=True).start(...)')
+            'a process that a hook forked can not use the transaction of the '
+            'hook; start one: Transaction(new=True).start(...)')
 
     def __enter__(self):
         # As the lock of a connection of psycopg

@@ -104,7 +104,7 @@ def end_of(chunk, parts):
         return "; replaced by parts of %s" % ', '.join(
             str(len(part)) for part in parts)
     if chunk.units is None or len(chunk.units) > 1:
-        return ", all of it, as it is not to be split"
+        return " as a whole, because it is never split"
     return " alone"
 
 
@@ -170,7 +170,7 @@ def chunk_died(database, execution, chunk_id, cause, blame):
                 row['batch'], execution, chunk.number, database=database)):
         get_logger(row['batch']).error(
             "worker lost (%s) at %s%s", cause, units_of(chunk),
-            "" if blame else "; nothing of it is to blame")
+            "" if blame else "; this does not count as a death")
     return True, chunk.id
 
 

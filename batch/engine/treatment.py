@@ -112,14 +112,14 @@ def stop_execution(database, execution, error):
         row = ledger.executions.columns(cursor, execution, 'batch')
         return row and ledger.executions.stop(
             cursor, execution, ExecutionState.FAILED,
-            'stopped: it can not go on with the code of now (%s): %s' % (
+            'stopped: it can not go on with the installed code (%s): %s' % (
                 worker_name(), one_line(error))) and row['batch']
 
     if batch := transact(database, _stop):
         with working(Work(
                     batch, execution, database=database)):
             get_logger(batch).exception(
-                "stopped: the execution can not go on with the code of now",
+                "stopped: the execution can not go on with the installed code",
                 exc_info=error)
     close(database, execution)
 
@@ -137,8 +137,8 @@ def go_along(job, chunk, send, again, clock):
             # Without the broker the lane goes on here: later, not never
             with job.working():
                 job.logger.warning(
-                    "the broker takes no message, going on without it: %s",
-                    one_line(error))
+                    "the broker accepts no message, this task goes on with "
+                    "the next chunk itself: %s", one_line(error))
         else:
             return False
     return True
@@ -196,7 +196,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             return go_on(cursor, job, chunk_id)
         if chunk.execution != job.execution:
             job.logger.error(
-                "a message of #%s names the chunk %s: refused",
+                "a message of #%s with the chunk %s is refused",
                 job.execution, chunk.label)
             chunk = None
             return None
@@ -231,7 +231,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
         attempts += 1
         with job.working(chunk):
             job.logger.warning(
-                "the database refused for now, trying again (%s of %s): %s",
+                "transient error of the database, trying again (%s of %s): %s",
                 count, job.settings['retry'], one_line(error))
 
     try:
@@ -262,7 +262,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
                 and not is_divisible(job, chunk)):
             with job.working(chunk):
                 job.logger.warning(
-                    "a constraint refused %s, beginning once more: %s",
+                    "a unique constraint rejected %s, trying once more: %s",
                     units_of(chunk), one_line(error))
             return attempt(
                 job, chunk_id, begun=True, gone=gone, repeated=True)
