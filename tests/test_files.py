@@ -220,7 +220,7 @@ def test_a_missing_file_is_in_the_outcome_and_the_exit_status(scene):
         "'2020-01-01 00:00:00'")
     said = scene.coop('prune', check=True).stdout
     assert said.startswith('0 executions deleted')
-    assert 'kept for their open failures: 1 execution: %s;' % execution.id \
+    assert 'kept because of open failures: 1 execution: %s;' % execution.id \
         in said
 
 

@@ -85,7 +85,7 @@ def test_prune_forgets_executions_and_their_chunks(scene):
     assert result.returncode == 0
     said, kept = result.stdout.splitlines()
     assert said.startswith('1 execution deleted that ended before 20')
-    assert kept == ('kept for their open failures: 1 execution: %s; '
+    assert kept == ('kept because of open failures: 1 execution: %s; '
         'coop show N, then coop retry N or coop resume N' % failed)
     assert ids(scene) == [failed, young]
     assert {id for id, in scene.execute(

@@ -59,8 +59,9 @@ def check_database(database):
     if limits := server_timeouts(database):
         raise DatabaseError(
             'the server ends transactions or statements that take longer '
-            'than %s: chunks start again and again, or fail; ALTER ROLE ... SET %s = 0 for the user of '
-            '[database] uri, and set time_limit in batch.conf' % (
+            'than %s: chunks start again and again, or fail; ALTER ROLE ... '
+            'SET %s = 0 for the user of [database] uri, and set time_limit in '
+            'batch.conf' % (
                 ', '.join('%s = %s' % limit for limit in limits),
                 limits[0][0]))
     return '"%s" answers and has the module' % database

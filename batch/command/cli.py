@@ -109,7 +109,8 @@ def get_parser():
     history.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
     history.add_argument('--limit', metavar='N', default=20,
-        type=_whole(1, 1000000), help="how many executions (default: %(default)s)")
+        type=_whole(1, 1000000),
+        help="how many executions (default: %(default)s)")
     history.add_argument('--json', action='store_true', help="as JSON")
 
     one = add(
@@ -123,7 +124,8 @@ def get_parser():
     for again in [
             add('resume', run.resume,
                 "go on with the chunks of an execution that are left"),
-            add('retry', run.retry, "run the units that failed, as a new execution")]:
+            add('retry', run.retry,
+                "run the units that failed, as a new execution")]:
         _execution(again)
         again.add_argument('--local', action='store_true',
             help="run in this process, without broker and workers")

@@ -44,9 +44,8 @@ def prune(options):
     print('{:,} execution{} deleted that ended before {:%Y-%m-%d}'.format(
             count, '' if count == 1 else 's', before))
     if open_:
-        print('kept because of open failures: %s; coop show N, then coop retry '
-            'N or coop resume N' % get_print_infos(
-                open_, 'execution'))
+        print('kept because of open failures: %s; coop show N, then coop '
+            'retry N or coop resume N' % get_print_infos(open_, 'execution'))
     return 0
 
 

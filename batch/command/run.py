@@ -112,8 +112,8 @@ def follow_to_end(options, database, batch, execution, local, chunks):
     if getattr(options, 'detach', False) and not local:
         if problem := tasks.send_execution(
                 database, batch, execution, queue, chunks):
-            print('coop: %s; the execution starts when the broker answers' % problem,
-                file=sys.stderr)
+            print('coop: %s; the execution starts when the broker answers'
+                % problem, file=sys.stderr)
         return None
     progress = Progress(batch, execution, quiet=options.quiet)
     follower = follow.Follower(
