@@ -36,7 +36,7 @@ def check_all(database):
         try:
             word, text = 'ok', step(database)
         except Exception as error:
-            # Whatever it is, the next thing may be well
+            # Go on: the next check may pass
             status, word = 1, 'WRONG'
             text = error if isinstance(error, BatchError) \
                 else one_line(error)
