@@ -1,9 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Text of others, made fit for a database, a log, a terminal and a mail.
+"""Makes foreign texts safe for a database, a log, a terminal and a mail.
 
-What a batch raises, selects and is given may be of any length, hold any
-character and a secret, and refuse to be read at all.  Nothing here raises.
+The exceptions, units and parameters of a batch may have texts of any length,
+with any characters and with secrets, and their methods may raise.  The
+functions of this module never raise.
 
 Imports nothing of Tryton or Celery.
 """
@@ -21,22 +22,24 @@ __all__ = [
 TEXT = 2_000
 #: characters that are kept of a traceback
 TRACEBACK = 10_000
-#: characters of one record in a log, and as many of its traceback
+#: characters that are kept of a record in a log, and of its traceback
 RECORD = 10_000
-#: characters that a text is cut to where it is named among others
+#: characters that are kept of a text inside of another one
 EXCERPT = 200
 
-#: errors of a chain of causes, frames of each, and errors of a group that are
-#: shown from its beginning, and as many from its end
+#: how many errors of a chain of causes, frames of each, and errors of a group
+#: are shown; of a chain and of frames, as many from the beginning as from the
+#: end
 CHAIN, FRAMES, GROUP = 4, 10, 3
 #: characters of one line of code
 CODE = 500
-#: more than a secret has: what is cut in two is masked first
+#: characters, more than a secret has: text around a cut is masked before it
+#: is cut, so that no half of a secret is shown
 MARGIN = 1_000
 
-# What moves the cursor of a terminal, ends a line or turns it round, and what
-# is no character: C0, DEL, C1, bidirectional controls, line and paragraph
-# separators, surrogates
+# Characters that move the cursor of a terminal, end a line or change its
+# direction, and code points that are no character: C0, DEL, C1, bidirectional
+# controls, line and paragraph separators, surrogates
 _unsafe = re.compile(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069'
     '\ud800-\udfff]')
@@ -44,19 +47,20 @@ _callers = set()
 
 
 def calls_hooks(function):
-    """Mark a function as one that calls hooks, or reads what they yield.
+    """Mark a function as one that calls hooks, or iterates their results.
 
-    A traceback begins behind the last of those in it: at the hook.
+    A traceback is shown from the frame after the last marked function on,
+    which is the frame of the hook.
     """
     _callers.add(function.__code__)
     return function
 
 
 def escape(text, keep=''):
-    r"""Return text with ``\x1b`` for what is no plain character.
+    r"""Return text with unsafe characters escaped, as ``\x1b``.
 
-    :param text: a str, or what has one, such as a path
-    :param keep: those that are left as they are, such as line breaks
+    :param text: a str, or an object with str(), such as a path
+    :param keep: characters that are not escaped, such as line breaks
     """
     return _unsafe.sub(
         lambda found: found[0] if found[0] in keep
@@ -64,7 +68,7 @@ def escape(text, keep=''):
 
 
 def cut(text, limit):
-    "Return text, but for its middle where it is longer than limit."
+    "Return text, without its middle if it is longer than limit."
     if len(text) <= limit:
         return text
     mark = ' ... ({:,} characters) ... '.format(len(text) - limit)
@@ -75,10 +79,10 @@ def cut(text, limit):
 def clean(text, limit, keep=''):
     """Return text without secrets, escaped and cut.
 
-    :param limit: characters, of which a few more are not held
+    :param limit: characters; the result may be slightly longer
     :param keep: see escape
     """
-    # Any str: a subclass may do what it likes
+    # The method of str, as a subclass may override it
     size = str.__len__(text)
     half = limit + MARGIN
     if size <= 2 * half:
@@ -101,7 +105,7 @@ def excerpt(value, limit=EXCERPT):
 
 
 def text_of(value):
-    "Return str(value), or what kept it from having a text."
+    "Return str(value), or the reason why that raised."
     try:
         return str(value)
     except BaseException as error:
@@ -110,23 +114,23 @@ def text_of(value):
 
 
 def message_of(error):
-    "Return what an error of a service says, on one line."
+    "Return the message of an error of a service, on one line."
     return clean(' '.join(text_of(error).split()), TEXT)
 
 
 def name_of(cls):
-    "Return the name of a class, whatever its metaclass says."
+    "Return the name of a class, even if its metaclass overrides it."
     return clean(type.__dict__['__name__'].__get__(cls), EXCERPT)
 
 
-# Errors.  The attributes are read as those of BaseException: a class may have
-# its own, which do what they like.
+# Errors.  Attributes are read by the descriptors of BaseException, because
+# a subclass may override them with code that does anything.
 
 def trace_of(error):
     "Return the traceback of an error from the frame of the hook on."
     found = trace = BaseException.__traceback__.__get__(error)
     while trace is not None:
-        # What was raised by us is all there is
+        # If the marked function itself raised, there is no later frame
         if trace.tb_frame.f_code in _callers and trace.tb_next is not None:
             found = trace.tb_next
         trace = trace.tb_next
@@ -150,9 +154,9 @@ def causes(error):
 def traceback_of(error, trace=None, limit=TRACEBACK):
     """Return the traceback of an error as Python writes it, clean.
 
-    No part of it is read that is not shown.
+    Only the parts that are shown are read.
 
-    :param trace: where that of the error itself begins, None for the hook
+    :param trace: first traceback object of the error, None for the hook's
     """
     try:
         text = ''.join(_chain(error, trace or trace_of(error)))
@@ -215,12 +219,12 @@ def _summary(trace, limit=None):
             frame.name = escape(frame.name)
         return [cut(line, CODE) for line in frames.format()]
     except Exception:
-        # Where the source comes from is a matter of its loader
+        # The loader of the source may raise anything
         return ['  (no source)\n']
 
 
 def _last_line(error):
-    "Return the name of the class and the text, as the last line has them."
+    "Return the last line of a traceback: the class and the text."
     cls = type(error)
     names = [
         type.__dict__[n].__get__(cls) for n in ['__module__', '__qualname__']]
@@ -228,7 +232,7 @@ def _last_line(error):
         del names[0]
     name = clean('.'.join(names), EXCERPT)
     text = clean(text_of(error), TEXT, keep='\n')
-    # None of its lines is to be taken for one of somebody else
+    # Its further lines must not look like lines of the log
     return ': '.join(filter(None, [name, text])).replace(
         '\n', '\n  | ') + '\n'
 
@@ -242,7 +246,7 @@ def _notes(error):
 
 
 def _members(error):
-    "Return the errors of which an error is the group."
+    "Return the errors of an exception group, else nothing."
     Group = getattr(builtins, 'BaseExceptionGroup', None)
     if Group is None or not issubclass(type(error), Group):
         return ()

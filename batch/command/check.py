@@ -1,9 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""``coop check``: all well, or what is not, and what to do.
+"""``coop check``: checks each part, and says what is wrong and what to do.
 
-``broker`` and ``tasks`` are imported in the steps that need them: that
-reads ``[celery]``, which may be what is wrong.
+``broker`` and ``tasks`` are imported inside of the steps that need them,
+because this reads ``[celery]``, which may be wrong.
 """
 import os
 import tempfile
