@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Where outputs go, and those of a transaction: they appear when it commits.
+"""The paths of output files, and their data manager in a transaction.
 
 Imports nothing of Tryton or Celery.
 """
@@ -17,7 +17,7 @@ from .logging import server_zone
 
 __all__ = ['Outputs', 'filepath']
 
-#: how often a directory is made that others remove at once
+#: how often a directory is created that other processes remove at once
 ATTEMPTS = 100
 
 
@@ -66,7 +66,7 @@ def filepath(
         }
     template = settings['filepath_template']
     try:
-        # At once, as a value may look like a placeholder
+        # In one pass, as a value may look like a placeholder
         name = re.sub(
             r'%\{(\w*)\}', lambda match: str(values[match[1]]), template)
     except KeyError as e:
@@ -80,7 +80,7 @@ def filepath(
         path = path.parent.resolve() / path.name
         inside = path.is_relative_to(root)
     except (OSError, RuntimeError, ValueError):
-        # Links in a circle, no Unicode
+        # A circle of links, or no valid Unicode
         inside = False
     if not inside or '..' in PurePath(name).parts or path == root:
         raise error(
@@ -97,9 +97,9 @@ def filepath(
 class Outputs:
     """The files that one transaction writes: a two-phase data manager.
 
-    ``transaction.join(Outputs(tag))`` returns the one of the transaction.
+    ``transaction.join(Outputs(tag))`` returns the Outputs of the transaction.
 
-    :param tag: whose its hidden files are, see files.py
+    :param tag: the owner in the names of its hidden files, see files.py
     """
 
     def __init__(self, tag=''):
@@ -107,35 +107,36 @@ class Outputs:
         self._pending = []
         #: path -> identity of each file that was committed
         self._committed = {}
-        #: paths (str) of those that have appeared, and are on the disk so
+        #: paths (str) of the files that have appeared and are synced
         self.appeared = []
         #: Path -> Directory
         self._directories = {}
 
     def __eq__(self, other):
-        # Transaction.join finds the one that has joined already
+        # So that Transaction.join returns the one that has joined already
         return isinstance(other, Outputs)
 
     @property
     def identities(self):
-        "The identity of each file written, by its path, but of those aborted."
+        "The identity of each file by its path, without aborted files."
         return {
             **self._committed,
             **{str(file.path): file.identity for file in self._pending}}
 
     @property
     def files(self):
-        "The Path of each file written, but for those that were aborted."
+        "The Path of each file, without aborted files."
         return list(map(Path, self.identities))
 
     def write(self, path, buffer):
-        """Write buffer, to appear at path when the transaction commits.
+        """Write buffer into a file that appears when the transaction commits.
 
         buffer is a str (written as UTF-8), bytes, or a file or an iterable of
-        either.  Returns the Path of the file to be, ``name_1.ext`` etc. if
-        the name is taken.  Raises OutputError if the system refuses.
+        either.  Returns the Path at which the file will appear, ``name_1.ext``
+        etc. if the name is in use.  Raises OutputError on an error of the
+        system.
 
-        :param path: absolute; its directory is reached without a link
+        :param path: absolute, and without links in its directory
         """
         path = Path(path)
         file = None
@@ -162,15 +163,15 @@ class Outputs:
                     self._directories[path.parent] = directory
                 return reserve(directory, path.name, self.tag)
             except FileNotFoundError:
-                # An abort elsewhere has just removed the directory
+                # An abort in another process has just removed the directory
                 self._close_directories(unused=True)
                 if attempt == ATTEMPTS - 1:
                     raise
 
     def _close_directories(self, unused=False, remove=True):
-        """Close the directories, and remove those that were made for nothing.
+        """Close the directories, and remove the empty ones that were created.
 
-        :param unused: only those of no pending file
+        :param unused: only those without a pending file
         """
         used = {file.path.parent for file in self._pending if unused}
         for path in set(self._directories) - used:
@@ -186,14 +187,14 @@ class Outputs:
         pass
 
     def tpc_vote(self, transaction):
-        "Have all files on the disk, or raise OutputError."
+        "Sync all files and rename them to .ready, or raise OutputError."
         for file in self._pending:
             with explained(file.path):
                 file.get_ready()
         self._sync()
 
     def tpc_finish(self, transaction):
-        "Let all files appear; raise OutputError for the first that can not."
+        "Publish all files; raise OutputError for the first that can not."
         files, self._pending, error, appeared = self._pending, [], None, []
         for file in files:
             self._committed[str(file.path)] = file.identity
@@ -201,7 +202,7 @@ class Outputs:
                 file.publish()
                 appeared.append(str(file.path))
             except OSError as e:
-                # It stays ready
+                # The .ready file stays: closing the execution publishes it
                 error = error or (file.path, e)
             finally:
                 file.close()
@@ -215,9 +216,9 @@ class Outputs:
                 raise error[1]
 
     def tpc_abort(self, transaction):
-        "Leave no trace; raises nothing, as the rollback must go on."
-        # After the vote, with the connection lost, nobody here can tell
-        # whether the database has committed: the ledger will
+        "Remove all files.  It never raises, as the rollback must go on."
+        # If the connection was lost after the vote, the database may have
+        # committed.  Then the file stays, and the ledger decides later
         closed = getattr(
             getattr(transaction, 'connection', None), 'closed', False)
         for file in self._pending:
@@ -235,7 +236,7 @@ class Outputs:
 
 
 def _blocks(buffer):
-    "Yield what is in buffer as bytes, BLOCK or more at once."
+    "Yield the content of buffer as bytes, in blocks of BLOCK or more."
     if isinstance(buffer, (str, bytes, bytearray, memoryview)):
         buffer = [buffer]
     elif hasattr(buffer, 'read'):

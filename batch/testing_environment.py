@@ -20,21 +20,21 @@ __all__ = ['environment', 'listening', 'text_of']
 
 
 def text_of(Batch, name, value):
-    "Return the value of a parameter as the command line would have it."
+    "Return the value of a parameter as a text of the command line."
     if isinstance(value, str):
         return value
     try:
         return dump(Batch.declared_parameters()[name], value)
     except (AttributeError, KeyError, TypeError):
-        # Refused as any other text
+        # It is refused later, like any wrong text
         return str(value)
 
 
 @contextlib.contextmanager
 def environment(batch, settings=None):
-    """Configure one batch, whatever the configuration of this machine is.
+    """Configure one batch, independent of the configuration of the machine.
 
-    Gives a directory that is not removed if all goes well.
+    Yields a temporary directory, which is removed only on an error.
     """
     directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
     out = directory / 'out'
@@ -52,7 +52,7 @@ def environment(batch, settings=None):
     sections = {
         'batch': {
             'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
-        # To look whether caches are old takes a connection of its own
+        # The check of cache changes needs a separate connection: avoid it
         'cache': {**section_of('cache'), 'clean_timeout': str(24 * 60 * 60)},
         }
     before = {name: section_of(name) for name in sections}
@@ -83,7 +83,7 @@ def override_section(name, items):
 
 
 class _Log(logging.Handler):
-    "Keeps the lines, and the errors that they are about by chunk."
+    "Stores the lines of the log, and the logged errors by chunk."
 
     def __init__(self):
         super().__init__()
@@ -99,7 +99,7 @@ class _Log(logging.Handler):
 
 @contextlib.contextmanager
 def listening():
-    "Give the _Log of what all batches log, however logging is configured."
+    "Yield a _Log of all batches, independent of the logging configuration."
     logger, log = logging.getLogger('batch'), _Log()
     level, disabled = logger.level, logging.root.manager.disable
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))

@@ -1,9 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What a hook may not do to the transaction and to the process it runs in.
+"""Keeps a hook from ending its transaction, and from going on after a fork.
 
-Both belong to the engine: the work of a hook and the word "done" are one
-commit, and there is one process for them.
+The engine commits the changes of a hook and the state ``done`` of its chunk
+together, in one process.
 """
 import os
 from functools import partial
@@ -20,31 +20,31 @@ from .errors import exc_info, one_line
 
 __all__ = ['Guard']
 
-#: the methods that end a transaction: those of trytond's, and of a connection
+#: the methods of trytond's Transaction and of a connection that end a
+#: transaction
 TRANSACTION = 'commit', 'rollback', 'stop'
 CONNECTION = (
     'close', 'commit', 'executescript', 'rollback', 'set_autocommit')
-#: as psycopg numbers the states of a transaction
+#: the numbers of transaction states in psycopg
 IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
-#: those in which hooks are called right now
+#: the Guards in which hooks are running
 _guards = []
 
 
 class Guard:
-    """Called hooks do not end the transaction, nor go on in a second process.
+    """A context manager around the hooks of the current transaction.
 
-    A context manager around the hooks of the current transaction.  Raises
-    TransactionEndedError where one of them ends it: at once where it does so
-    by a method, at the end where it does so in SQL.  Savepoints and
-    transactions of their own are theirs.
+    It raises TransactionEndedError if a hook ends the transaction: at once if
+    the hook calls a method, at its exit if the hook does so in SQL.
+    Savepoints and separate transactions are allowed.
 
-    A process that a hook forked ends where the hooks do.
+    A process that a hook forked ends at the exit.
 
     :param batch: ``__name__`` of the batch
-    :param id: that of the transaction, where PostgreSQL has told it
-    :param check_later: whether the caller finds out, without a trip to the
-        server of its own, if it is another one in the end: then it calls
-        check()
+    :param id: of the transaction in PostgreSQL, None if it is not known
+    :param check_later: whether the caller compares the id of the transaction
+        in its own statement, which saves a query, and calls check() if it
+        differs
     """
 
     def __init__(self, batch, id=None, check_later=False):
@@ -57,7 +57,7 @@ class Guard:
         self.refused = None
 
     def __enter__(self):
-        # Their own attributes hide the methods of their classes
+        # Attributes of the objects hide the methods of their classes
         for target, names in self.ends():
             target.__dict__.update({n: partial(self.refuse, n) for n in names})
         _guards.append(self)
@@ -97,7 +97,7 @@ class Guard:
         raise self.refused
 
     def is_nested(self):
-        "Return whether it was made the current transaction once more."
+        "Return whether the transaction is on the stack more than once."
         return self.transaction._local.transactions.count(
             self.transaction) > 1
 
@@ -113,10 +113,10 @@ class Guard:
                 'what it did before is %s' % became) from error
 
     def became(self, error):
-        "Return what became of the transaction, None as long as it goes on."
+        "Return how the transaction was ended, None if it is still open."
         if backend.name == 'sqlite':
             if error is not None and not self.connection.in_transaction:
-                # SQLite may have rolled back by itself
+                # SQLite itself may have rolled back because of the error
                 return None
             try:
                 self.execute('RELEASE SAVEPOINT batch_hooks')
@@ -127,7 +127,7 @@ class Guard:
             return None
         status = self.connection.info.transaction_status
         if status == IN_ERROR:
-            # It says nothing any more, and is rolled back in any case
+            # It accepts no query, and will be rolled back in any case
             self.connection.rollback()
         elif status not in {IDLE, IN_TRANSACTION}:
             return None
@@ -144,7 +144,7 @@ class Guard:
         return row and row[0]
 
     def end_child(self, error):
-        "End the process, which a hook forked, as that would end by itself."
+        "End a process that a hook forked, with its natural exit status."
         status = 0
         if issubclass(type(error), SystemExit):
             code = SystemExit.code.__get__(error)
@@ -174,7 +174,7 @@ class _Inherited:
 
 
 def _leave_to_parent():
-    "Keep a forked process from the connection of its parent."
+    "Keep a forked process from using the connection of its parent."
     for guard in _guards:
         guard.transaction.connection = guard.connection.lock = _Inherited()
 
