@@ -102,7 +102,7 @@ class FollowError(BatchError):
         super().__init__('%s; %s' % (
                 text, 'to go on with execution #%s: coop resume %s'
                 % (execution, execution) if local else
-                'execution #%s goes on without this command, to look at it: '
+                'execution #%s goes on without this command; details: '
                 'coop show %s' % (execution, execution)))
 
 
@@ -144,8 +144,8 @@ class OverlapError(BatchError):
     def __init__(self, execution: int, told: str) -> None:
         self.execution = execution
         super().__init__(
-            '%s (overlap = fail); look: coop show %s, stop it: coop cancel '
-            '%s, help it on: coop resume %s' % (
+            '%s (overlap = fail); details: coop show %s, cancel it: coop '
+            'cancel %s, go on with it: coop resume %s' % (
                 told, execution, execution, execution))
 
 

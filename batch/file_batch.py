@@ -169,7 +169,7 @@ class BatchRootFiles(BatchRoot):
     def file_of(cls, path: Path, parameters: Params) -> Path:
         "Return path; raises InputError if its file can not be a unit."
         if not is_file(path):
-            raise InputError('"%s" is not there any more' % path)
+            raise InputError('"%s" no longer exists' % path)
         rows = call_hook(cls, 'read_file', parameters, path)
         if rows is not None:
             # Its rows are no units, as it could not be read

@@ -35,7 +35,7 @@ _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
 
 
 class BatchLogger(logging.LoggerAdapter):
-    "The logger of one batch; each line bears the label of the current run."
+    "The logger of a batch; each line has the label of execution and chunk."
 
     def process(
             self, msg: Any, kwargs: MutableMapping[str, Any]
@@ -55,24 +55,25 @@ class BatchLogger(logging.LoggerAdapter):
 def get_logger(name: str) -> BatchLogger:
     """Return the BatchLogger of the batch with that ``__name__``.
 
-    It is the logger ``batch.<name>``, at level INFO if nobody chose another.
+    It is the logger ``batch.<name>``, with the level INFO unless another one
+    is configured.
     """
     if not _batches.level and logging.root.level > logging.INFO:
         _batches.setLevel(logging.INFO)
     log = logging.getLogger('batch.%s' % name)
-    # A file of --logconf disables the loggers that it does not name
+    # A --logconf file disables the loggers that it does not name
     log.disabled = False
-    # Not on a handler: the worker's log must show the same lines
+    # On the logger, so that the log of the worker has the same lines
     log.addFilter(_mark)
     return BatchLogger(log, None)
 
 
 def open_logs(log_dir: str | None) -> None:
-    """From now on append what batches log to ``<log_dir>/<name>.log``.
+    """Start to append the lines of batches to ``<log_dir>/<name>.log``.
 
-    Without a log_dir (None or '') there are no files.  Raises nothing: that
-    a file can not be written is logged once in the worker's log, and each
-    next line tries again.
+    Without log_dir (None or '') there are no files.  It never raises.  If
+    a file can not be written, the log of the worker says so once, and each
+    further line tries again.
     """
     global _files
     if _files:
@@ -90,16 +91,16 @@ def close_logs() -> None:
 
 
 def log_path_of(name: str) -> str | None:
-    "Return the path of the log file of that batch, None without files."
+    "Return the path of the log file of a batch (str), None without files."
     return _files.path(name) if _files else None
 
 
 def get_print_infos(items: Any, name: str = 'record', limit: int = 6) -> str:
     """Return a digest of items: "9 records: 1, 2, 3, 4 ... 8, 9".
 
-    items may be of any length and type, and is short whatever they are;
-    records of Tryton are shown by their id.  An iterator is read to its end.
-    At most limit items are shown.
+    items can be of any length and type; the digest is always short.  Records
+    of Tryton are shown by their id.  An iterator is read to its end.  At most
+    limit items are shown.
     """
     if items is None:
         items = []
@@ -129,7 +130,7 @@ def get_print_infos(items: Any, name: str = 'record', limit: int = 6) -> str:
 
 def server_zone() -> zoneinfo.ZoneInfo | None:
     "Return the ZoneInfo in which times are shown, None for the local zone."
-    # Tryton sets TZ=UTC and keeps what was there in TRYTOND_TZ
+    # Tryton sets TZ=UTC and moves its former value to TRYTOND_TZ
     return _zone(os.environ.get('TRYTOND_TZ'))
 
 
@@ -148,7 +149,7 @@ def _plural(name: str) -> str:
 
 
 def _text(item: Any) -> str:
-    "Return one line of ITEM_LENGTH at most, whatever item does."
+    "Return one line of at most ITEM_LENGTH characters.  It never raises."
     try:
         if hasattr(item, '__name__') and hasattr(item, 'id'):
             item = item.id
@@ -167,8 +168,7 @@ def _text(item: Any) -> str:
 def _mark(record: logging.LogRecord) -> bool:
     """A filter: label each line of a record, mask, escape and cut it.
 
-    Lines behind the first are indented: none of them is taken for another
-    record.
+    Further lines are indented, so that they do not look like another record.
     """
     work = current_work()
     prefix = '%s ' % work.label if work else ''
@@ -188,7 +188,7 @@ def _mark(record: logging.LogRecord) -> bool:
             _text(record.msg), get_print_infos(record.args, 'argument'))
     record.msg, record.args = prefix + cleaned(text), ()
     if record.exc_info:
-        # Formatters take this instead of making their own
+        # Formatters use exc_text if it is set
         _, error, trace = record.exc_info
         record.exc_text = behind + (
             'no exception' if error is None
@@ -210,8 +210,8 @@ class _Formatter(logging.Formatter):
 class _Files(logging.Handler):
     """Appends the records of ``batch.<name>`` to ``<directory>/<name>.log``.
 
-    Many processes write one file, so each record is one write at the file's
-    end, without a buffer.
+    Many processes write to one file.  So each record is appended by a single
+    write, without a buffer.
     """
 
     def __init__(self, directory: str) -> None:
@@ -231,7 +231,7 @@ class _Files(logging.Handler):
         try:
             text = mask_secrets(self.format(record)) + '\n'
             if missed:
-                # What was written last may have been half a line
+                # The last write may have written only a part of a line
                 text = '\n%s missing here, see the log of the worker\n%s' % (
                     get_print_infos(range(missed), 'line', 0), text)
             self.write(name, text.encode('utf-8', 'backslashreplace'))
@@ -259,7 +259,7 @@ class _Files(logging.Handler):
             view = view[os.write(descriptor, view):]
 
     def open(self, name: str) -> int:
-        "Return a descriptor of the file that has the path now."
+        "Return a descriptor of the file that is now at the path."
         if not _safe_name(name):
             raise ValueError('its name is no safe file name')
         path, descriptor = self.path(name), self.descriptors.get(name)
@@ -276,6 +276,7 @@ class _Files(logging.Handler):
     def close(self) -> None:
         # May be used again: a file of --logconf closes all handlers
         assert self.lock is not None
+        # It may be used again, as a --logconf file closes all handlers
         with self.lock:
             while self.descriptors:
                 os.close(self.descriptors.popitem()[1])

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Passwords, tokens and keys: what is shown has ``***`` in their place.
+"""Replaces passwords, tokens and keys by ``***`` in texts that are shown.
 
 Imports nothing of Tryton or Celery.
 """
@@ -12,15 +12,15 @@ __all__ = [
     'MASK', 'is_secret', 'mask_given', 'mask_line', 'mask_secrets',
     'mask_value']
 
-#: what stands for a secret
+#: replaces a secret
 MASK = '***'
-#: the words of a name that say that its value is one
+#: words in a name that mean that its value is a secret
 WORDS = {'apikey', 'passphrase', 'secret', 'token'}
-#: what makes one of a "key", which is any key else, in running text
+#: words before "key" that mean, in running text, that it is a secret
 KINDS_OF_KEY = {
     'access', 'api', 'auth', 'encryption', 'private', 'secret', 'signing'}
 
-#: without one of these there is nothing to look for
+#: a text without any of these contains no secret
 HINTS = (
     '://', 'authorization', 'bearer', 'key', 'passphrase', 'passw', 'secret',
     'token')
@@ -32,7 +32,7 @@ _url = re.compile(
 _authorization = re.compile(
     r'(authorization\\?["\']?\s*[:=]\s*\\?["\']?'
     r'(?:basic|bearer|digest|negotiate|token)\s+)[^\s"\'\\]+', re.IGNORECASE)
-# Not the bearer of bad news, nor that of shares
+# But not "the bearer of bad news", nor "bearer shares"
 _bearer = re.compile(
     r'\b(Bearer\s+)(?!(?:of|and|or|is|bonds?|shares?|cheques?|tokens?'
     r'|auth\w*|realm|scheme)\b)[\w.~+/-]{3,}=*'
@@ -63,7 +63,8 @@ def _words(name: str) -> list[str]:
 def is_secret(name: str, anywhere: bool = False) -> bool:
     """Return whether a name, as ``api_key``, says that its value is a secret.
 
-    :param anywhere: found in running text, where "key" may be any key
+    :param anywhere: whether it is in running text, where "key" alone is not
+        enough
     """
     words = _words(name)
     if any(w in WORDS or 'password' in w or 'passwd' in w for w in words):
@@ -74,12 +75,12 @@ def is_secret(name: str, anywhere: bool = False) -> bool:
 
 
 def mask_secrets(text: str, anywhere: bool = True) -> str:
-    """Return text with ``***`` for the secrets that it tells.
+    """Return text with ``***`` in place of its secrets.
 
-    These are the passwords in URLs (of which one of only digits before a "/"
-    is taken for a port), what is assigned to a name of a secret, in the
-    manners of Python, JSON, libpq, of a query and of a command line, and what
-    follows ``Authorization`` and ``Bearer``.
+    These are passwords in URLs (only digits before a "/" are taken for a
+    port), values that are assigned to the name of a secret, in the syntax of
+    Python, JSON, libpq, a query or a command line, and the values after
+    ``Authorization`` and ``Bearer``.
 
     :param anywhere: see is_secret
     """
@@ -107,8 +108,8 @@ def _mask_assigned(found: re.Match[str], anywhere: bool) -> str:
         is_code = (
             plain in {'None', 'True', 'False', 'null', 'true', 'false', name}
             or found['call'] or plain.endswith('.' + name))
-        # After the colon of a sentence comes no secret: but for one of JSON,
-        # and of a header
+        # A colon in a sentence is not followed by a secret, but a colon of
+        # JSON or of a header may be
         is_prose = ':' in sign and not found['close'] and '-' not in name
         if is_code or is_prose:
             return found[0]
@@ -119,7 +120,7 @@ def _mask_assigned(found: re.Match[str], anywhere: bool) -> str:
 def mask_value(name: str | None, value: Any) -> Any:
     """Return the value of a parameter, a setting or a unit as it is shown.
 
-    :param name: None where it has none
+    :param name: None if the value has no name
     :param value: a text, which may be JSON, or a value of JSON
     """
     if name is not None and is_secret(str(name)):
@@ -151,9 +152,9 @@ def mask_line(line: str) -> str:
 
 
 def mask_given(text: str | None) -> str | None:
-    """Return the JSON of parameters, or of settings, with masks.
+    """Return the JSON of parameters, or of settings, with secrets masked.
 
-    :param text: by name a value, or a list of a value and its origin
+    :param text: JSON: name -> value, or name -> [value, origin]
     """
     if text is None:
         return None
@@ -163,5 +164,5 @@ def mask_given(text: str | None) -> str | None:
                 if isinstance(value, list) else mask_value(name, value)
                 for name, value in json.loads(text).items()})
     except (AttributeError, IndexError, ValueError):
-        # Somebody else has written it
+        # It was not written by the ledger
         return mask_secrets(text, anywhere=False)

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Where outputs go, and those of a transaction: they appear when it commits.
+"""The paths of output files, and their data manager in a transaction.
 
 Imports nothing of Tryton or Celery.
 """
@@ -20,7 +20,7 @@ from .logging import server_zone
 
 __all__ = ['Outputs', 'filepath']
 
-#: how often a directory is made, which another process may remove at once
+#: how often a directory is created that other processes remove at once
 ATTEMPTS = 100
 #: what is written: a str (as UTF-8), bytes, or a file or an iterable of those
 Buffer: TypeAlias = (
@@ -78,7 +78,7 @@ def filepath(
         }
     template = settings['filepath_template']
     try:
-        # At once, as a value may look like a placeholder
+        # In one pass, as a value may look like a placeholder
         name = re.sub(
             r'%\{(\w*)\}', lambda match: str(values[match[1]]), template)
     except KeyError as e:
@@ -92,7 +92,7 @@ def filepath(
         path = path.parent.resolve() / path.name
         inside = path.is_relative_to(root)
     except (OSError, RuntimeError, ValueError):
-        # Links in a circle, no Unicode
+        # A circle of links, or no valid Unicode
         inside = False
     if not inside or '..' in PurePath(name).parts or path == root:
         raise error(
@@ -109,9 +109,9 @@ def filepath(
 class Outputs:
     """The files that one transaction writes: a two-phase data manager.
 
-    ``transaction.join(Outputs(tag))`` returns the one of the transaction.
+    ``transaction.join(Outputs(tag))`` returns the Outputs of the transaction.
 
-    :param tag: whose its hidden files are, see files.py
+    :param tag: the owner in the names of its hidden files, see files.py
     """
 
     def __init__(self, tag: str = '') -> None:
@@ -129,7 +129,7 @@ class Outputs:
 
     @property
     def identities(self) -> dict[str, str]:
-        "path -> identity of each file written, without those aborted."
+        "The identity of each file by its path, without aborted files."
         return {
             **self._committed,
             **{str(file.path): file.identity for file in self._pending}}
@@ -140,12 +140,14 @@ class Outputs:
         return list(map(Path, self.identities))
 
     def write(self, path: str | os.PathLike[str], buffer: Buffer) -> Path:
-        """Write buffer, to appear at path when the transaction commits.
+        """Write buffer into a file that appears when the transaction commits.
 
-        Returns the Path at which it will, ``name_1.ext`` etc. if the name is
-        taken.  Raises OutputError if the system refuses.
+        buffer is a str (written as UTF-8), bytes, or a file or an iterable of
+        either.  Returns the Path at which the file will appear, ``name_1.ext``
+        etc. if the name is in use.  Raises OutputError on an error of the
+        system.
 
-        :param path: absolute; its directory is reached without a link
+        :param path: absolute, and without links in its directory
         """
         path = Path(path)
         file: Hidden | None = None
@@ -173,7 +175,7 @@ class Outputs:
                     self._directories[path.parent] = directory
                 return reserve(directory, path.name, self.tag)
             except FileNotFoundError:
-                # Another process has just removed it, as it aborts
+                # An abort in another process has just removed the directory
                 self._close_directories(unused=True)
                 attempts += 1
                 if attempts == ATTEMPTS:
@@ -181,10 +183,9 @@ class Outputs:
 
     def _close_directories(
             self, unused: bool = False, remove: bool = True) -> None:
-        """Close the directories.
+        """Close the directories, and remove the empty ones that were created.
 
-        :param unused: only those of no pending file
-        :param remove: whether to remove those that were made and are empty
+        :param unused: only those without a pending file
         """
         used = {file.path.parent for file in self._pending if unused}
         for path in set(self._directories) - used:
@@ -200,7 +201,7 @@ class Outputs:
         "Do nothing: tpc_finish comes after the commit of the database."
 
     def tpc_vote(self, transaction: Any) -> None:
-        "Sync all files to the disk; raises OutputError."
+        "Sync all files and rename them to .ready, or raise OutputError."
         for file in self._pending:
             with explained(file.path):
                 file.get_ready()
@@ -217,7 +218,7 @@ class Outputs:
                 file.publish()
                 appeared.append(str(file.path))
             except OSError as e:
-                # The .ready stays for whoever closes the execution
+                # The .ready file stays: closing the execution publishes it
                 error = error or (file.path, e)
             finally:
                 file.close()
@@ -231,9 +232,9 @@ class Outputs:
                 raise error[1]
 
     def tpc_abort(self, transaction: Any) -> None:
-        "Remove all files; raises nothing, as the rollback must go on."
-        # After the vote, with the connection lost, the database may have
-        # committed: whoever closes the execution looks into the ledger
+        "Remove all files.  It never raises, as the rollback must go on."
+        # If the connection was lost after the vote, the database may have
+        # committed.  Then the file stays, and the ledger decides later
         closed = getattr(
             getattr(transaction, 'connection', None), 'closed', False)
         for file in self._pending:
@@ -253,6 +254,7 @@ class Outputs:
 def _blocks(buffer: Buffer) -> Iterator[bytes | bytearray]:
     "Yield what is in buffer as bytes, BLOCK or more at once."
     pieces: Iterable[Any] = buffer
+    "Yield the content of buffer as bytes, in blocks of BLOCK or more."
     if isinstance(buffer, (str, bytes, bytearray, memoryview)):
         pieces = [buffer]
     elif hasattr(buffer, 'read'):

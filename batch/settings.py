@@ -152,52 +152,55 @@ def _timestamp(value: Any) -> str:
 SETTINGS = {setting.name: setting for setting in [
         Setting('split_mode', 'number', _choice('number', 'divide'),
             'number or divide',
-            'How the units become chunks. number: chunks of split_size units;'
-            ' divide: split_size chunks, balanced.'),
+            'How units are split into chunks. number: chunks of split_size'
+            ' units; divide: split_size chunks of almost equal size.'),
         Setting('split_size', 100, *_whole(1, 1000000),
-            'Units of a chunk, or number of chunks: see split_mode. 1: a'
-            ' chunk that fails is never split.'),
+            'The number of units in a chunk, or of chunks: see split_mode. 1:'
+            ' a failed chunk is never split.'),
         Setting('concurrency', 64, *_whole(1, 10000),
-            'Chunks in flight at once. 1: strictly one after the other, in'
-            ' order.'),
+            'How many chunks are queued or running at the same time. 1:'
+            ' strictly one after the other, in order.'),
         Setting('retry', None, *_or_none(*_whole(0, 1000)),
-            'Attempts more on a transient error: a conflict in the database, a'
-            ' lost connection. none: the retry of [database] in'
-            ' trytond.conf.'),
+            'How often a chunk is tried again after a transient error: a'
+            ' conflict in the database, a lost connection. none: the retry of'
+            ' [database] in trytond.conf.'),
         Setting('max_failures', None, _failures,
             'a number of units as 10, a percentage as 5%, or none',
-            'Stop the execution once more units than this have failed, or more'
-            ' than this percentage of those selected. none: never stop.'),
+            'Stop the execution when more units than this have failed, or more'
+            ' than this percentage of the selected units. none: no limit.'),
         Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
-            'Seconds for a chunk; past it, the chunk has failed. none: no'
-            ' limit.'),
+            'The longest time for one attempt of a chunk, in seconds; after'
+            ' it, the chunk fails. none: no limit.'),
         Setting('queue', 'celery', _text, 'the name of a queue',
-            'The Celery queue of the tasks.'),
+            'The Celery queue of the batch.'),
         Setting('user', 'root', _text, 'the login of a user',
-            'Login of the Tryton user who does the work.'),
+            'The login of the Tryton user that the batch runs as.'),
         Setting('context', {}, _context,
             'a JSON object as {"company": 1}',
-            'Merged into the context: company, language and so on.'),
+            'Values that are added to the context: company, language and so'
+            ' on.'),
         Setting('overlap', 'fail', _choice('fail', 'skip', 'wait', 'allow'),
             'fail, skip, wait or allow',
-            'What to do while another execution of the batch is running. fail:'
-            ' nothing, exit status 1; skip: nothing, say so, exit status 0;'
-            ' wait: until it has ended; allow: run beside it.'),
+            'What to do if another execution of the batch is running. fail:'
+            ' run nothing, exit status 1; skip: run nothing, say so, exit'
+            ' status 0; wait: wait until it has ended; allow: run at the same'
+            ' time.'),
         Setting('disabled', False, _boolean, 'yes or no',
             'yes: run nothing, say so, exit status 0.'),
         Setting('root_dir', None, _directory, 'an absolute path, or none',
-            'The directory of the outputs; a batch that writes needs it.'),
+            'The directory of the output files. A batch that writes files'
+            ' needs it.'),
         Setting('filepath_template', '%{BATCHNAME}/%{FILENAME}', _template,
             'a path below root_dir with %{FILENAME} in it, and of other'
             ' placeholders only '
             + ', '.join('%%{%s}' % name for name in PLACEHOLDERS
                 if name != 'FILENAME'),
-            'The place of an output below root_dir. %{FILENAME} is needed;'
-            ' %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP}, %{EXECUTION} and'
-            ' %{CHUNK} are allowed.'),
+            'The path of an output file below root_dir. It must contain'
+            ' %{FILENAME}; %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP},'
+            ' %{EXECUTION} and %{CHUNK} are optional.'),
         Setting('filepath_timestamp_format', '%Y%m%d_%Hh%Mm%Ss', _timestamp,
             'a format of strftime as %Y-%m-%d',
-            'What %{TIMESTAMP} looks like, in the codes of strftime.'),
+            'The format of %{TIMESTAMP}, in the codes of strftime.'),
         ]}
 
 
@@ -230,9 +233,10 @@ def example() -> str:
         '# The configuration of batches.  Name this file as config_file in',
         '# the section [batch] of trytond.conf.',
         '#',
-        '# A setting is taken from the section with the name of the batch,',
-        '# else from [default], else from the class of the batch, else it is',
-        '# as shown here.  "coop batch NAME --help" says what holds for one.',
+        '# The value of a setting comes from the section with the name of the',
+        '# batch, else from [default], else from the class of the batch, else',
+        '# it is the default shown here.  "coop batch NAME --help" shows the',
+        '# values of a batch.',
         '', '[default]']
     for setting in SETTINGS.values():
         lines += ['']

@@ -23,13 +23,13 @@ __all__ = ['Log', 'environment', 'listening', 'text_of']
 
 
 def text_of(Batch: type[BatchRoot], name: str, value: Any) -> str:
-    "Return the value of a parameter as the command line would have it."
+    "Return the value of a parameter as a text of the command line."
     if isinstance(value, str):
         return value
     try:
         return dump(Batch.declared_parameters()[name], value)
     except (AttributeError, KeyError, TypeError):
-        # Refused as any other text
+        # It is refused later, like any wrong text
         return str(value)
 
 
@@ -37,9 +37,9 @@ def text_of(Batch: type[BatchRoot], name: str, value: Any) -> str:
 def environment(
         batch: str,
         settings: Mapping[str, Any] | None = None) -> Iterator[Path]:
-    """Configure one batch, whatever the configuration of this machine is.
+    """Configure one batch, independent of the configuration of the machine.
 
-    Gives a directory that is not removed if all goes well.
+    Yields a temporary directory, which is removed only on an error.
     """
     directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
     out = directory / 'out'
@@ -57,7 +57,7 @@ def environment(
     sections = {
         'batch': {
             'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
-        # To look whether caches are old takes a connection of its own
+        # The check of cache changes needs a separate connection: avoid it
         'cache': {
             **(section_of('cache') or {}),
             'clean_timeout': str(24 * 60 * 60)},
@@ -91,7 +91,7 @@ def override_section(name: str, items: Mapping[str, str] | None) -> None:
 
 
 class Log(logging.Handler):
-    "Keeps the lines, and the errors that they are about by chunk."
+    "Stores the lines of the log, and the logged errors by chunk."
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,9 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Text of others, made fit for a database, a log, a terminal and a mail.
+"""Makes foreign texts safe for a database, a log, a terminal and a mail.
 
-What a batch raises, selects and is given may be of any length, hold any
-character and a secret, and refuse to be read at all.  Nothing here raises.
+The exceptions, units and parameters of a batch may have texts of any length,
+with any characters and with secrets, and their methods may raise.  The
+functions of this module never raise.
 
 Imports nothing of Tryton or Celery.
 """
@@ -25,22 +26,24 @@ __all__ = [
 TEXT = 2_000
 #: characters that are kept of a traceback
 TRACEBACK = 10_000
-#: characters of one record in a log, and as many of its traceback
+#: characters that are kept of a record in a log, and of its traceback
 RECORD = 10_000
-#: characters that a text is cut to where it is named among others
+#: characters that are kept of a text inside of another one
 EXCERPT = 200
 
-#: errors of a chain of causes, frames of each, and errors of a group that are
-#: shown from its beginning, and as many from its end
+#: how many errors of a chain of causes, frames of each, and errors of a group
+#: are shown; of a chain and of frames, as many from the beginning as from the
+#: end
 CHAIN, FRAMES, GROUP = 4, 10, 3
 #: characters of one line of code
 CODE = 500
-#: more than a secret has: what is cut in two is masked first
+#: characters, more than a secret has: text around a cut is masked before it
+#: is cut, so that no half of a secret is shown
 MARGIN = 1_000
 
-# What moves the cursor of a terminal, ends a line or turns it round, and what
-# is no character: C0, DEL, C1, bidirectional controls, line and paragraph
-# separators, surrogates
+# Characters that move the cursor of a terminal, end a line or change its
+# direction, and code points that are no character: C0, DEL, C1, bidirectional
+# controls, line and paragraph separators, surrogates
 _unsafe = re.compile(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069'
     '\ud800-\udfff]')
@@ -49,9 +52,10 @@ Function = TypeVar('Function', bound=Callable[..., Any])
 
 
 def calls_hooks(function: Function) -> Function:
-    """Mark a function as one that calls hooks, or reads what they yield.
+    """Mark a function as one that calls hooks, or iterates their results.
 
-    A traceback is shown from the frame behind the last marked one on.
+    A traceback is shown from the frame after the last marked function on,
+    which is the frame of the hook.
     """
     _callers.add(function.__code__)
     return function
@@ -60,8 +64,8 @@ def calls_hooks(function: Function) -> Function:
 def escape(text: object, keep: str = '') -> str:
     r"""Return text with ``\x1b`` for what is no plain character.
 
-    :param text: a str, or what has one, such as a path
-    :param keep: those that are left as they are, such as line breaks
+    :param text: a str, or an object with str(), such as a path
+    :param keep: characters that are not escaped, such as line breaks
     """
     return _unsafe.sub(
         lambda found: found[0] if found[0] in keep
@@ -69,7 +73,7 @@ def escape(text: object, keep: str = '') -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    "Return text, but for its middle where it is longer than limit."
+    "Return text, without its middle if it is longer than limit."
     if len(text) <= limit:
         return text
     mark = ' ... ({:,} characters) ... '.format(len(text) - limit)
@@ -80,10 +84,10 @@ def cut(text: str, limit: int) -> str:
 def clean(text: str, limit: int, keep: str = '') -> str:
     """Return text without secrets, escaped and cut.
 
-    :param limit: characters, of which a few more are not held
+    :param limit: characters; the result may be slightly longer
     :param keep: see escape
     """
-    # Any str: a subclass may do what it likes
+    # The method of str, as a subclass may override it
     size = str.__len__(text)
     half = limit + MARGIN
     if size <= 2 * half:
@@ -106,7 +110,7 @@ def excerpt(value: object, limit: int = EXCERPT) -> str:
 
 
 def text_of(value: object) -> str:
-    "Return str(value), or what kept it from having a text."
+    "Return str(value), or the reason why that raised."
     try:
         return str(value)
     except BaseException as error:
@@ -129,7 +133,7 @@ def attribute_of(
         cls: type[BaseException] = BaseException) -> Any:
     """Return an attribute of an error as cls has it.
 
-    The class of the error may have its own, which does what it likes.
+    A subclass may override it with code that does anything.
     """
     return vars(cls)[name].__get__(error)
 
@@ -138,7 +142,7 @@ def trace_of(error: BaseException) -> TracebackType | None:
     "Return the traceback of an error from the frame of the hook on."
     found = trace = attribute_of(error, '__traceback__')
     while trace is not None:
-        # What was raised by us is all there is
+        # If the marked function itself raised, there is no later frame
         if trace.tb_frame.f_code in _callers and trace.tb_next is not None:
             found = trace.tb_next
         trace = trace.tb_next
@@ -164,9 +168,9 @@ def traceback_of(
         limit: int = TRACEBACK) -> str:
     """Return the traceback of an error as Python writes it, clean.
 
-    No part of it is read that is not shown.
+    Only the parts that are shown are read.
 
-    :param trace: where that of the error itself begins, None for the hook
+    :param trace: first traceback object of the error, None for the hook's
     """
     try:
         text = ''.join(_chain(error, trace or trace_of(error)))
@@ -231,12 +235,12 @@ def _summary(trace: TracebackType, limit: int | None = None) -> list[str]:
             frame.name = escape(frame.name)
         return [cut(line, CODE) for line in frames.format()]
     except Exception:
-        # Where the source comes from is a matter of its loader
+        # The loader of the source may raise anything
         return ['  (no source)\n']
 
 
 def _last_line(error: BaseException) -> str:
-    "Return the name of the class and the text, as the last line has them."
+    "Return the last line of a traceback: the class and the text."
     cls = type(error)
     names = [
         type.__dict__[n].__get__(cls) for n in ['__module__', '__qualname__']]
@@ -244,7 +248,7 @@ def _last_line(error: BaseException) -> str:
         del names[0]
     name = clean('.'.join(names), EXCERPT)
     text = clean(text_of(error), TEXT, keep='\n')
-    # None of its lines is to be taken for one of somebody else
+    # Its further lines must not look like lines of the log
     return ': '.join(filter(None, [name, text])).replace(
         '\n', '\n  | ') + '\n'
 
@@ -259,7 +263,7 @@ def _notes(error: BaseException) -> Sequence[object]:
 
 
 def _members(error: BaseException) -> Sequence[BaseException]:
-    "Return the errors of which an error is the group."
+    "Return the errors of an exception group, else nothing."
     Group = getattr(builtins, 'BaseExceptionGroup', None)
     if Group is None or not issubclass(type(error), Group):
         return ()

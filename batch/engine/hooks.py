@@ -1,8 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Keeps hooks from ending the transaction and from going on in a fork.
+"""Keeps a hook from ending its transaction, and from going on after a fork.
 
-The work of a hook and the state ``done`` must be one commit.
+The engine commits the changes of a hook and the state ``done`` of its chunk
+together, in one process.
 """
 import os
 from collections.abc import Sequence
@@ -22,31 +23,31 @@ from .errors import exc_info, one_line
 
 __all__ = ['Guard']
 
-#: the methods that end a transaction: those of trytond's, and of a connection
+#: the methods of trytond's Transaction and of a connection that end a
+#: transaction
 TRANSACTION = 'commit', 'rollback', 'stop'
 CONNECTION = (
     'close', 'commit', 'executescript', 'rollback', 'set_autocommit')
-#: as psycopg numbers the states of a transaction
+#: the numbers of transaction states in psycopg
 IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
-#: those that are entered
+#: the Guards in which hooks are running
 _guards: list['Guard'] = []
 
 
 class Guard:
-    """Called hooks do not end the transaction, nor go on in a second process.
+    """A context manager around the hooks of the current transaction.
 
-    A context manager around the hooks of the current transaction.  Raises
-    TransactionEndedError where one of them ends it: at once where it does so
-    by a method, at the end where it does so in SQL.  Savepoints and
-    transactions of their own are theirs.
+    It raises TransactionEndedError if a hook ends the transaction: at once if
+    the hook calls a method, at its exit if the hook does so in SQL.
+    Savepoints and separate transactions are allowed.
 
-    A process that a hook forked ends where the hooks do.
+    A process that a hook forked ends at the exit.
 
     :param batch: ``__name__`` of the batch
-    :param id: that of the transaction, where PostgreSQL has told it
-    :param check_later: whether the caller finds out, without a trip to the
-        server of its own, if it is another one in the end: then it calls
-        check()
+    :param id: of the transaction in PostgreSQL, None if it is not known
+    :param check_later: whether the caller compares the id of the transaction
+        in its own statement, which saves a query, and calls check() if it
+        differs
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Guard:
         self.refused: TransactionEndedError | None = None
 
     def __enter__(self) -> 'Guard':
-        # Their own attributes hide the methods of their classes
+        # Attributes of the objects hide the methods of their classes
         for target, names in self.ends():
             target.__dict__.update({n: partial(self.refuse, n) for n in names})
         _guards.append(self)
@@ -105,7 +106,7 @@ class Guard:
         raise self.refused
 
     def is_nested(self) -> bool:
-        "Return whether the transaction was made the current one once more."
+        "Return whether the transaction is on the stack more than once."
         return self.transaction._local.transactions.count(
             self.transaction) > 1
 
@@ -121,10 +122,10 @@ class Guard:
                 'what it did before is %s' % became) from error
 
     def became(self, error: BaseException | None) -> str | None:
-        "Return what became of the transaction, None as long as it goes on."
+        "Return how the transaction was ended, None if it is still open."
         if backend.name == 'sqlite':
             if error is not None and not self.connection.in_transaction:
-                # SQLite may have rolled back by itself
+                # SQLite itself may have rolled back because of the error
                 return None
             try:
                 self.execute('RELEASE SAVEPOINT batch_hooks')
@@ -135,7 +136,7 @@ class Guard:
             return None
         status = self.connection.info.transaction_status
         if status == IN_ERROR:
-            # It says nothing any more, and is rolled back in any case
+            # It accepts no query, and will be rolled back in any case
             self.connection.rollback()
         elif status not in {IDLE, IN_TRANSACTION}:
             return None
@@ -154,7 +155,7 @@ class Guard:
         return row and row[0]
 
     def end_child(self, error: BaseException | None) -> None:
-        "Exit the process, which a hook forked, with the status of Python."
+        "End a process that a hook forked, with its natural exit status."
         status = 0
         if error is not None and issubclass(type(error), SystemExit):
             code = attribute_of(error, 'code', SystemExit)
@@ -172,8 +173,8 @@ class _Inherited:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(
-            'a process that a hook forked has no part in the transaction of '
-            'the hook; start one: Transaction(new=True).start(...)')
+            'a process that a hook forked can not use the transaction of the '
+            'hook; start one: Transaction(new=True).start(...)')
 
     def __enter__(self) -> Any:
         # As the lock of a connection of psycopg

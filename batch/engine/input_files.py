@@ -72,7 +72,7 @@ class Custody:
                 else {s.path: s.why
                     for s in settle(self.cursor, holder)}
         whys = self._whys[holder]
-        why = 'execution #%s has it in hand, %s' % (
+        why = 'execution #%s holds it, %s' % (
             holder, 'and is running (coop show %s)' % holder
             if whys is None else whys[path])
         self.left_out[path.name] = why
@@ -94,8 +94,9 @@ class Custody:
                     self.cursor, self.root, path, identity, units)
             except backend.DatabaseIntegrityError as error:
                 raise InputError(
-                    '"%s" was taken by a later execution, since it was away '
-                    'for a while; coop history shows it' % path) from error
+                    '"%s" is held by a later execution, which selected it '
+                    'after it had been moved away and back; coop history '
+                    'lists the executions' % path) from error
             return
         self._files.append((path, identity, units, archive))
         if len(self._files) >= ledger.inputs.BULK:
@@ -170,14 +171,14 @@ def settle(
                         file.archive, file.identity)
                     values = {'held': None}
                 if not archived:
-                    why = 'it is not there any more'
+                    why = 'it no longer exists'
             elif why:
                 pass
             elif identity(file.path) != file.identity:
-                why = 'it is not as it was when it was selected; to have ' \
-                    'it treated as a new one, rename it'
+                why = 'it was changed after it was selected; to have it ' \
+                    'processed as a new file, rename it'
             elif not tag:
-                why = 'and has still to archive it'
+                why = 'but has not archived it yet'
             else:
                 archived = files.move(
                     file.path, file.archive, file.identity, tag)

@@ -124,7 +124,7 @@ def end_of(chunk: Chunk, parts: Parts | None) -> str:
         return "; replaced by parts of %s" % ', '.join(
             str(len(part)) for part in parts)
     if chunk.units is None or len(chunk.units) > 1:
-        return ", all of it, as it is not to be split"
+        return " as a whole, because it is never split"
     return " alone"
 
 
@@ -192,7 +192,7 @@ def chunk_died(
                 row['batch'], execution, chunk.number, database=database)):
         get_logger(row['batch']).error(
             "worker lost (%s) at %s%s", cause, units_of(chunk),
-            "" if blame else "; nothing of it is to blame")
+            "" if blame else "; this does not count as a death")
     return True, chunk.id
 
 

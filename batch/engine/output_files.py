@@ -92,9 +92,9 @@ def discard_leftovers(
             try:
                 files.discard(leftover)
             except OSError as error:
-                logger.warning('what a dead process has left of "%s" can not '
-                    'be removed: %s', leftover.directory / leftover.stem,
-                    error.strerror)
+                logger.warning('the hidden file of "%s", which a dead process '
+                    'left, can not be removed: %s',
+                    leftover.directory / leftover.stem, error.strerror)
 
 
 def stems_to_keep(

@@ -186,7 +186,7 @@ def settle_earlier(job: Job) -> None:
         for path, archived, _ in transact(
                 job.database, lambda cursor: input_files.settle_earlier(
                     cursor, job.batch, job.tag)):
-            job.logger.info('"%s", which was done before, is archived as "%s"',
+            job.logger.info('"%s" of an earlier execution is archived as "%s"',
                 escape(path.name), escape(archived))
 
 
@@ -283,14 +283,14 @@ def write_plan(
                 plan.add(chunk, len(chunk))
             except (TypeError, ValueError, RecursionError) as error:
                 raise DefinitionError(
-                    job.batch, 'gave a unit that the ledger can not keep (%s)'
-                    '; expected ids, rows of what JSON has, of dates and of '
-                    'Decimals, or groups of these' % error, hook='select_ids'
+                    job.batch, 'gave a unit that the ledger can not store '
+                    '(%s); expected an id, a row of JSON values, dates and '
+                    'Decimals, or a list of these' % error, hook='select_ids'
                     ) from error
     if plan.selected != units.count:
         raise DefinitionError(
-            job.batch, 'gave %s units in its chunks for %s units; expected '
-            'each unit exactly once' % (plan.selected, units.count),
+            job.batch, 'gave %s units in its chunks for %s selected units; '
+            'expected each unit exactly once' % (plan.selected, units.count),
             hook='split')
     digest = get_print_infos(
         map(ledger.units.shown_unit, first), 'unit')

@@ -132,7 +132,7 @@ def stop_execution(
         with working(Work(
                     batch, execution, database=database)):
             get_logger(batch).exception(
-                "stopped: the execution can not go on with the code of now",
+                "stopped: the execution can not go on with the installed code",
                 exc_info=error)
     close(database, execution)
 
@@ -152,8 +152,8 @@ def go_along(
                 # Without the broker this task goes on with the lane
                 with job.working():
                     job.logger.warning(
-                        "the broker takes no message, going on without it: %s",
-                        one_line(error))
+                        "the broker accepts no message, this task goes on "
+                        "with the next chunk itself: %s", one_line(error))
         following = treat(job, following)
     return True
 
@@ -221,7 +221,7 @@ def attempt(
             return go_on(cursor, job, chunk_id)
         if chunk.execution != job.execution:
             job.logger.error(
-                "a message of #%s names the chunk %s: refused",
+                "a message of #%s with the chunk %s is refused",
                 job.execution, chunk.label)
             chunk = None
             return None
@@ -257,7 +257,7 @@ def attempt(
         attempts += 1
         with job.working(chunk):
             job.logger.warning(
-                "the database refused for now, trying again (%s of %s): %s",
+                "transient error of the database, trying again (%s of %s): %s",
                 count, job.settings['retry'], one_line(error))
 
     try:
@@ -288,7 +288,7 @@ def attempt(
                 and not is_divisible(job, chunk)):
             with job.working(chunk):
                 job.logger.warning(
-                    "a constraint refused %s, beginning once more: %s",
+                    "a unique constraint rejected %s, trying once more: %s",
                     units_of(chunk), one_line(error))
             return attempt(
                 job, chunk_id, begun=True, gone=gone, repeated=True)

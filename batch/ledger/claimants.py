@@ -16,7 +16,7 @@ LOCKS = 0x62617463
 #: second key of the advisory lock that the keeper of our worker holds; 0
 #: outside of a worker
 worker_key = 0
-#: the error where a process died and its worker, which would tell how, too
+#: what is known of a death that nobody could tell of
 GONE = 'worker lost, with its whole worker'
 
 

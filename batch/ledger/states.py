@@ -48,8 +48,8 @@ class Admission(_Text):
     REFUSED = 'refused'
 
 
-#: (from, to) -> the cause.  No other change of state happens: each statement
-#: that writes a state has a condition on the state before.
+#: (from, to) -> the cause.  What is not here does not happen: each statement
+#: that moves a row names the state that it moves from.
 EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
     (None, ExecutionState.SELECTING): "somebody started the batch",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
@@ -61,7 +61,7 @@ EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
     (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
         "the last chunk ended and every unit is done",
     (ExecutionState.RUNNING, ExecutionState.FAILED):
-        "the last chunk ended and some unit failed, or a file is missing",
+        "the last chunk ended, and a unit failed or a file is missing",
     (ExecutionState.RUNNING, ExecutionState.CANCELLED):
         "the last chunk ended and some were cancelled",
     (ExecutionState.FAILED, ExecutionState.RUNNING):
@@ -72,7 +72,7 @@ EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
 CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
     (None, ChunkState.WAITING): "planned, or a part behind another one",
     (None, ChunkState.QUEUED):
-        "among the first of the plan, or the first part",
+        "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
         "its predecessor ended, or it was resumed",
     (ChunkState.QUEUED, ChunkState.DONE): "its work is in the same commit",
@@ -81,7 +81,7 @@ CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
     (ChunkState.QUEUED, ChunkState.FAILED): "it failed and can not be split",
     (ChunkState.WAITING, ChunkState.CANCELLED): "the execution was cancelled",
     (ChunkState.QUEUED, ChunkState.CANCELLED):
-        "the execution was cancelled, nobody was at it",
+        "the execution was cancelled, and no process worked on it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
 #: states of a chunk that still has to be treated
