@@ -16,7 +16,9 @@ from .parameter_types import kind_of
 
 __all__ = [
     'NAMED', 'Parameter', 'TODAY', 'describe_parameters', 'dump',
-    'from_arguments', 'parse', 'reload_parameters', 'resolve_parameters']
+    'from_arguments', 'parse', 'reload_parameters', 'require_all',
+    'resolve_parameters']
+
 #: the parameters of batches of the old way, in their order, with the types
 #: that they have where none is said
 NAMED = {'treatment_date': date, 'extra_args': dict}
@@ -82,7 +84,8 @@ def dump(parameter, value):
     return text
 
 
-def resolve_parameters(batch, declared, given, config_lookup, today):
+def resolve_parameters(
+        batch, declared, given, config_lookup, today, complete=True):
     """Return {name: (value, text, origin)} of all declared parameters.
 
     given holds texts from the command line by name, with dashes or
@@ -101,35 +104,51 @@ def resolve_parameters(batch, declared, given, config_lookup, today):
             place = '' if name in given else ' in %s' % origin
             value = parse(parameter, text, batch, place)
         elif parameter.required:
-            raise ParameterError(batch, name, 'is missing; give %s with %s' %
-                (parameter.option, parameter.form))
+            continue
         else:
             value, origin = parameter.default, 'default'
             if value is TODAY:
                 value = today()
         resolved[name] = value, dump(parameter, value), origin
+    if complete:
+        require_all(batch, declared, resolved)
     return resolved
 
 
-def reload_parameters(batch, declared, texts):
-    """Return the values of the texts that resolve() gave, by name.
+def require_all(batch, declared, given):
+    "Raise ParameterError if a required parameter is not among the given."
+    for name, parameter in declared.items():
+        if parameter.required and name not in given:
+            raise ParameterError(batch, name, 'is missing; give %s with %s' %
+                (parameter.option, parameter.form))
+
+
+def reload_parameters(batch, declared, texts, derived=None):
+    """Return the values of the texts that resolve_parameters gave, by name.
 
     The class may have changed meanwhile: raises ParameterError for what it
     does not declare any more, now takes in another form, or now requires.
+
+    :param derived: values by name, which win over the texts
     """
+    derived = derived or {}
     if removed := [name for name in texts if name not in declared]:
         raise ParameterError(batch, removed[0], 'was removed since the '
             'execution was started')
+    values = {}
     for name, parameter in declared.items():
-        if name not in texts and (
-                parameter.required or parameter.default is TODAY):
+        if name in derived:
+            continue
+        if name in texts:
+            values[name] = parse(
+                parameter, texts[name], batch,
+                ' since the execution was started')
+        elif parameter.required or parameter.default is TODAY:
             raise ParameterError(batch, name, 'was added since the execution '
                 'was started')
-    return {
-        name: parse(parameter, texts[name], batch,
-            ' since the execution was started')
-        if name in texts else parameter.default
-        for name, parameter in declared.items()}
+        else:
+            values[name] = parameter.default
+    return {**values, **derived}
 
 
 def _by_name(batch, declared, given):

@@ -11,7 +11,8 @@ from ..exceptions import (
     UsageError, WorkerLostError)
 from ..transaction import is_outage
 
-__all__ = ['describe', 'exc_info', 'is_refusal', 'one_line', 'write_down']
+__all__ = [
+    'describe', 'exc_info', 'is_refusal', 'one_line', 'text_of', 'write_down']
 
 #: errors that say it all: a traceback would only show us
 PLAIN = (

@@ -13,6 +13,7 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..batch import get_batch
 from ..context import Work, working
+from ..ledger.units import load_units
 from ..logging import get_logger, open_logs
 from ..parameters import reload_parameters
 from ..transaction import transact
@@ -88,16 +89,22 @@ def load_job(database, execution):
     def load(cursor):
         row = ledger.executions.columns(
             cursor, execution, 'id', 'batch', 'parameters', 'settings',
-            'user', 'started_at', 'dry_run')
+            'user', 'started_at', 'dry_run', 'derived')
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()
+        changed, removed = {}, []
+        if row['derived']:
+            changed, removed = load_units(row['derived'])
+        parameters = reload_parameters(row['batch'], declared, {
+                name: text for name, (text, _) in json.loads(
+                    row['parameters']).items()}, changed)
+        for name in removed:
+            parameters.pop(name, None)
         return make_job(
             database, row, row['user'],
             {k: v for k, (v, _) in json.loads(row['settings']).items()},
-            reload_parameters(row['batch'], declared, {
-                    name: text for name, (text, _) in json.loads(
-                        row['parameters']).items()}))
+            parameters)
     return transact(database, load)
 
 

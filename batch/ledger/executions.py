@@ -167,8 +167,9 @@ def update(cursor, execution, **values):
 def forget_secrets(cursor, execution):
     "Mask the secrets that the execution was given: nobody needs them again."
     names = ['given', 'parameters', 'settings']
-    row = columns(cursor, execution, *names)
+    row = columns(cursor, execution, *names, 'derived')
     masked = {name: mask_given(row[name]) for name in names}
+    masked['derived'] = None
     if masked != row:
         update(cursor, execution, **masked)
 
