@@ -19,7 +19,8 @@ from trytond.transaction import Transaction
 
 from . import chunking
 from .aliases import Params, Resolved, Settings, Unit
-from .class_checks import check_class, check_models, check_search, merged_items
+from .class_checks import (
+    check_class, check_models, check_search, is_own, merged_items)
 from .config import BatchConfig
 from .context import Work, current_work
 from .exceptions import DefinitionError, UnknownBatchError
@@ -140,7 +141,18 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         together in one chunk.  Duplicates are dropped.
         """
         # Batches written for coog call this with treatment_date, extra_args
-        parameters.update(zip(NAMED, old))
+        for value, (name, type_) in zip(old, NAMED.items()):
+            if not isinstance(value, type_):
+                break
+            parameters[name] = value
+        else:
+            value = None
+        if len(old) > len(NAMED) or value is not None:
+            raise TypeError(
+                'super().select_ids of "%s" is given %r by position, expected '
+                'treatment_date, and behind it extra_args; give all others '
+                'by name, as super().select_ids(treatment_date, x=x)'
+                % (cls.__name__, old))
         Search = Pool().get(cls.get_batch_search_model())
         domain = call_hook(cls, 'get_batch_domain', parameters)
         order = cls.get_batch_ordering()
@@ -180,6 +192,19 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         if not issubclass(Model, ModelSQL):
             return []
         return Model.browse(map(record_id, ids))
+
+    @classmethod
+    def parse_params(cls, params):
+        """Return the parameters that hooks are given, in place of params.
+
+        Called once per execution, before anything is selected.  It may check
+        values, and add values that it derives from them.  A UserError or
+        ValueError refuses the start.
+
+        :param params: the values by name; a required one may be missing
+        :return: a dict of values that the ledger can store
+        """
+        return params
 
     # What an author may call
 
@@ -302,10 +327,11 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
 
 class BatchRootNoSelect(BatchRoot):
-    """A batch that selects nothing: it is executed exactly once.
+    """A batch without a model.
 
-    ``execute`` is called with ``objects`` and ``ids`` empty, in one
-    transaction, and is never split.
+    With a ``select_ids`` of its own its units are what that gives, and so are
+    the ``objects``.  Without, it is executed exactly once: with ``objects``
+    and ``ids`` empty, in one transaction, and is never split.
     """
 
     @classmethod
@@ -317,12 +343,19 @@ class BatchRootNoSelect(BatchRoot):
         return []
 
     @classmethod
+    def convert_to_instances(cls, ids, **parameters):
+        if cls.get_batch_main_model_name() is None:
+            return list(ids)
+        return super().convert_to_instances(ids, **parameters)
+
+    @classmethod
     def has_units(cls) -> bool:
-        return False
+        return is_own(cls, 'select_ids', BatchRootNoSelect)
 
     @classmethod
     def check_models(cls) -> None:
-        pass
+        if cls.has_units() and cls.get_batch_main_model_name() is not None:
+            check_models(cls, BatchRootNoSelect)
 
 
 def record_id(id: Unit) -> Any:

@@ -16,6 +16,7 @@ from trytond.pool import Pool
 
 from .exceptions import DefinitionError, nearest
 from .signatures import HOOKS, definitions, place_of
+from .texts import excerpt
 
 __all__ = [
     'check_class', 'check_models', 'check_numbers', 'check_search', 'is_own',
@@ -28,6 +29,7 @@ PLAIN = {
     'get_batch_ordering': (),
     'get_batch_field': (),
     'split': ('units',),
+    'parse_params': ('params',),
     }
 #: the hooks whose result may be a generator
 STREAMS = {'select_ids', 'split', 'convert_to_instances', 'read_file'}
@@ -60,6 +62,11 @@ def merged_items(cls: type, attribute: str) -> dict[str, Any]:
 
 def check_class(cls: type, root: type) -> None:
     "Raise DefinitionError if the class can not work as it is written."
+    if not any(
+            '__name__' in vars(klass)
+            for klass in cls.__mro__[:cls.__mro__.index(root)]):
+        raise DefinitionError(cls.__name__, 'is missing; give the class one '
+            'as __name__ = "contract.renew"', '__name__')
     if cls.__name__ == 'default' or not re.fullmatch(
             r'\w[\w.-]*', cls.__name__):
         raise DefinitionError(cls.__name__, 'can not be the name of a section '
@@ -151,8 +158,12 @@ def check_search(
 
 def check_numbers(batch: str, numbers: Any) -> dict[str, float] | None:
     "Return the dict of numbers that execute returned, None without."
-    if not isinstance(numbers, dict):
+    if numbers is None:
         return None
+    if not isinstance(numbers, dict):
+        raise DefinitionError(batch, 'returned %s, expected None or a dict of '
+            'texts and numbers, to be summed up' % excerpt(numbers),
+            'execute')
     for name, value in numbers.items():
         if (not isinstance(name, str) or not isinstance(value, (int, float))
                 or not math.isfinite(value)):

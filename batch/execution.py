@@ -65,6 +65,8 @@ class Execution(_MaskedModel, ModelView):
         help="The parameters as the command line gave them, as JSON.")
     parameters = _Masked("Parameters", readonly=True,
         help="Each parameter with its value and its origin, as JSON.")
+    derived = _MaskedUnits("Derived", readonly=True,
+        help="What parse_params made of the parameters, as JSON.")
     settings = _Masked("Settings", readonly=True,
         help="Each setting with its value and its origin, as JSON.")
     user = fields.Many2One('res.user', "User", readonly=True,

@@ -4,6 +4,7 @@
 
 Imports nothing of Tryton or Celery.
 """
+import copy
 import datetime as dt
 import logging
 import os
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 # The parent of every batch's logger; it alone has a handler of ours
 _batches = logging.getLogger('batch')
 _files: '_Files | None' = None
+_others: '_Others | None' = None
 _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
 
 
@@ -71,17 +73,22 @@ def get_logger(name: str) -> BatchLogger:
 def open_logs(log_dir: str | None) -> None:
     """Start to append the lines of batches to ``<log_dir>/<name>.log``.
 
+    So is what any other logger is given while a batch is being executed.
+
     Without log_dir (None or '') there are no files.  It never raises.  If
     a file can not be written, the log of the worker says so once, and each
     further line tries again.
     """
-    global _files
-    if _files:
+    global _files, _others
+    if _files and _others:
         _batches.removeHandler(_files)
+        logging.root.removeHandler(_others)
         _files.close()
     _files = _Files(log_dir) if log_dir else None
     if _files:
         _batches.addHandler(_files)
+        _others = _Others(_files)
+        logging.root.addHandler(_others)
 
 
 def close_logs() -> None:
@@ -244,7 +251,7 @@ class _Files(logging.Handler):
                     'must be a directory with free space, writable by uid '
                     '%s)', self.path(name), getattr(e, 'strerror', None) or e,
                     name, os.geteuid())
-            if not logging.root.handlers and logging.lastResort:
+            if not has_other_handlers() and logging.lastResort:
                 logging.lastResort.handle(record)
         else:
             self.missed.pop(name, None)
@@ -281,3 +288,35 @@ class _Files(logging.Handler):
             while self.descriptors:
                 os.close(self.descriptors.popitem()[1])
         super().close()
+
+
+class _Others(logging.Handler):
+    """Gives the files what other loggers are told while a batch is executed.
+
+    It belongs to that execution by the context, whatever the logger's name.
+    """
+
+    def __init__(self, files: '_Files') -> None:
+        super().__init__()
+        self.files = files
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not has_other_handlers() and logging.lastResort \
+                and record.levelno >= logging.WARNING:
+            # As it would be without this handler
+            logging.lastResort.handle(record)
+        work = current_work()
+        if work is None or record.name.split('.')[0] == _batches.name \
+                or record.name == logger.name:
+            return
+        # The other handlers get it as it is
+        record = copy.copy(record)
+        _mark(record)
+        record.name = '%s.%s' % (_batches.name, work.batch)
+        self.files.handle(record)
+
+
+def has_other_handlers() -> bool:
+    "Return whether the root logger has a handler that is not ours."
+    return any(
+        not isinstance(handler, _Others) for handler in logging.root.handlers)

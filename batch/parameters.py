@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple, TypeAlias
 
-from .aliases import Given
+from .aliases import Given, Params
 from .exceptions import ParameterError, UsageError, nearest
 from .masking import mask_value
 from .parameter_types import Kind, kind_of
@@ -18,7 +18,8 @@ from .parameter_types import Kind, kind_of
 __all__ = [
     'NAMED', 'Parameter', 'ResolvedParameters', 'TODAY',
     'describe_parameters', 'dump', 'from_arguments', 'parse',
-    'reload_parameters', 'resolve_parameters']
+    'reload_parameters', 'require_all', 'resolve_parameters']
+
 #: the parameters of batches written for coog, in their order, with the types
 #: that they have without an annotation
 NAMED: dict[str, type] = {'treatment_date': date, 'extra_args': dict}
@@ -108,12 +109,14 @@ def dump(parameter: Parameter, value: Any) -> str:
 
 def resolve_parameters(
         batch: str, declared: Declared, given: Given, config_lookup: Lookup,
-        today: Callable[[], date]) -> ResolvedParameters:
+        today: Callable[[], date],
+        complete: bool = True) -> ResolvedParameters:
     """Return {name: (value, text, origin)} of all declared parameters.
 
     Raises ParameterError for what is unknown, missing or malformed.
 
     :param given: from the command line; names with dashes or underscores
+    :param complete: whether each required parameter must be there
     """
     texts = _by_name(batch, declared, given)
     resolved = {}
@@ -125,37 +128,54 @@ def resolve_parameters(
             place = '' if name in texts else ' in %s' % origin
             value = parse(parameter, text, batch, place)
         elif parameter.required:
-            raise ParameterError(batch, name, 'is missing; give %s with %s' %
-                (parameter.option, parameter.form))
+            continue
         else:
             value, origin = parameter.default, 'default'
             if value is TODAY:
                 value = today()
         resolved[name] = value, dump(parameter, value), origin
+    if complete:
+        require_all(batch, declared, resolved)
     return resolved
 
 
+def require_all(
+        batch: str, declared: Declared, given: Mapping[str, Any]) -> None:
+    "Raise ParameterError if a required parameter is not among the given."
+    for name, parameter in declared.items():
+        if parameter.required and name not in given:
+            raise ParameterError(batch, name, 'is missing; give %s with %s' %
+                (parameter.option, parameter.form))
+
+
 def reload_parameters(
-        batch: str, declared: Declared,
-        texts: Mapping[str, str]) -> dict[str, Any]:
+        batch: str, declared: Declared, texts: Mapping[str, str],
+        derived: Params | None = None) -> dict[str, Any]:
     """Return the values of the texts that resolve_parameters() gave, by name.
 
     The class may have changed since: raises ParameterError for what it does
     not declare any more, takes in another form now, or requires now.
+
+    :param derived: values by name, which replace those of the texts
     """
+    derived = derived or {}
     if removed := [name for name in texts if name not in declared]:
         raise ParameterError(batch, removed[0], 'was removed since the '
             'execution was started')
+    values: dict[str, Any] = {}
     for name, parameter in declared.items():
-        if name not in texts and (
-                parameter.required or parameter.default is TODAY):
+        if name in derived:
+            continue
+        if name in texts:
+            values[name] = parse(
+                parameter, texts[name], batch,
+                ' since the execution was started')
+        elif parameter.required or parameter.default is TODAY:
             raise ParameterError(batch, name, 'was added since the execution '
                 'was started')
-    return {
-        name: parse(parameter, texts[name], batch,
-            ' since the execution was started')
-        if name in texts else parameter.default
-        for name, parameter in declared.items()}
+        else:
+            values[name] = parameter.default
+    return {**values, **derived}
 
 
 def _by_name(batch: str, declared: Declared, given: Given) -> dict[str, str]:

@@ -137,7 +137,11 @@ def _definitions(cls: type, hook: str) -> Iterator[Definition]:
         if (len(positional) < len(expected)
                 and inspect.Parameter.VAR_POSITIONAL not in kinds
                 or any(name in names and names.index(name) != index
-                    for index, name in enumerate(expected))):
+                    for index, name in enumerate(expected))
+                # A parameter is in the place of one that was forgotten
+                or len(positional) == len(expected)
+                and 0 < len({*expected[1:]} & {*positional})
+                < len(expected) - 1):
             raise DefinitionError(cls.__name__, 'must take (%s) before its'
                 ' parameters' % ', '.join(expected), place)
         is_open = inspect.Parameter.VAR_KEYWORD in kinds

@@ -8,29 +8,36 @@ ledger with their origins.
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import trytond
 import trytond.config as config
+from trytond.exceptions import UserError
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger
-from ..aliases import Cursor, Resolved
-from ..batch import get_batch, get_batches, today
+from ..aliases import Cursor, Params, Resolved
+from ..batch import BatchRoot, get_batch, get_batches, today
+from ..class_checks import is_own
 from ..config import BatchConfig
-from ..exceptions import ConfigError, OverlapError, WorkerLostError
+from ..exceptions import (
+    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
 from ..ledger.rows import ExecutionRow
 from ..ledger.states import Admission, ExecutionState
+from ..ledger.units import dump_units
 from ..masking import mask_value
 from ..outcome import moment
-from ..parameters import ResolvedParameters, resolve_parameters
+from ..parameters import ResolvedParameters, require_all, resolve_parameters
 from ..settings import shown
-from ..texts import escape
+from ..texts import calls_hooks, escape, excerpt
+from .errors import text_of
+from .hooks import Guard
 from .running import Job, make_job
 
-__all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
+__all__ = ['MAX_DEATHS', 'admit', 'parse_parameters', 'resolve_execution']
 
 #: how many processes may die while selecting before the execution fails
 MAX_DEATHS = 3
@@ -62,6 +69,7 @@ def admit(cursor: Cursor, execution: int) -> bool:
                 cursor, others[0])
         elif overlap == 'fail':
             raise OverlapError(others[0], describe_running(cursor, others[0]))
+    job = parse_parameters(Transaction(), job)
     disabled, origin = settings['disabled']
     if disabled:
         admission = Admission.DISABLED
@@ -73,6 +81,7 @@ def admit(cursor: Cursor, execution: int) -> bool:
     ledger.executions.update(
         cursor, execution, admission=admission, user=job.user,
         message=message, waiting_for=None,
+        derived=derived(job, parameters),
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
@@ -100,12 +109,72 @@ def resolve_execution(
     check_directory(*settings['root_dir'])
     parameters = resolve_parameters(
         row['batch'], declared, json.loads(row['given']),
-        lambda name: batch_config.parameter(row['batch'], name), today)
+        lambda name: batch_config.parameter(row['batch'], name), today,
+        complete=not parses(Batch))
     job = make_job(
         transaction.database.name, row, find_user(*settings['user']),
         {k: v for k, (v, _) in settings.items()},
         {k: v for k, (v, _, _) in parameters.items()})
     return job, settings, parameters
+
+
+def parses(Batch: type[BatchRoot]) -> bool:
+    "Return whether the batch has a parse_params of its own."
+    return is_own(Batch, 'parse_params', BatchRoot)
+
+
+def parse_parameters(transaction: Transaction, job: Job) -> Job:
+    """Return the job with what parse_params makes of its parameters.
+
+    Raises BatchError, or what the hook raises.
+    """
+    Batch = get_batch(job.batch)
+    if not parses(Batch):
+        return job
+    with transaction.set_user(job.user), \
+            transaction.set_context(job.context), job.working(), \
+            Guard(job.batch):
+        parsed = call_parse_params(Batch, job.parameters)
+    # It may drop what it has read
+    require_all(
+        job.batch, Batch.declared_parameters(), {**job.parameters, **parsed})
+    return replace(job, parameters=parsed)
+
+
+@calls_hooks
+def call_parse_params(
+        Batch: type[BatchRoot], parameters: Params) -> dict[str, Any]:
+    "Return what the hook returns; raises BatchError, or what it raises."
+    try:
+        parsed = Batch.parse_params(dict(parameters))
+    except (UserError, ValueError) as error:
+        raise UsageError('batch "%s", parse_params: %s' % (
+                Batch.__name__, text_of(error))) from error
+    if not isinstance(parsed, dict):
+        raise DefinitionError(
+            Batch.__name__, 'returned %s, expected the dict of parameters'
+            % excerpt(parsed), 'parse_params')
+    return parsed
+
+
+def derived(job: Job, parameters: ResolvedParameters) -> str | None:
+    """Return what parse_params has changed, as text for the ledger, or None.
+
+    :param parameters: as resolve_parameters gives them
+    """
+    before = {name: value for name, (value, _, _) in parameters.items()}
+    changed = {
+        name: value for name, value in job.parameters.items()
+        if name not in before or before[name] != value
+        or type(before[name]) is not type(value)}
+    removed = [name for name in before if name not in job.parameters]
+    try:
+        return dump_units([changed, removed]) if changed or removed else None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DefinitionError(
+            job.batch, 'gave a value that the ledger can not keep (%s); '
+            'expected texts, numbers, dates, Decimals, lists and dicts of '
+            'these' % error, 'parse_params') from error
 
 
 def describe_running(cursor: Cursor, execution: int) -> str:

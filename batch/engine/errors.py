@@ -15,7 +15,8 @@ from ..exceptions import (
 from ..ledger.rows import Details
 from ..transaction import is_outage
 
-__all__ = ['describe', 'exc_info', 'is_refusal', 'one_line', 'write_down']
+__all__ = [
+    'describe', 'exc_info', 'is_refusal', 'one_line', 'text_of', 'write_down']
 
 Result = TypeVar('Result')
 #: what a logger takes for exc_info

@@ -18,6 +18,7 @@ from ..batch import get_batch
 from ..context import Custody, Work, Writer, working
 from ..ledger.chunks import Chunk
 from ..ledger.rows import ExecutionRow, values_of
+from ..ledger.units import load_units
 from ..logging import BatchLogger, get_logger, open_logs
 from ..parameters import reload_parameters
 from ..transaction import transact
@@ -98,14 +99,20 @@ def load_job(database: str, execution: int) -> Job | None:
     def load(cursor: Cursor) -> Job | None:
         row = ledger.executions.columns(
             cursor, execution, 'id', 'batch', 'parameters', 'settings',
-            'user', 'started_at', 'dry_run')
+            'user', 'started_at', 'dry_run', 'derived')
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()
+        changed, removed = {}, []
+        if row['derived']:
+            changed, removed = load_units(row['derived'])
+        parameters = reload_parameters(
+            row['batch'], declared, values_of(row['parameters']), changed)
+        for name in removed:
+            parameters.pop(name, None)
         return make_job(
             database, row, row['user'] or 0, values_of(row['settings']),
-            reload_parameters(
-                row['batch'], declared, values_of(row['parameters'])))
+            parameters)
     return transact(database, load)
 
 

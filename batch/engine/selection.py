@@ -33,7 +33,7 @@ from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown, load_pool,
     transact)
 from . import input_files
-from .admission import MAX_DEATHS, admit, resolve_execution
+from .admission import MAX_DEATHS, admit, parse_parameters, resolve_execution
 from .ending import close
 from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
@@ -151,6 +151,7 @@ def select_and_split(
             'id': 0, 'batch': batch, 'given': json.dumps(given),
             'started_at': ledger.tables.now(cursor),
             'dry_run': True})
+    job = parse_parameters(transaction, job)
     Batch = get_batch(batch)
     if not Batch.has_units():
         return [1], 0

@@ -191,11 +191,13 @@ def update(cursor: Cursor, execution: int, **values: Any) -> int:
 
 def forget_secrets(cursor: Cursor, execution: int) -> None:
     "Mask the secrets in what the execution was given; it is over."
-    row = existing(cursor, execution, 'given', 'parameters', 'settings')
+    row = existing(
+        cursor, execution, 'given', 'parameters', 'settings', 'derived')
     masked = {
         'given': mask_given(row['given']),
         'parameters': mask_given(row['parameters']),
-        'settings': mask_given(row['settings'])}
+        'settings': mask_given(row['settings']),
+        'derived': None}
     if masked != row:
         update(cursor, execution, **masked)
 

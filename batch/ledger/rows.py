@@ -27,6 +27,7 @@ class ExecutionRow(TypedDict, total=False):
     batch: str
     given: str
     parameters: str | None
+    derived: str | None
     settings: str | None
     user: int | None
     state: str
