@@ -64,18 +64,19 @@ class Nursery:
         return (
             args[:2] == [sys.executable, '-c']
             or os.path.basename(args[0]) == 'coop'
-            # A worker is what many tests are about
-            and 'worker' not in args[1:2]
-            # Another configuration, or none
+            # A worker is what many tests are about, and these need nothing
+            and not {'worker', '--help', '--version'}.intersection(args[1:2])
+            # Another configuration
             and not any(
-                arg.startswith(('-c', '--config', '--help', '--version'))
-                for arg in args[1:])
+                arg.startswith(('-c', '--config')) for arg in args[1:])
             ) and self._to_be_read(env) == self.read \
             and sum(map(len, args)) < LIMIT // 10
 
     def start(self, args, env, cwd, streams):
         "Start a command; return its pid."
-        request = json.dumps({'args': args, 'env': env, 'cwd': cwd})
+        request = json.dumps({
+                'args': args, 'cwd': cwd,
+                'env': {name: env.get(name) for name in UNREAD}})
         # It has no father: the next one in line that wants it gets it
         adopt(True)
         try:
@@ -166,8 +167,10 @@ def become(request, fds):
         os.dup2(fd, number)
         os.close(fd)
     os.chdir(request['cwd'])
-    os.environ.clear()
-    os.environ.update(request['env'])
+    for name, value in request['env'].items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def run(args):
