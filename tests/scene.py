@@ -157,11 +157,11 @@ class Scene(Site):
             'SELECT state FROM batch_execution WHERE id = %s' % execution)
         return state
 
-    def script(self, text, *args):
+    def script(self, text, *args, env=None):
         "Run Python in the environment of the site; return what it prints."
         return self.run(
             [sys.executable, '-c', PREAMBLE + text, *args],
-            check=True).stdout
+            check=True, env=env).stdout
 
     def deliver(self, messages):
         """Deliver messages of Celery and wait until they are treated.
