@@ -127,6 +127,8 @@ def preload():
     backend.Database(database).close()
     from trytond.cache import Cache
     Cache.drop(database)
+    # Or a command would look, minutes later, whether its caches are old
+    Cache._clean_last = None
     # A lock that another thread holds would be held for ever
     assert threading.active_count() == 1, threading.enumerate()
     gc.collect()

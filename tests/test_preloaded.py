@@ -23,6 +23,7 @@ import trytond.config as config
 config.update_etc([os.environ['TRYTOND_CONFIG']])
 # It sets variables, too
 from trytond import backend
+from trytond.cache import Cache
 backend.name
 print(json.dumps({
             'argv': sys.argv,
@@ -46,7 +47,8 @@ print(json.dumps({
             'masked': sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
             'threads': threading.active_count(),
             'umask': os.umask(0o22),
-            'limits': os.nice(0),
+            'niceness': os.nice(0),
+            'cached': str(Cache._clean_last),
             }))
 '''
 
