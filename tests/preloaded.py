@@ -142,23 +142,28 @@ def serve(sock):
         if not data:
             return None
         reader, writer = os.pipe()
+        waiting, orphaned = os.pipe()
         parent = os.fork()
         if not parent:
             if os.fork():
                 # What it leaves is an orphan
                 os._exit(0)
             os.close(reader)
+            os.close(orphaned)
             sock.close()
             become(json.loads(data), fds)
             os.write(writer, str(os.getpid()).encode())
             os.close(writer)
+            # Until it has the parent that it keeps
+            os.read(waiting, 1)
+            os.close(waiting)
             return json.loads(data)
-        os.close(writer)
-        for fd in fds:
+        for fd in [writer, waiting, *fds]:
             os.close(fd)
         pid = os.read(reader, 100)
         os.close(reader)
         os.waitpid(parent, 0)
+        os.close(orphaned)
         sock.send(pid)
 
 

@@ -85,6 +85,8 @@ VARYING = [
 
 def normal(result):
     stdout, stderr, status = result
+    # Said where the command sees it before it is over
+    stderr = re.sub('.*: started\n', '', stderr)
     for pattern, word in VARYING:
         stdout = re.sub(pattern, word, stdout)
         stderr = re.sub(pattern, word, stderr)
