@@ -64,10 +64,10 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@touch $@
 
 test: $(stamp)
-	@# They wait more than they compute.  In the order of their names, as
-	@# the files with few tests have the longest ones.
-	$(bin)/python -m pytest tests -n 3 --dist loadfile \
-		--no-loadscope-reorder $(ARGS)
+	@# Hundreds of processes would compile the same modules.  Who waits
+	@# leaves the cores to others, who is done takes from who is not.
+	PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest tests -n 4 \
+		--dist worksteal $(ARGS)
 
 lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .
