@@ -194,7 +194,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return Model.browse(map(record_id, ids))
 
     @classmethod
-    def parse_params(cls, params):
+    def parse_params(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters that hooks are given, in place of params.
 
         Called once per execution, before anything is selected.  It may check
@@ -343,7 +343,8 @@ class BatchRootNoSelect(BatchRoot):
         return []
 
     @classmethod
-    def convert_to_instances(cls, ids, **parameters):
+    def convert_to_instances(
+            cls, ids: list[Unit], *_: Any, **parameters: Any) -> Any:
         if cls.get_batch_main_model_name() is None:
             return list(ids)
         return super().convert_to_instances(ids, **parameters)

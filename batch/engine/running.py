@@ -103,9 +103,7 @@ def load_job(database: str, execution: int) -> Job | None:
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()
-        changed, removed = {}, []
-        if row['derived']:
-            changed, removed = load_units(row['derived'])
+        changed, removed = load_units(row['derived']) or ({}, [])
         parameters = reload_parameters(
             row['batch'], declared, values_of(row['parameters']), changed)
         for name in removed:
