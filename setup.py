@@ -4,12 +4,10 @@ import configparser
 import os
 import re
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 MODULE = 'batch'
 PACKAGE = 'trytond.modules.%s' % MODULE
-#: the wings of the house
-WINGS = ['command', 'engine', 'ledger']
 
 
 def read(name):
@@ -47,7 +45,9 @@ setup(
     # A mapping of its own, or an editable install would need a tree
     # trytond/modules/ here, which would hide trytond.
     package_dir={PACKAGE: MODULE},
-    packages=[PACKAGE, *('%s.%s' % (PACKAGE, wing) for wing in WINGS)],
+    packages=[
+        PACKAGE,
+        *('%s.%s' % (PACKAGE, name) for name in find_packages(MODULE))],
     package_data={
         PACKAGE: [
             'py.typed', 'tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],

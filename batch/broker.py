@@ -12,6 +12,7 @@ from trytond.modules import get_module_info
 from . import tasks
 from .database import patiently
 from .exceptions import BrokerError
+from .internals import forget_producers
 from .masking import mask_secrets
 from .texts import message_of
 
@@ -63,7 +64,7 @@ def asking(timeout):
     """
     control = Control(tasks.celery_app)
     # Or it would give its messages to another connection
-    control.mailbox._producer_pool = None
+    forget_producers(control)
     with tasks.as_broker_error(), \
             tasks.celery_app.connection_for_write() as connection:
         if connection.transport.driver_name == 'py-amqp':

@@ -10,6 +10,8 @@ from unittest import mock
 
 from trytond.cache import Cache
 
+from .internals import stack_of
+
 __all__ = ['savepoints']
 
 
@@ -20,7 +22,7 @@ def savepoints(transaction):
     Meanwhile this transaction is hidden from trytond, and the database returns
     a Savepoint on its connection instead of a new connection.
     """
-    local, connection = transaction._local, transaction.connection
+    local, connection = stack_of(transaction), transaction.connection
     outer, tasks = local.transactions, local.tasks
     database, thread = transaction.database, threading.get_ident()
     Database = type(database)

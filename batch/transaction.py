@@ -24,6 +24,7 @@ from trytond.transaction import Transaction, TransactionError
 
 from .aliases import Cursor
 from .exceptions import DatabaseError
+from .internals import connection_parameters
 from .texts import attribute_of
 
 __all__ = [
@@ -322,7 +323,7 @@ def connect(database: str) -> Any:
     trytond would wait for 30 of them.
     """
     import psycopg
-    params = backend.Database._connection_params(database)
+    params = connection_parameters(backend.Database, database)
     return psycopg.connect(
         params['conninfo'], autocommit=True, connect_timeout=CONNECT,
         fallback_application_name=params['fallback_application_name'])

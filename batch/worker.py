@@ -38,6 +38,7 @@ from .broker import check_refusal, module_version
 from .database import check_database, check_sessions
 from .engine.running import open_configured_logs
 from .exceptions import BatchError, BrokerError, ConfigError, UsageError
+from .internals import jobs_of, number_of, processes_of
 from .logging import close_logs
 from .rescue import LOOK, Death, Keeper
 from .texts import message_of
@@ -355,17 +356,12 @@ class Watch(bootsteps.StartStopStep):
     def look(self, consumer):
         worker = consumer.controller
         worker.batch_service.start(worker)
-        pool = getattr(consumer.pool, '_pool', None)
-        if hasattr(pool, '_cache') and hasattr(pool, '_pool'):
-            self.look_at(pool)
-
-    def look_at(self, pool):
-        jobs = [j for j in pool._cache.values() if not j.ready()]
+        jobs = jobs_of(consumer.pool)
         busy = {pid for job in jobs for pid in job.worker_pids()}
-        self._jobs = counted(
-            self._jobs, [job._job for job in jobs if not job.accepted()])
+        self._jobs = counted(self._jobs, [
+                number_of(job) for job in jobs if not job.accepted()])
         self._pids = counted(
-            self._pids, [p.pid for p in pool._pool if p.pid not in busy])
+            self._pids, set(processes_of(consumer.pool)) - busy)
         if max(self._jobs.values(), default=0) < LOOKS:
             return
         for pid, count in self._pids.items():

@@ -16,6 +16,7 @@ from trytond.transaction import Transaction
 
 from ..context import end_child
 from ..exceptions import TransactionEndedError
+from ..internals import stack_of
 from ..logging import get_logger
 from ..texts import attribute_of, calls_hooks
 from ..transaction import is_shutdown
@@ -107,7 +108,7 @@ class Guard:
 
     def is_nested(self) -> bool:
         "Return whether the transaction is on the stack more than once."
-        return self.transaction._local.transactions.count(
+        return stack_of(self.transaction).transactions.count(
             self.transaction) > 1
 
     def check(self, error: BaseException | None = None) -> None:
