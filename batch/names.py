@@ -22,9 +22,8 @@ __all__ = [
     'claim', 'free_names', 'hidden', 'is_taken', 'owner_of', 'parsed',
     'release', 'stem_of', 'tag_of', 'taken_stem']
 
-#: longest name, in bytes, that is used in the names of its hidden files: these
-#: are 72 bytes longer, and the usual file system allows 255.  A longer name is
-#: replaced by a hash
+#: longest name, in bytes, whose hidden files contain it: their names are 72
+#: bytes longer, and the usual limit is 255.  A hash replaces a longer name
 LONGEST = 183
 
 _hidden = re.compile(

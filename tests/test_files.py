@@ -259,7 +259,7 @@ def test_a_file_that_somebody_fetched_is_not_missing(scene):
 
 
 @pytest.mark.parametrize('change, why', [
-        ('link', 'a second name'), ('other', 'not the one'),
+        ('link', 'a second name'), ('other', 'not the file'),
         ('fifo', 'no regular file'), ('name', 'another file has')])
 def test_only_what_was_committed_appears(scene, tmp_path, change, why):
     execution = die_after_commit(scene)
