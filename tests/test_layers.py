@@ -27,7 +27,7 @@ FLOORS = [
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_environment'},
     {'engine', 'savepoints'},
     {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
-    {'database', 'execution', 'outcome'},
+    {'database', 'execution', 'failure', 'outcome'},
     {'ledger'},
     {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
         'logging', 'masking', 'names', 'output', 'parameter_types',

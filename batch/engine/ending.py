@@ -62,6 +62,8 @@ def close(database, execution):
             left=counts['left'],
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
+        if row['retry_of']:
+            ledger.failed_units.solve(cursor, execution)
         if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
         return missing, settled, Outcome.load(cursor, execution)

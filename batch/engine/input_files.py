@@ -116,7 +116,7 @@ def is_running(cursor, root):
     return any(
         ledger.executions.columns(cursor, execution, 'state')['state']
         in OPEN_EXECUTIONS
-        for execution in ledger.inputs.chain_of(cursor, root))
+        for execution in ledger.inputs.tree_of(cursor, root))
 
 
 def settle(cursor, execution, tag=None):
@@ -132,7 +132,7 @@ def settle(cursor, execution, tag=None):
     if not (found := ledger.inputs.held_by(cursor, root)):
         return []
     undone = ledger.inputs.count_undone(
-        cursor, ledger.inputs.chain_of(cursor, root))
+        cursor, ledger.inputs.tree_of(cursor, root))
     settled, directories = [], set()
     for file in found:
         archived, why, values = None, undone_of(file, undone), {}

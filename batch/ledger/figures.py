@@ -6,12 +6,12 @@ import json
 from sql import Literal, Null
 from sql.aggregate import Count, Sum
 
-from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
+from .failed_units import count_open
+from .states import OPEN_CHUNKS, ChunkState
 from .tables import chunk_, execution_
 
 __all__ = [
-    'batches', 'counts', 'had_deaths', 'history', 'numbers', 'planned_chunks',
-    'retries']
+    'batches', 'counts', 'had_deaths', 'history', 'numbers', 'planned_chunks']
 
 
 def batches(cursor):
@@ -68,7 +68,10 @@ def numbers(cursor, execution):
 
 
 def history(cursor, batch=None, limit=20):
-    "Return the last executions, the newest first, as dicts."
+    """Return the last executions, the newest first, as dicts.
+
+    ``open``: how many of their failures nobody has dealt with.
+    """
     names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
         'started_at', 'ended_at', 'dry_run', 'message']
     where = Literal(True)
@@ -77,7 +80,9 @@ def history(cursor, batch=None, limit=20):
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names], where=where,
             order_by=execution_.id.desc, limit=limit))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    rows = [dict(zip(names, row)) for row in cursor.fetchall()]
+    open_ = count_open(cursor, [row['id'] for row in rows])
+    return [{**row, 'open': open_.get(row['id'], 0)} for row in rows]
 
 
 def had_deaths(cursor, execution):
@@ -88,17 +93,3 @@ def had_deaths(cursor, execution):
             & (chunk_.careful == Literal(True)),
             limit=1))
     return cursor.fetchone() is not None
-
-
-def retries(cursor, execution):
-    """Return the ids of the executions that retry this one.
-
-    One that was refused, disabled or skipped retried nothing.
-    """
-    cursor.execute(*execution_.select(
-            execution_.id,
-            where=(execution_.retry_of == execution)
-            & ((execution_.selected > 0)
-                | execution_.state.in_(OPEN_EXECUTIONS)),
-            order_by=execution_.id))
-    return [id for id, in cursor.fetchall()]
