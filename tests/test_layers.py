@@ -29,7 +29,8 @@ FLOORS = [
     {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
     {'database', 'execution', 'failure', 'outcome'},
     {'ledger'},
-    {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
+    {'chunking', 'config', 'context', 'directories', 'error_lines',
+        'exceptions', 'files',
         'logging', 'masking', 'names', 'output', 'parameter_types',
         'parameters', 'settings', 'signatures', 'texts', 'transaction'},
     ]

@@ -19,10 +19,10 @@ from .tables import (
 from .units import Unreadable, dump_units, load_units, names, shown_unit
 
 __all__ = [
-    'COLUMNS', 'BULK', 'count_by_state', 'count_open', 'dismiss', 'free',
-    'give_back', 'insert_failures', 'insert_rows', 'list_free', 'list_taken',
-    'note_planned', 'record_of', 'retries', 'settled_in', 'solve', 'take_up',
-    'texts_of']
+    'BULK', 'COLUMNS', 'count_by_state', 'count_open', 'dismiss', 'give_back',
+    'insert_failures', 'insert_rows', 'list_errors', 'list_free',
+    'list_taken', 'note_planned', 'record_of', 'retries', 'settled_in',
+    'solve', 'take_up', 'texts_of']
 
 #: the columns that a row begins with
 COLUMNS = [
@@ -119,6 +119,17 @@ def list_free(cursor, execution, limit=None):
         for id, text in rows:
             yield id, 'the batch' if text is None \
                 else shown_unit(load_units(text)[0])
+
+
+def list_errors(cursor, execution):
+    "Yield (id, units, error) of each free failure; units has the one."
+    query = failure_.join(
+        chunk_, condition=failure_.chunk == chunk_.id).select(
+        failure_.id, failure_.unit, chunk_.error_type, chunk_.error,
+        where=free(execution), order_by=failure_.id)
+    for rows in streamed(cursor, query, BULK):
+        for id, text, type_, error in rows:
+            yield id, load_units(text), error or type_
 
 
 def count_by_state(cursor, execution):

@@ -12,8 +12,7 @@ from sql import Null
 
 from .executions import columns
 from .rows import streamed
-from .states import (
-    OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState, FailureState)
+from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState, FailureState
 from .tables import chunk_, execution_, failure_, input_, now
 from .units import names
 
