@@ -6,6 +6,7 @@ from sql import Null
 from trytond import backend
 from trytond.model import Index, ModelSQL, ModelView, fields
 from trytond.pool import Pool
+from trytond.tools import grouped_slice, reduce_ids
 from trytond.transaction import Transaction
 
 from . import ledger
@@ -97,13 +98,19 @@ class Failure(_MaskedModel, ModelView):
     @classmethod
     def get_of_chunk(cls, failures, names):
         Chunk = Pool().get('batch.execution.chunk')
-        ids = {f.id: f.chunk.id for f in failures}
-        rows = {
-            row['id']: row
-            for row in Chunk.read(list(set(ids.values())), names)}
-        return {
-            name: {id: rows[chunk][name] for id, chunk in ids.items()}
-            for name in names}
+        table, chunk = cls.__table__(), Chunk.__table__()
+        cursor = Transaction().connection.cursor()
+        values = {name: {} for name in names}
+        for some in grouped_slice(failures):
+            cursor.execute(*table
+                .join(chunk, condition=table.chunk == chunk.id)
+                .select(
+                    table.id, *[getattr(chunk, name) for name in names],
+                    where=reduce_ids(table.id, map(int, some))))
+            for id, *row in cursor.fetchall():
+                for name, value in zip(names, row):
+                    values[name][id] = value
+        return values
 
     @classmethod
     def search_of_chunk(cls, name, clause):

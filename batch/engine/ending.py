@@ -74,7 +74,8 @@ def close(database, execution):
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
-        error_files.write_errors(database, execution, claim_if_over)
+        error_files.write_errors(
+            database, execution, claim_if_over, logger)
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended

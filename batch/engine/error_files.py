@@ -7,6 +7,7 @@ of its rows are settled, and dismissed.  Both are one commit, and the file is
 an output of the execution: it appears whatever dies.
 """
 import json
+import os
 
 from trytond.pool import Pool
 from trytond.transaction import Transaction
@@ -26,7 +27,7 @@ from .running import load_job
 __all__ = ['write_errors']
 
 
-def write_errors(database, execution, claim):
+def write_errors(database, execution, claim, logger):
     """Write the files of an execution that is about to end.
 
     Not of one that was stopped: that says that something else is wrong.
@@ -35,11 +36,7 @@ def write_errors(database, execution, claim):
     :param claim: called with (cursor, execution): returns its row, locked, if
         it is over
     """
-    if not transact(database, lambda cursor: is_wanted(cursor, execution)):
-        return
-    load_pool(database)
-    job = load_job(database, execution)
-    outputs = None
+    outputs, written = None, []
 
     def write(cursor):
         nonlocal outputs
@@ -49,28 +46,28 @@ def write_errors(database, execution, claim):
         with job.working(outputs=outputs), Guard(job.batch):
             return write_files(cursor, job, outputs)
 
-    with job.working():
-        try:
-            discard_leftovers(
-                database, execution, {(directory_of(job), False)}, job.logger)
+    try:
+        if transact(database, lambda cursor: is_wanted(cursor, execution)):
+            load_pool(database)
+            job = load_job(database, execution)
+            if os.path.isdir(directory_of(job)):
+                discard_leftovers(
+                    database, execution, {(directory_of(job), False)}, logger)
             written = transact(
                 database, write, user=job.user, context=job.context)
-        except BaseException as error:
-            if is_shutdown(error) or is_outage(error, database):
-                raise
-            if issubclass(type(error), BatchError):
-                job.logger.error(
-                    "the failed rows can not be written: %s", error)
-            else:
-                job.logger.exception(
-                    "the failed rows can not be written: %s",
-                    one_line(error), exc_info=exc_info(error))
-            return
+    except BaseException as error:
+        if is_shutdown(error) or is_outage(error, database):
+            raise
+        if issubclass(type(error), BatchError):
+            logger.error("the failed rows can not be written: %s", error)
+        else:
+            logger.exception("the failed rows can not be written: %s",
+                one_line(error), exc_info=exc_info(error))
+        return
     note_appeared(database, execution, outputs)
     for path, count in written:
-        with job.working():
-            job.logger.info('%s failed rows are written to "%s"',
-                count, escape(path))
+        logger.info('%s failed row%s written to "%s"', count,
+            ' is' if count == 1 else 's are', escape(path))
 
 
 def is_wanted(cursor, execution):

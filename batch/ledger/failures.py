@@ -69,7 +69,9 @@ def list_failures(cursor, execution, limit=None, details=False):
     query = chunk_.select(
         *columns,
         where=has_ended(execution) & (chunk_.state == ChunkState.FAILED),
-        order_by=chunk_.id, limit=limit)
+        # As an expression: PostgreSQL would go through all chunks in their
+        # order, until it has found as many as the limit
+        order_by=chunk_.id + 0, limit=limit)
     for rows in streamed(cursor, query, 100 if details else 1000):
         settled = settled_in(
             cursor, [row[0] for row in rows]) if details else {}
