@@ -308,9 +308,9 @@ with Transaction().start(database, 0) as transaction:
             'history': lambda: ledger.figures.history(cursor),
             'settled': lambda: F.settled_in(cursor, [other]),
             'errors': lambda: list(F.list_errors(cursor, small)),
-            'taken': lambda: list(F.list_taken(cursor, small)),
+            'taken': lambda: list(ledger.settling.list_taken(cursor, small)),
             'undone': lambda: ledger.inputs.count_undone(cursor, [small]),
-            'dismissed': lambda: F.dismiss(cursor, small, None),
+            'dismissed': lambda: ledger.settling.dismiss(cursor, small, None),
             'chunk': lambda: cursor.execute(
                 'DELETE FROM batch_failure WHERE chunk = %s', [other]),
             'record': lambda: Failure.search(

@@ -63,7 +63,7 @@ def close(database, execution):
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
         if row['retry_of']:
-            ledger.failed_units.solve(cursor, execution)
+            ledger.settling.solve(cursor, execution)
         if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
         return missing, settled, Outcome.load(cursor, execution)

@@ -121,7 +121,7 @@ def write_files(cursor, job, outputs):
                 reasons.setdefault(
                     'written to "%s"' % path, []).append(id)
     for reason, ids in reasons.items():
-        ledger.failed_units.dismiss(
+        ledger.settling.dismiss(
             cursor, job.execution, reason, sorted(set(ids)))
     if written:
         row = ledger.executions.columns(

@@ -42,7 +42,7 @@ def cancel(database, execution, message):
                 cursor, execution, state=ExecutionState.CANCELLED,
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
-            ledger.failed_units.give_back(cursor, execution)
+            ledger.settling.give_back(cursor, execution)
             return True
         row = existing(cursor, execution, 'state')
         if row['state'] != ExecutionState.RUNNING:
@@ -117,7 +117,7 @@ def retry(database, execution, local=False, texts=()):
             for name, (text, _) in json.loads(row['parameters']).items()}
         id = ledger.executions.create(
             cursor, row['batch'], given, retry_of=execution, local=local)
-        ledger.failed_units.take_up(cursor, execution, id, ids)
+        ledger.settling.take_up(cursor, execution, id, ids)
         return id, row['batch']
 
     return transact(database, _retry)
@@ -135,7 +135,7 @@ def dismiss(database, execution, reason=None, texts=()):
         ledger.executions.lock_all(cursor)
         row = existing(cursor, execution, 'state', 'dry_run')
         ids = chosen(cursor, execution, row, texts)
-        count = ledger.failed_units.dismiss(cursor, execution, reason, ids)
+        count = ledger.settling.dismiss(cursor, execution, reason, ids)
         return count, ledger.failed_units.count_open(
             cursor, [execution]).get(execution, 0)
 

@@ -192,7 +192,7 @@ def write_selection(cursor, job, task_id):
             job.working(custody=custody, outputs=outputs), Guard(job.batch):
         if row['admission'] != Admission.ADMITTED:
             # Skipped or disabled: it has no units
-            ledger.failed_units.give_back(cursor, job.execution)
+            ledger.settling.give_back(cursor, job.execution)
         elif row['retry_of']:
             Batch.check_models()
             plan_failures(cursor, job, Batch, plan)
@@ -217,7 +217,7 @@ def write_selection(cursor, job, task_id):
 def plan_failures(cursor, job, Batch, plan):
     "Plan the units that a retry took up."
     def taken():
-        for units in ledger.failed_units.list_taken(cursor, job.execution):
+        for units in ledger.settling.list_taken(cursor, job.execution):
             if isinstance(units, ledger.units.Unreadable):
                 raise units.error
             # None: the batch, which was executed as a whole
@@ -232,7 +232,7 @@ def plan_failures(cursor, job, Batch, plan):
             itertools.chain([first], units), job.parameters)
         write_plan(job, Batch, plan, chunking.Distinct(units))
     plan.flush()
-    ledger.failed_units.note_planned(cursor, job.execution)
+    ledger.settling.note_planned(cursor, job.execution)
 
 
 @calls_hooks
@@ -312,7 +312,7 @@ def refuse_start(database, batch, execution, error):
                 cursor, execution, ExecutionState.SELECTING):
             return None
         ledger.planning.discard(cursor, execution)
-        ledger.failed_units.give_back(cursor, execution)
+        ledger.settling.give_back(cursor, execution)
         ledger.executions.forget_secrets(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [

@@ -1,12 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The units that failed, one row each, and what became of them.
+"""The units that failed, one row each.
 
 A row is written with the end of its chunk, which has the text of the error
 and the traceback: these are long, and kept once.
 """
-import hashlib
-
 from sql import Literal, Null
 from sql.aggregate import Count
 
@@ -14,15 +12,13 @@ from trytond.tools import grouped_slice
 
 from .rows import streamed
 from .states import FAILURE, FailureState
-from .tables import (
-    Hole, chunk_, execute_written, failure_, has_not_ended, written)
-from .units import Unreadable, dump_units, load_units, names, shown_unit
+from .tables import Hole, chunk_, execute_written, failure_, written
+from .units import Unreadable, dump_units, load_units, shown_unit
 
 __all__ = [
-    'BULK', 'COLUMNS', 'count_by_state', 'count_open', 'dismiss', 'give_back',
-    'insert_failures', 'insert_rows', 'list_errors', 'list_free',
-    'list_taken', 'note_planned', 'record_of', 'retries', 'settled_in',
-    'solve', 'take_up', 'texts_of']
+    'BULK', 'COLUMNS', 'count_by_state', 'count_open', 'free',
+    'insert_failures', 'insert_rows', 'list_errors', 'list_free', 'record_of',
+    'retries', 'settled_in', 'texts_of']
 
 #: the columns that a row begins with
 COLUMNS = [
@@ -188,101 +184,3 @@ def settled_in(cursor, chunks):
         for chunk, *settled in cursor.fetchall():
             found.setdefault(chunk, []).append(tuple(settled))
     return found
-
-
-# What becomes of them
-
-def _update(cursor, where, ids=None, **values):
-    "Write columns of failures; return how many.  Locks their rows."
-    count = 0
-    for some in [None] if ids is None else grouped_slice(ids, BULK):
-        cursor.execute(*failure_.update(
-                [getattr(failure_, n) for n in values], list(values.values()),
-                where=where if some is None
-                else where & failure_.id.in_(list(some))))
-        count += cursor.rowcount
-    return count
-
-
-def take_up(cursor, execution, retry, ids=None):
-    """Give free failures to a retry, which still has to select them.
-
-    Returns how many.  They are open until it has planned them.
-
-    :param ids: only those
-    """
-    return _update(cursor, free(execution), ids, retried_by=retry)
-
-
-def give_back(cursor, retry):
-    "Free what a retry took up and will not plan."
-    _update(cursor, _taken(retry, FailureState.OPEN), retried_by=None)
-
-
-def list_taken(cursor, retry):
-    "Yield the units that a retry took up, as load_units() gives them."
-    query = failure_.select(
-        failure_.unit, where=_taken(retry, FailureState.OPEN),
-        order_by=[failure_.chunk, failure_.id])
-    for rows in streamed(cursor, query):
-        for text, in rows:
-            yield load_units(text)
-
-
-def note_planned(cursor, retry):
-    "open -> retried"
-    _update(cursor, _taken(retry, FailureState.OPEN),
-        state=FailureState.RETRIED)
-
-
-def _taken(retry, state):
-    return (failure_.retried_by == retry) & (failure_.state == state)
-
-
-def dismiss(cursor, execution, reason, ids=None):
-    """open -> dismissed; returns how many.
-
-    :param reason: text, or None
-    :param ids: only those
-    """
-    return _update(
-        cursor, free(execution), ids, state=FailureState.DISMISSED,
-        reason=reason)
-
-
-def solve(cursor, retry):
-    """retried -> solved, of what a retry that has ended has done.
-
-    A file that was read again is done when all of its rows are.
-    """
-    undone = set()
-    for rows in streamed(cursor, failure_.select(
-                failure_.unit, where=failure_.execution == retry)):
-        for text, in rows:
-            undone.update(_digests(text))
-    for rows in streamed(cursor, chunk_.select(
-                chunk_.units, where=has_not_ended(retry))):
-        for units, in rows:
-            for text, _ in texts_of(load_units(units)):
-                undone.update(_digests(text))
-    where = _taken(retry, FailureState.RETRIED)
-    solved = None
-    if undone:
-        solved = [
-            id for rows in streamed(cursor, failure_.select(
-                    failure_.id, failure_.unit, where=where))
-            for id, text in rows if _digest(text) not in undone]
-    _update(cursor, where, solved, state=FailureState.SOLVED)
-
-
-def _digests(text):
-    "Yield what tells a unit, and the file that it is a row of."
-    yield _digest(text)
-    for name, is_row in names(text or ''):
-        if is_row and isinstance(name, str):
-            yield _digest(dump_units([name]))
-
-
-def _digest(text):
-    # Rows of a file may be long, and there may be many
-    return hashlib.blake2b((text or '').encode(), digest_size=16).digest()

@@ -3,8 +3,9 @@
 """What an earlier version did not write, made from what it did."""
 from sql import Null
 
-from .failed_units import insert_rows, solve, texts_of
+from .failed_units import insert_rows, texts_of
 from .rows import streamed
+from .settling import solve
 from .states import (
     ENDED_EXECUTIONS, OPEN_EXECUTIONS, ChunkState, ExecutionState,
     FailureState)
