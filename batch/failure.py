@@ -6,7 +6,7 @@ from sql import Null
 from trytond import backend
 from trytond.model import Index, ModelSQL, ModelView, fields
 from trytond.pool import Pool
-from trytond.tools import grouped_slice, reduce_ids
+from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
 from . import ledger
@@ -101,12 +101,12 @@ class Failure(_MaskedModel, ModelView):
         table, chunk = cls.__table__(), Chunk.__table__()
         cursor = Transaction().connection.cursor()
         values = {name: {} for name in names}
-        for some in grouped_slice(failures):
+        for some in grouped_slice(failures, 1000):
             cursor.execute(*table
                 .join(chunk, condition=table.chunk == chunk.id)
                 .select(
                     table.id, *[getattr(chunk, name) for name in names],
-                    where=reduce_ids(table.id, map(int, some))))
+                    where=table.id.in_([f.id for f in some])))
             for id, *row in cursor.fetchall():
                 for name, value in zip(names, row):
                     values[name][id] = value

@@ -279,8 +279,8 @@ from trytond.modules.batch.transaction import load_pool
 load_pool(database)
 FILL = """INSERT INTO batch_failure
     (execution, chunk, unit, record, fingerprint, state)
-    SELECT %s, %s, '[' || i || ']', 'batch.scenario.record,' || i,
-    'KeyError a.py:' || i, %s FROM generate_series(%s, %s) i"""
+    SELECT %s::int, %s::int, '[' || i || ']', 'batch.scenario.record,' || i,
+    'KeyError a.py:' || i, %s FROM generate_series(%s::int, %s::int) i"""
 with Transaction().start(database, 0) as transaction:
     cursor = transaction.connection.cursor()
     cursor.execute('SELECT id, execution FROM batch_execution_chunk '
