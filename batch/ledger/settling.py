@@ -2,9 +2,12 @@
 # this repository contains the full copyright notices and license terms.
 """What becomes of the units that failed: retried, solved or dismissed."""
 import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from trytond.tools import grouped_slice
 
+from ..aliases import Cursor, Units
 from .failed_units import BULK, free, texts_of
 from .rows import streamed
 from .states import FAILURE, FailureState
@@ -15,12 +18,16 @@ __all__ = [
     'dismiss', 'give_back', 'list_taken', 'note_planned', 'solve', 'take_up']
 
 
-def _update(cursor, where, ids=None, **values):
+def _update(
+        cursor: Cursor, where: Any, ids: list[int] | None = None,
+        **values: Any) -> int:
     "Write columns of failures; return how many.  Locks their rows."
     assert 'state' not in values or values['state'] in {
         new for old, new in FAILURE if old is not None}
     count = 0
-    for some in [None] if ids is None else grouped_slice(ids, BULK):
+    slices: Iterable[Any] = [None] if ids is None \
+        else grouped_slice(ids, BULK)
+    for some in slices:
         cursor.execute(*failure_.update(
                 [getattr(failure_, n) for n in values], list(values.values()),
                 where=where if some is None
@@ -29,7 +36,9 @@ def _update(cursor, where, ids=None, **values):
     return count
 
 
-def take_up(cursor, execution, retry, ids=None):
+def take_up(
+        cursor: Cursor, execution: int, retry: int,
+        ids: list[int] | None = None) -> int:
     """Give free failures to a retry, which still has to select them.
 
     Returns how many.  They are open until it has planned them.
@@ -39,12 +48,12 @@ def take_up(cursor, execution, retry, ids=None):
     return _update(cursor, free(execution), ids, retried_by=retry)
 
 
-def give_back(cursor, retry):
+def give_back(cursor: Cursor, retry: int) -> None:
     "Free what a retry took up and will not plan."
     _update(cursor, _taken(retry, FailureState.OPEN), retried_by=None)
 
 
-def list_taken(cursor, retry):
+def list_taken(cursor: Cursor, retry: int) -> Iterator[Units]:
     "Yield the units that a retry took up, as load_units() gives them."
     query = failure_.select(
         failure_.unit, where=_taken(retry, FailureState.OPEN),
@@ -54,17 +63,19 @@ def list_taken(cursor, retry):
             yield load_units(text)
 
 
-def note_planned(cursor, retry):
+def note_planned(cursor: Cursor, retry: int) -> None:
     "open -> retried"
     _update(cursor, _taken(retry, FailureState.OPEN),
         state=FailureState.RETRIED)
 
 
-def _taken(retry, state):
+def _taken(retry: int, state: FailureState) -> Any:
     return (failure_.retried_by == retry) & (failure_.state == state)
 
 
-def dismiss(cursor, execution, reason, ids=None):
+def dismiss(
+        cursor: Cursor, execution: int, reason: str | None,
+        ids: list[int] | None = None) -> int:
     """open -> dismissed; returns how many.
 
     :param reason: text, or None
@@ -75,12 +86,12 @@ def dismiss(cursor, execution, reason, ids=None):
         reason=reason)
 
 
-def solve(cursor, retry):
+def solve(cursor: Cursor, retry: int) -> None:
     """retried -> solved, of what a retry that has ended has done.
 
     A file that was read again is done when all of its rows are.
     """
-    undone = set()
+    undone: set[bytes] = set()
     for rows in streamed(cursor, failure_.select(
                 failure_.unit, where=failure_.execution == retry)):
         for text, in rows:
@@ -100,7 +111,7 @@ def solve(cursor, retry):
     _update(cursor, where, solved, state=FailureState.SOLVED)
 
 
-def _digests(text):
+def _digests(text: str | None) -> Iterator[bytes]:
     "Yield what tells a unit, and the file that it is a row of."
     yield _digest(text)
     for name, is_row in names(text or ''):
@@ -108,6 +119,6 @@ def _digests(text):
             yield _digest(dump_units([name]))
 
 
-def _digest(text):
+def _digest(text: str | None) -> bytes:
     # Rows of a file may be long, and there may be many
     return hashlib.blake2b((text or '').encode(), digest_size=16).digest()
