@@ -64,7 +64,8 @@ def write_errors(
                 return
             if os.path.isdir(directory_of(job)):
                 discard_leftovers(
-                    database, execution, {(str(directory_of(job)), False)}, logger)
+                    database, execution, {(str(directory_of(job)), False)},
+                    logger)
             written = transact(
                 database, write, user=job.user, context=job.context)
     except BaseException as error:
