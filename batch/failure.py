@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """The model of the units that failed; the wing ``ledger`` writes them."""
 from sql import Null
+from sql.conditionals import Coalesce
 
 from trytond import backend
 from trytond.model import Index, ModelSQL, ModelView, fields
@@ -68,7 +69,8 @@ class Failure(_MaskedModel, ModelView):
                 table,
                 (table.state, Index.Range()),
                 (table.execution, Index.Range())),
-            Index(table, (table.fingerprint, Index.Range())),
+            # As Tryton searches what may be empty
+            Index(table, (Coalesce(table.fingerprint, ''), Index.Range())),
             # To delete a chunk or an execution, these are looked for
             Index(table, (table.chunk, Index.Range())),
             Index(
