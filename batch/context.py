@@ -31,7 +31,7 @@ class Custody(Protocol):
         "Return why a file may not be selected, None if it may."
 
     def take(
-            self, path: Path, identity: str, units: int,
+            self, path: Path, before: str, content: str, units: int,
             archive: Path) -> None:
         "Have the execution hold a file."
 

@@ -9,6 +9,7 @@ Imports nothing of Tryton or Celery.
 """
 import contextlib
 import errno
+import hashlib
 import os
 import resource
 import stat
@@ -19,8 +20,8 @@ from pathlib import Path
 from .exceptions import OutputError
 
 __all__ = [
-    'CLOSED', 'NO_LINKS', 'Directory', 'explained', 'identity', 'identity_of',
-    'open_file', 'open_to_append', 'readable']
+    'CLOSED', 'NO_LINKS', 'Directory', 'content_of', 'explained', 'identity',
+    'identity_of', 'open_file', 'open_to_append', 'readable']
 
 # O_PATH needs no permission to read the directory
 _directory = os.O_DIRECTORY | getattr(os, 'O_PATH', os.O_RDONLY)
@@ -225,6 +226,19 @@ def identity_of(status: os.stat_result | None) -> str:
         raise FileNotFoundError(errno.ENOENT, "it is no file")
     return '%s-%s-%s' % (
         status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def content_of(path: str | os.PathLike[str]) -> str:
+    """Return a hash of the content of a file.
+
+    It also changes if a program restores the time of a file that it rewrites,
+    or rewrites it within the few milliseconds that its time is exact to.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with open(open_file(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def open_to_append(path: str | os.PathLike[str]) -> int:

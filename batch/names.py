@@ -25,6 +25,8 @@ __all__ = [
 #: longest name, in bytes, whose hidden files contain it: their names are 72
 #: bytes longer, and the usual limit is 255.  A hash replaces a longer name
 LONGEST = 183
+#: bytes that a name has at most, and that a number leaves of it at least
+NAME_MAX, SHORTEST = 255, 100
 
 _hidden = re.compile(
     r'\.(?P<stem>.+)\.(?P<tag>[\w-]{1,24}-(?P<execution>\d+)-[0-9a-f]{12})'
@@ -130,12 +132,28 @@ def is_taken(
         for n in [hidden(name, tag, 'ready'), name])
 
 
+def cut(name: str, size: int) -> str:
+    "Return the beginning of a name, of at most size bytes."
+    encoded = os.fsencode(name)
+    if len(encoded) <= size:
+        return name
+    while size and encoded[size] & 0xC0 == 0x80:
+        # In the middle of a character of UTF-8
+        size -= 1
+    return os.fsdecode(encoded[:size])
+
+
 def free_names(directory: Directory, name: str, tag: str) -> Iterator[str]:
     "Yield a name and its successors, from about the first that is free."
     stem, suffix = PurePath(name).stem, PurePath(name).suffix
 
     def numbered(number: int) -> str:
-        return '%s_%s%s' % (stem, number, suffix)
+        end = '_%s%s' % (number, suffix)
+        room = NAME_MAX - len(os.fsencode(end))
+        if room < SHORTEST:
+            # So long a suffix is no type of file
+            return cut(name, NAME_MAX - 12) + '_%s' % number
+        return cut(stem, room) + end
 
     if not is_taken(directory, name, tag, mine=True):
         yield name

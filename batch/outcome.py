@@ -6,13 +6,14 @@ import datetime as dt
 import heapq
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import exceptions, ledger
 from .aliases import Cursor, Unit, Units
-from .ledger.states import Admission, ExecutionState
+from .ledger.failed_units import Settled
+from .ledger.states import Admission, ExecutionState, FailureState
 from .ledger.units import shown_unit
 from .logging import server_zone
 from .masking import mask_value
@@ -158,6 +159,8 @@ class Outcome:
     planned: int
     numbers: dict[str, float]
     failures: Failures = field(repr=False)
+    #: how many failures there are in each state
+    failure_states: dict[str, int]
     #: time of the database
     read_at: dt.datetime = field(repr=False)
 
@@ -182,8 +185,10 @@ class Outcome:
             counts=ledger.figures.counts(cursor, execution),
             planned=ledger.figures.planned_chunks(cursor, execution),
             numbers=ledger.figures.numbers(cursor, execution),
-            failures=failures, read_at=ledger.tables.now(cursor),
-            **columns)
+            failures=failures,
+            failure_states=ledger.failed_units.count_by_state(
+                cursor, execution) if failures.count else {},
+            read_at=ledger.tables.now(cursor), **columns)
 
     @property
     def seconds(self) -> float:
@@ -195,6 +200,11 @@ class Outcome:
     def succeeded(self) -> bool:
         "Whether it ended in the state succeeded."
         return self.state == ExecutionState.SUCCEEDED
+
+    @property
+    def open_failures(self) -> int:
+        "How many units failed that were neither retried nor dismissed."
+        return self.failure_states.get(FailureState.OPEN, 0)
 
     @property
     def is_refused(self) -> bool:
@@ -250,8 +260,7 @@ class Outcome:
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
                     ('details', 'show', details),
-                    ('again', 'retry', self.ended_at
-                        and counts['failed'] and not self.dry_run),
+                    ('again', 'retry', self.ended_at and self.open_failures),
                     ('go on', 'resume', (self.ended_at or self.local)
                         and (counts['left'] or self.missing))]
                 if wanted]
@@ -272,6 +281,7 @@ class Outcome:
             'duplicates': self.duplicates,
             'done': self.counts['done'],
             'failed': self.counts['failed'],
+            'open': self.open_failures,
             'left': self.counts['left'],
             'seconds': round(self.seconds, 3),
             'numbers': self.numbers,
@@ -283,11 +293,20 @@ class Outcome:
 
 
 def failure_as_dict(
-        number: str, units: Units, type_: str, error: str) -> dict[str, Any]:
-    "Return what JSON has of a failure."
-    return {
+        number: str, units: Units, type_: str, error: str,
+        settled: Iterable[Settled] | None = None) -> dict[str, Any]:
+    """Return what JSON has of a failed chunk.
+
+    :param settled: of ledger.failed_units.settled_in
+    """
+    found = {
         'chunk': number, 'units': mask_value(None, units),
         'error_type': type_, 'error': error}
+    if settled is not None:
+        found['settled'] = [
+            dict(zip(['state', 'retried_by', 'reason', 'units'], row))
+            for row in settled]
+    return found
 
 
 def as_json(value: Any) -> str:

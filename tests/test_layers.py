@@ -27,12 +27,12 @@ FLOORS = [
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_environment'},
     {'engine', 'savepoints'},
     {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
-    {'database', 'execution', 'outcome'},
+    {'database', 'execution', 'failure', 'outcome'},
     {'ledger'},
-    {'aliases', 'chunking', 'config', 'context', 'directories', 'exceptions',
-        'files', 'internals', 'logging', 'masking', 'names', 'output',
-        'parameter_types', 'parameters', 'settings', 'signatures', 'texts',
-        'transaction'},
+    {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
+        'exceptions', 'files', 'internals', 'logging', 'masking', 'names',
+        'output', 'parameter_types', 'parameters', 'settings', 'signatures',
+        'texts', 'transaction'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

@@ -125,11 +125,19 @@ def get_parser():
             add('resume', run.resume,
                 "go on with the chunks of an execution that are left"),
             add('retry', run.retry,
-                "run the units that failed, as a new execution")]:
+                "run the open failures of an execution, as a new execution")]:
         _execution(again)
         again.add_argument('--local', action='store_true',
             help="run in this process, without broker and workers")
         _output(again)
+    _units(again)
+
+    dismiss = add('dismiss', manage.dismiss,
+        "mark open failures of an execution as settled otherwise")
+    _execution(dismiss)
+    _units(dismiss)
+    dismiss.add_argument('--reason', metavar='TEXT', type=_text,
+        help="why; coop show shows it")
 
     cancel = add('cancel', manage.cancel,
         "cancel an execution; running chunks are finished")
@@ -180,6 +188,20 @@ def _execution(parser):
         # The range of an integer column of PostgreSQL
         type=_whole(1, 2 ** 31 - 1, 'the number of an execution'),
         help="the number of the execution")
+
+
+def _units(parser):
+    parser.add_argument('--unit', metavar='UNITS', action='append', default=[],
+        type=_text, help="only these, separated by commas, each as coop show "
+        "names it; may be repeated (default: all open failures)")
+
+
+def _text(text):
+    if not text.strip() or text != texts.escape(text):
+        raise argparse.ArgumentTypeError(
+            'is "%s", expected a text of one line' % texts.clean(
+                text, texts.EXCERPT))
+    return text
 
 
 def _output(parser):

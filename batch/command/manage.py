@@ -1,10 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The commands that change no record: cancel, prune, check, worker."""
+"""The commands that change no record: cancel, dismiss, prune, check, worker.
+"""
 from ..exceptions import ExecutionError
 from .environment import check_batch, checked_name, database_of
 
-__all__ = ['cancel', 'check', 'prune', 'worker']
+__all__ = ['cancel', 'check', 'dismiss', 'prune', 'worker']
 
 
 def cancel(options):
@@ -21,6 +22,18 @@ def cancel(options):
             'selected')
     print('execution #%s is cancelled; running chunks are finished'
         % options.execution)
+    return 0
+
+
+def dismiss(options):
+    from ..database import check_database
+    from ..engine import operations
+    database = database_of(options)
+    check_database(database)
+    count, open_ = operations.dismiss(
+        database, options.execution, options.reason, options.unit)
+    print('{:,} failure{} of execution #{} dismissed, {:,} still open'.format(
+            count, '' if count == 1 else 's', options.execution, open_))
     return 0
 
 
@@ -45,7 +58,8 @@ def prune(options):
             count, '' if count == 1 else 's', before))
     if open_:
         print('kept because of open failures: %s; coop show N, then coop '
-            'retry N or coop resume N' % get_print_infos(open_, 'execution'))
+            'retry N, coop dismiss N or coop resume N' % get_print_infos(
+                open_, 'execution'))
     return 0
 
 

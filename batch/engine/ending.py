@@ -13,7 +13,7 @@ from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
-from . import input_files
+from . import error_files, input_files
 from .input_files import Settled
 from .output_files import discard_leftovers, publish
 from .tags import tag_of
@@ -71,6 +71,8 @@ def close(database: str, execution: int) -> None:
             left=counts['left'],
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
+        if row['retry_of']:
+            ledger.settling.solve(cursor, execution)
         if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
         outcome = Outcome.load(cursor, execution)
@@ -83,6 +85,8 @@ def close(database: str, execution: int) -> None:
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
+        error_files.write_errors(
+            database, execution, claim_if_over, logger)
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended

@@ -20,7 +20,7 @@ from trytond import backend
 
 from .. import files, ledger
 from ..aliases import Cursor
-from ..directories import Directory, identity
+from ..directories import Directory, content_of, identity
 from ..exceptions import InputError, OutputError
 from ..file_batch import SelectAgain, check_unchanged
 from ..ledger.inputs import InputFile, Undone
@@ -56,6 +56,7 @@ class Custody:
         #: why files were left out, by name
         self.left_out: dict[str, str] = {}
         self._files: list[tuple[Path, str, int, Path]] = []
+        self._before: dict[Path, str] = {}
         self._whys: dict[int, dict[Path, str | None] | None] = {}
 
     @cached_property
@@ -79,14 +80,17 @@ class Custody:
         return why
 
     def take(
-            self, path: Path, identity: str, units: int,
+            self, path: Path, before: str, content: str, units: int,
             archive: Path) -> None:
         """Hold a file; raises InputError if another execution does.
 
+        :param before: its identity before it was read
+        :param content: of directories.content_of
         :param units: how many
         """
         if not self.keep:
             return
+        identity = '%s-%s' % (before, content)
         if self.root:
             # It failed as a whole, and is read again
             try:
@@ -99,6 +103,7 @@ class Custody:
                     'lists the executions' % path) from error
             return
         self._files.append((path, identity, units, archive))
+        self._before[path] = before
         if len(self._files) >= ledger.inputs.BULK:
             self.flush()
 
@@ -114,9 +119,9 @@ class Custody:
             ledger.inputs.add(self.cursor, self.execution, self._files)
         except backend.DatabaseIntegrityError as error:
             raise SelectAgain('another execution took a file first') from error
-        for path, before, _, archive in self._files:
+        for path, _, _, archive in self._files:
             # Another execution may have archived it before we held it
-            check_unchanged(path, before)
+            check_unchanged(path, self._before.pop(path))
             try:
                 Directory(archive, make=True).close()
             except OSError as error:
@@ -140,7 +145,7 @@ def is_running(cursor: Cursor, root: int) -> bool:
     return any(
         ledger.executions.existing(cursor, execution, 'state')['state']
         in OPEN_EXECUTIONS
-        for execution in ledger.inputs.chain_of(cursor, root))
+        for execution in ledger.inputs.tree_of(cursor, root))
 
 
 def settle(
@@ -159,7 +164,7 @@ def settle(
     if not (found := ledger.inputs.held_by(cursor, root)):
         return []
     undone = ledger.inputs.count_undone(
-        cursor, ledger.inputs.chain_of(cursor, root))
+        cursor, ledger.inputs.tree_of(cursor, root))
     settled, directories = [], set()
     for file in found:
         archived, why, values = None, undone_of(file, undone), {}
@@ -168,20 +173,20 @@ def settle(
                 if is_in_sight(file):
                     # A process moved it and died, or somebody removed it
                     archived = None if why else files.moved(
-                        file.archive, file.identity)
+                        file.archive, stat_of(file))
                     values = {'held': None}
                 if not archived:
                     why = 'it no longer exists'
             elif why:
                 pass
-            elif identity(file.path) != file.identity:
+            elif not is_unchanged(file):
                 why = 'it was changed after it was selected; to have it ' \
                     'processed as a new file, rename it'
             elif not tag:
                 why = 'but has not archived it yet'
             else:
                 archived = files.move(
-                    file.path, file.archive, file.identity, tag)
+                    file.path, file.archive, stat_of(file), tag)
                 directories |= {file.path.parent, file.archive}
                 values = {'held': None}
         except (OSError, OutputError) as error:
@@ -196,6 +201,20 @@ def settle(
         with contextlib.suppress(OSError), Directory(directory) as opened:
             opened.sync()
     return settled
+
+
+def stat_of(file: InputFile) -> str:
+    "Return the part of the identity that directories.identity() gives."
+    return '-'.join(file.identity.split('-')[:3])
+
+
+def is_unchanged(file: InputFile) -> bool:
+    "Return whether a file is as it was when it was selected."
+    if identity(file.path) != stat_of(file):
+        return False
+    # Files selected by an earlier version have no hash
+    _, _, _, *content = file.identity.split('-')
+    return not content or content == [content_of(file.path)]
 
 
 def is_in_sight(file: InputFile) -> bool:

@@ -22,6 +22,7 @@ from ..transaction import transact
 from . import bisection, suspects
 from .ending import close
 from .errors import describe, exc_info, one_line, write_down
+from .records import model_of_units
 from .running import Job
 
 __all__ = [
@@ -52,6 +53,7 @@ def fail_or_bisect(
     """
     # Not to be split: each of its units would do the same
     is_ended = issubclass(type(error), TransactionEndedError)
+    model = model_of_units(job)
 
     def record(
             cursor: Cursor,
@@ -75,7 +77,8 @@ def fail_or_bisect(
                 suspect=None if suspect is None
                 else parts.index([chunk.units[suspect]]))
         else:
-            first = ledger.chunks.fail(cursor, chunk, attempts, details)
+            first = ledger.chunks.fail(
+                cursor, chunk, attempts, details, model, job.dry_run)
             stop_if_hopeless(cursor, job, is_ended)
         return first, parts, repeated
 
@@ -199,6 +202,7 @@ def chunk_died(
 def give_up(job: Job, chunk: Chunk) -> int | None:
     "Split a chunk whose processes died, or fail it; return as fail_or_bisect."
     error = WorkerLostError(chunk.error or 'worker lost')
+    model = model_of_units(job)
 
     def record(cursor: Cursor) -> tuple[int | None, Parts | None]:
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
@@ -209,7 +213,7 @@ def give_up(job: Job, chunk: Chunk) -> int | None:
                 cursor, chunk, parts, chunk.deaths, describe(error),
                 careful=True), parts
         first = ledger.chunks.fail(
-            cursor, chunk, chunk.deaths, describe(error))
+            cursor, chunk, chunk.deaths, describe(error), model, job.dry_run)
         stop_if_hopeless(cursor, job)
         return first, None
 

@@ -1,9 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Start an execution, cancel it, resume it, retry its failed units.
+"""Start an execution, cancel it, resume it, retry or dismiss its failures.
 
 Where the state forbids it they raise ExecutionError, which names the state.
 """
+from collections.abc import Sequence
+
 import trytond.config as config
 from trytond.transaction import Transaction
 
@@ -12,12 +14,14 @@ from ..aliases import Cursor, Given
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
 from ..ledger.rows import values_of
-from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
+from ..ledger.states import ExecutionState
 from ..texts import escape
 from ..transaction import transact
+from .chosen import chosen
 from .ending import close
 
-__all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
+__all__ = [
+    'cancel', 'dismiss', 'queue_of_execution', 'resume', 'retry', 'start']
 
 
 def start(
@@ -45,6 +49,7 @@ def cancel(database: str, execution: int, message: str) -> bool:
                 cursor, execution, state=ExecutionState.CANCELLED,
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
+            ledger.settling.give_back(cursor, execution)
             return True
         row = ledger.executions.existing(cursor, execution, 'state')
         if row['state'] != ExecutionState.RUNNING:
@@ -107,37 +112,51 @@ def resume(
 
 
 def retry(
-        database: str, execution: int, local: bool = False) -> tuple[int, str]:
-    """Make an execution of the units that failed; return (id, batch).
+        database: str, execution: int, local: bool = False,
+        texts: Sequence[str] = ()) -> tuple[int, str]:
+    """Make an execution of open failures; return (id, batch).
 
-    Raises ExecutionError if there are none, they were retried already, or the
-    execution is still open.
+    Raises ExecutionError if there are none, or not those, or the execution is
+    still open.
 
     :param local: whether the caller executes it itself
+    :param texts: the units, as ``--unit`` gives them; none: all of them
     """
     def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
         row = ledger.executions.existing(
-            cursor, execution, 'state', 'batch', 'failed', 'parameters',
-            'dry_run')
-        if row['dry_run']:
-            raise ExecutionError(
-                execution, 'was a dry run: there is nothing to do again')
-        if row['state'] in OPEN_EXECUTIONS:
-            raise ExecutionError(execution, 'is %s: wait for its end, or '
-                'cancel it' % row['state'])
-        if not row['failed']:
-            raise ExecutionError(execution, 'has no failed units%s' % (
-                    '; what is left of it: coop resume %s' % execution
-                    if row['state'] != ExecutionState.SUCCEEDED else ''))
-        if retries := ledger.figures.retries(cursor, execution):
-            raise ExecutionError(execution, 'was retried as #%s; what failed '
-                'there: coop retry %s' % (retries[-1], retries[-1]))
-        return ledger.executions.create(
+            cursor, execution, 'state', 'batch', 'parameters', 'dry_run')
+        ids = chosen(cursor, execution, row, texts)
+        id = ledger.executions.create(
             cursor, row['batch'], values_of(row['parameters']),
-            retry_of=execution, local=local), row['batch']
+            retry_of=execution, local=local)
+        ledger.settling.take_up(cursor, execution, id, ids)
+        return id, row['batch']
 
     return transact(database, _retry)
+
+
+def dismiss(
+        database: str, execution: int, reason: str | None = None,
+        texts: Sequence[str] = ()) -> tuple[int, int]:
+    """Mark open failures as settled otherwise.
+
+    Returns (how many, how many of the execution are still open).  Raises
+    ExecutionError if there are none, or not those, or the execution is still
+    open.
+
+    :param texts: as of retry
+    """
+    def _dismiss(cursor: Cursor) -> tuple[int, int]:
+        ledger.executions.lock_all(cursor)
+        row = ledger.executions.existing(
+            cursor, execution, 'state', 'dry_run')
+        ids = chosen(cursor, execution, row, texts)
+        count = ledger.settling.dismiss(cursor, execution, reason, ids)
+        return count, ledger.failed_units.count_open(
+            cursor, [execution]).get(execution, 0)
+
+    return transact(database, _dismiss)
 
 
 def queue_of_execution(database: str, batch: str, execution: int) -> str:

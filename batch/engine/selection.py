@@ -5,6 +5,7 @@
 Two transactions: one admits the execution, one selects the units and writes
 the chunks, under one snapshot.
 """
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -214,10 +215,10 @@ def write_selection(
             job.working(custody=custody, outputs=outputs), Guard(job.batch):
         if row['admission'] != Admission.ADMITTED:
             # Skipped or disabled: it has no units
-            pass
+            ledger.settling.give_back(cursor, job.execution)
         elif row['retry_of']:
             Batch.check_models()
-            plan_failures(cursor, job, Batch, plan, row['retry_of'])
+            plan_failures(cursor, job, Batch, plan)
         elif not Batch.has_units():
             plan.add(None, 1)
         else:
@@ -237,20 +238,26 @@ def write_selection(
 
 
 def plan_failures(
-        cursor: Cursor, job: Job, Batch: type[BatchRoot], plan: ChunkWriter,
-        execution: int) -> None:
-    "Plan the units that failed in an earlier execution; raises UnitsError."
-    units: list[Unit] = []
-    for _, failed, *_ in ledger.failures.list_failures(cursor, execution):
-        if isinstance(failed, ledger.units.Unreadable):
-            raise failed.error
-        elif failed is None:
-            plan.add(None, 1)
-        else:
-            units.extend(failed)
-    if units:
+        cursor: Cursor, job: Job, Batch: type[BatchRoot],
+        plan: ChunkWriter) -> None:
+    "Plan the units that a retry took up; raises UnitsError."
+    def taken() -> Iterator[Unit]:
+        for units in ledger.settling.list_taken(cursor, job.execution):
+            if isinstance(units, ledger.units.Unreadable):
+                raise units.error
+            # None: the batch selects nothing
+            yield from units or [None]
+
+    units = taken()
+    first = next(units, None)
+    if first is None:
+        plan.add(None, 1)
+    else:
         write_plan(job, Batch, plan, Distinct(
-                Batch.units_again(units, job.parameters)))
+                Batch.units_again(
+                    itertools.chain([first], units), job.parameters)))
+    plan.flush()
+    ledger.settling.note_planned(cursor, job.execution)
 
 
 @calls_hooks
@@ -344,6 +351,7 @@ def refuse_start(
                 cursor, execution, ExecutionState.SELECTING):
             return None
         ledger.planning.discard(cursor, execution)
+        ledger.settling.give_back(cursor, execution)
         ledger.executions.forget_secrets(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [

@@ -19,8 +19,8 @@ from trytond.transaction import Transaction, inactive_records
 
 from .. import ledger, output
 from ..aliases import Cursor, Send, Unit
-from ..batch import BatchRoot, record_id
-from ..class_checks import check_numbers, is_own
+from ..batch import record_id
+from ..class_checks import check_numbers
 from ..context import Work, working
 from ..exceptions import OutageError, StateError
 from ..ledger import units
@@ -39,6 +39,7 @@ from .errors import describe, one_line
 from .isolation import (
     fail_or_bisect, flattened, give_up, is_divisible, units_of)
 from .output_files import note_appeared
+from .records import has_records
 from .running import Job, load_job, open_configured_logs
 from .time_limit import call_within
 
@@ -343,7 +344,7 @@ def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
     """
     Batch = Pool(job.database).get(job.batch)
     if (chunk.units is None or not issubclass(type(error), AccessError)
-            or is_own(Batch, 'convert_to_instances', BatchRoot)):
+            or not has_records(Batch)):
         return frozenset()
 
     def search(cursor: Cursor) -> frozenset[int]:

@@ -19,6 +19,7 @@ from .. import transaction
 from ..aliases import Cursor, Identities, Unit, Units
 from ..exceptions import StateError
 from .claimants import GONE, claimant, has_died, worker_name
+from .failed_units import insert_failures
 from .planning import insert_chunks
 from .rows import Details
 from .states import CHUNK, ChunkState
@@ -141,15 +142,20 @@ def done(
 
 
 def fail(
-        cursor: Cursor, chunk: Chunk, attempts: int,
-        error: Details) -> int | None:
+        cursor: Cursor, chunk: Chunk, attempts: int, error: Details,
+        model: str | None = None, dry_run: bool | None = False) -> int | None:
     """queued -> failed; returns the id of the successor it queues, or None.
 
-    Raises StateError if the chunk is not queued.
+    Each of its units becomes a failure.  Raises StateError if the chunk is
+    not queued.
+
+    :param model: name of the model of the records that the units are
     """
-    return _end(
+    successor = _end(
         cursor, chunk, ChunkState.FAILED, chunk.successor, attempts,
         **error)
+    insert_failures(cursor, chunk, error['fingerprint'], model, dry_run)
+    return successor
 
 
 def replace_by_parts(

@@ -10,6 +10,7 @@ from sql.aggregate import Sum
 
 from ..aliases import Cursor
 from .chunks import Chunk
+from .failed_units import settled_in
 from .rows import streamed
 from .states import ChunkState
 from .tables import chunk_, has_ended, has_not_ended
@@ -61,21 +62,30 @@ def _lied(cursor: Cursor, execution: int, ancestor: int | None) -> bool:
 
 def list_failures(
         cursor: Cursor, execution: int, limit: int | None = None,
-        tracebacks: bool = False) -> Iterator[tuple[Any, ...]]:
+        details: bool = False) -> Iterator[tuple[Any, ...]]:
     """Yield (number, units, error_type, error) of each failed chunk, by id.
 
     :param limit: how many at most
-    :param tracebacks: whether the traceback is a fifth item
+    :param details: whether two more items are its traceback and what became
+        of its failures, see failed_units.settled_in
     """
-    columns = [chunk_.number, chunk_.units, chunk_.error_type, chunk_.error]
-    if tracebacks:
+    columns = [
+        chunk_.id, chunk_.number, chunk_.units, chunk_.error_type,
+        chunk_.error]
+    if details:
         columns.append(chunk_.traceback)
     query = chunk_.select(
         *columns,
         where=has_ended(execution) & (chunk_.state == ChunkState.FAILED),
-        order_by=chunk_.id, limit=limit)
-    for rows in streamed(cursor, query, 100 if tracebacks else 1000):
-        for number, units, *error in rows:
+        # As an expression: PostgreSQL would go through all chunks in their
+        # order, until it has found as many as the limit
+        order_by=chunk_.id + 0, limit=limit)
+    for rows in streamed(cursor, query, 100 if details else 1000):
+        settled = settled_in(
+            cursor, [row[0] for row in rows]) if details else {}
+        for id, number, units, *error in rows:
+            if details:
+                error.append(settled.get(id, []))
             yield number, load_units(units), *error
 
 

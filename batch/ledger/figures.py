@@ -8,13 +8,14 @@ from sql import Literal, Null
 from sql.aggregate import Count, Sum
 
 from ..aliases import Cursor
+from .failed_units import count_open
 from .rows import ExecutionRow, execution_row
-from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
+from .states import OPEN_CHUNKS, ChunkState
 from .tables import chunk_, execution_
 
 __all__ = [
-    'Counts', 'batches', 'counts', 'had_deaths', 'history', 'numbers',
-    'planned_chunks', 'retries']
+    'Counts', 'ExecutionFigures', 'batches', 'counts', 'had_deaths',
+    'history', 'numbers', 'planned_chunks']
 
 
 class Counts(TypedDict):
@@ -30,6 +31,12 @@ class Counts(TypedDict):
     split: int
     #: attempts of all chunks
     transactions: int
+
+
+class ExecutionFigures(ExecutionRow, total=False):
+    "An execution as history() gives it."
+    #: how many of its failures are open
+    open: int
 
 
 def batches(cursor: Cursor) -> set[str]:
@@ -89,7 +96,7 @@ def numbers(cursor: Cursor, execution: int) -> dict[str, float]:
 
 def history(
         cursor: Cursor, batch: str | None = None,
-        limit: int = 20) -> list[ExecutionRow]:
+        limit: int = 20) -> list[ExecutionFigures]:
     """Return the last executions, the newest first.
 
     :param batch: only those of this batch
@@ -103,7 +110,9 @@ def history(
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names], where=where,
             order_by=execution_.id.desc, limit=limit))
-    return [execution_row(names, row) for row in cursor.fetchall()]
+    rows = [execution_row(names, row) for row in cursor.fetchall()]
+    open_ = count_open(cursor, [row['id'] for row in rows])
+    return [{**row, 'open': open_.get(row['id'], 0)} for row in rows]
 
 
 def had_deaths(cursor: Cursor, execution: int) -> bool:
@@ -114,17 +123,3 @@ def had_deaths(cursor: Cursor, execution: int) -> bool:
             & (chunk_.careful == Literal(True)),
             limit=1))
     return cursor.fetchone() is not None
-
-
-def retries(cursor: Cursor, execution: int) -> list[int]:
-    """Return the ids of the executions that retry this one.
-
-    One that was refused, disabled or skipped retried nothing.
-    """
-    cursor.execute(*execution_.select(
-            execution_.id,
-            where=(execution_.retry_of == execution)
-            & ((execution_.selected > 0)
-                | execution_.state.in_(OPEN_EXECUTIONS)),
-            order_by=execution_.id))
-    return [id for id, in cursor.fetchall()]

@@ -35,6 +35,8 @@ class Unreadable(list):
 
     def __init__(self, text: str, error: Exception) -> None:
         super().__init__([texts.excerpt(text)])
+        #: as the ledger has them
+        self.text = text
         self.error = UnitsError('%s: %s' % (
                 texts.name_of(type(error)), texts.excerpt(error)))
 
