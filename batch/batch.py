@@ -166,6 +166,20 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             return []
         return Model.browse(map(record_id, ids))
 
+    @classmethod
+    def finish(cls, outcome, files, **parameters):
+        """Do what is to be done once, when no unit is left.
+
+        Called in a transaction of its own, after which the execution ends;
+        also where units failed, or none was selected.  Where it raises, the
+        execution has failed, and ``coop resume`` calls it again.  Not called
+        in a dry run, nor before an execution that was stopped is resumed.
+
+        :param outcome: what the execution came to: ``succeeded``,
+            ``selected``, ``counts`` and ``numbers``, see outcome.py
+        :param files: the Path of each output, in the order of the chunks
+        """
+
     # What an author may call
 
     @classproperty

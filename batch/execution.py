@@ -11,7 +11,7 @@ from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
 from . import ledger
-from .ledger.states import Admission, ChunkState, ExecutionState
+from .ledger.states import Admission, ChunkState, ExecutionState, Finish
 from .masking import mask_given, mask_secrets
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
@@ -78,6 +78,9 @@ class Execution(_MaskedModel, ModelView):
     admission = fields.Selection(
         [(None, ""), *_choices(Admission)], "Admission", readonly=True,
         sort=False, help="Whether it may begin; empty until that was asked.")
+    finish = fields.Selection(
+        [(None, ""), *_choices(Finish)], "Finish", readonly=True, sort=False,
+        help="Whether its last hook was called; empty where it has none.")
     exit_status = fields.Integer("Exit Status", readonly=True,
         help="Of its command: 0: all was done, 1: not all, 2: the command "
         "line was wrong.")
@@ -96,9 +99,9 @@ class Execution(_MaskedModel, ModelView):
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
     begun_by = fields.Char("Begun by", readonly=True,
-        help="Who began to select.")
+        help="Who began to select, or to finish.")
     deaths = fields.Integer("Deaths", readonly=True,
-        help="How many processes died while they selected.")
+        help="How many processes died while they selected, or finished.")
     started_at = fields.Timestamp("Started at", readonly=True)
     ended_at = fields.Timestamp("Ended at", readonly=True)
     selected = fields.Integer("Selected", readonly=True,

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from . import exceptions, ledger
-from .ledger.states import Admission, ExecutionState
+from .ledger.states import Admission, ExecutionState, Finish
 from .ledger.units import shown_unit
 from .logging import server_zone
 from .masking import mask_value
@@ -143,6 +143,8 @@ class Outcome:
     dry_run: bool | None
     #: paths of committed files
     missing: list
+    #: what became of its hook; None where it has none
+    finish: str | None
     #: whether its command executes it, and no worker
     local: bool | None
     counts: dict
@@ -157,7 +159,8 @@ class Outcome:
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'admission', 'exit_status',
-            'hooks_committed', 'dry_run', 'traceback', 'missing', 'local']
+            'hooks_committed', 'dry_run', 'traceback', 'missing', 'finish',
+            'local']
         row = ledger.executions.columns(cursor, execution, *names)
         if row is None:
             return None
@@ -236,7 +239,8 @@ class Outcome:
                     ('again', 'retry', self.ended_at
                         and counts['failed'] and not self.dry_run),
                     ('go on', 'resume', (self.ended_at or self.local)
-                        and (counts['left'] or self.missing))]
+                        and (counts['left'] or self.missing
+                            or self.finish == Finish.FAILED))]
                 if wanted]
             if hints:
                 lines.append('  ' + '    '.join(hints))

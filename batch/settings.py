@@ -165,6 +165,10 @@ SETTINGS = {setting.name: setting for setting in [
             'a number of units as 10, a percentage as 5%, or none',
             'Stop the execution once more units than this have failed, or more'
             ' than this percentage of those selected. none: never stop.'),
+        Setting('finish_on', 'end', _choice('end', 'success'),
+            'end or success',
+            'When finish is called. end: when no unit is left; success: only'
+            ' if all of them are done.'),
         Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
             'Seconds for a chunk; past it, the chunk has failed. none: no'
             ' limit.'),

@@ -6,18 +6,18 @@ import os
 
 from .. import ledger
 from ..context import Work, working
-from ..ledger.states import ExecutionState
+from ..ledger.states import ExecutionState, Finish
 from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
-from . import input_files
+from . import finishing, input_files
 from .output_files import discard_leftovers, publish, tag_of
 
 __all__ = ['close']
 
 
-def close(database, execution):
+def close(database, execution, may_finish=False):
     """End the execution if no chunk is left, and write its last line.
 
     Whoever ends a lane of chunks asks, after its commit: so the last one sees
@@ -25,9 +25,12 @@ def close(database, execution):
 
     Files come first: who dies on the way leaves an execution that still runs,
     and the next one does all of it again.
+
+    :param may_finish: whether this process may call the hook ``finish``: it
+        has loaded the pool, and may be busy or die.  Others leave it to one
     """
     def look(cursor):
-        if row := claim_if_over(cursor, execution):
+        if row := ledger.executions.claim_if_over(cursor, execution):
             # Always, as a connection that was lost at a commit is not noted
             places = {
                 (os.path.dirname(path), False)
@@ -35,12 +38,15 @@ def close(database, execution):
             root_dir, _ = json.loads(row['settings'])['root_dir']
             # Nor is a death after which nothing was to be begun again
             if root_dir and (row['stopping']
+                    or row['finish'] in {Finish.BEGUN, Finish.FAILED}
                     or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
-            return row['batch'], places
+            return row['batch'], places, ledger.finishing.is_due(
+                cursor, execution)
 
     def end(cursor):
-        if (row := claim_if_over(cursor, execution)) is None:
+        row = ledger.executions.claim_if_over(cursor, execution)
+        if row is None:
             return None
         if row['stopping'] == ExecutionState.CANCELLED:
             ledger.chunks.cancel_open(cursor, execution)
@@ -52,7 +58,8 @@ def close(database, execution):
         if missing:
             message.append(missing_files(execution, missing))
         state = row['stopping'] or (
-            ExecutionState.FAILED if counts['failed'] or missing
+            ExecutionState.FAILED
+            if counts['failed'] or missing or row['finish'] == Finish.FAILED
             else ExecutionState.SUCCEEDED)
         succeeded = state == ExecutionState.SUCCEEDED
         ledger.executions.update(
@@ -68,10 +75,14 @@ def close(database, execution):
 
     if (found := transact(database, look)) is None:
         return
-    batch, places = found
+    batch, places, is_due = found
+    if is_due and not may_finish:
+        return
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
+        if is_due and not finishing.finish(database, batch, execution):
+            return
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended
@@ -88,17 +99,3 @@ def close(database, execution):
                     escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=log_path_of(batch)))
-
-
-def claim_if_over(cursor, execution):
-    "Lock and return the row of the execution if nothing of it runs any more."
-    row = ledger.executions.columns(cursor, execution, 'stopping')
-    if (row is None
-            or not row['stopping']
-            and ledger.chunks.has_open(cursor, execution)):
-        # The usual answer, for which nobody needs to wait
-        return None
-    row = ledger.executions.claim(
-        cursor, execution, ExecutionState.RUNNING, wait=True)
-    if row is not None and ledger.executions.is_over(cursor, execution):
-        return row

@@ -39,4 +39,4 @@ def process_here(database, batch, execution, tick):
     while todo:
         tick()
         treatment.take_turn(database, execution, todo.popleft(), send=send)
-    close(database, execution)
+    close(database, execution, may_finish=True)

@@ -12,7 +12,7 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
-from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
+from ..ledger.states import OPEN_EXECUTIONS, ExecutionState, Finish
 from ..texts import escape
 from ..transaction import transact
 from .ending import close
@@ -41,8 +41,9 @@ def cancel(database, execution, message):
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
             return True
-        row = existing(cursor, execution, 'state')
-        if row['state'] != ExecutionState.RUNNING:
+        row = existing(cursor, execution, 'state', 'finish')
+        if row['state'] != ExecutionState.RUNNING \
+                or is_finishing(cursor, execution, row):
             return False
         ledger.executions.stop(
             cursor, execution, ExecutionState.CANCELLED, message)
@@ -56,26 +57,32 @@ def cancel(database, execution, message):
 def resume(database, execution, local=False):
     """Open the execution again for what is left of it, or missing.
 
-    Returns (batch, ids of the chunks to send, None to select first).  Raises
-    ExecutionError if there is nothing to go on with.
+    Returns (batch, ids of the chunks to send, None to send the task that
+    selects, which also calls finish).  Raises ExecutionError if there is
+    nothing to go on with.
     """
     def _resume(cursor):
         ledger.executions.lock_all(cursor)
         row = existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
-            'missing')
+            'missing', 'finish')
+        if is_finishing(cursor, execution, row):
+            raise ExecutionError(execution, 'is running, and its finish is '
+                'being called: nothing is to be done')
+        has_failed = row['finish'] == Finish.FAILED
         if row['state'] == ExecutionState.SELECTING:
             ledger.executions.update(cursor, execution, local=local)
             return row['batch'], None
         if row['state'] != ExecutionState.RUNNING:
-            if not row['left'] and not row['missing']:
+            if not (row['left'] or row['missing'] or has_failed):
                 raise ExecutionError(execution, 'is %s and nothing of it is '
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution
                         if row['state'] == ExecutionState.FAILED else ''))
             overlap, _ = json.loads(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
-            if others and overlap != 'allow' and row['left']:
+            if others and overlap != 'allow' and (
+                    row['left'] or has_failed):
                 raise ExecutionError(execution, 'can not go on beside #%s, '
                     'which is running (coop show %s)' % (
                         others[0], others[0]))
@@ -84,10 +91,15 @@ def resume(database, execution, local=False):
                 exit_status=None)
         # The breaker begins anew; what it counted stays counted
         ledger.executions.update(
-            cursor, execution, stopping=None, message=None, local=local)
+            cursor, execution, stopping=None, message=None, local=local,
+            error_type=None, traceback=None)
+        if has_failed:
+            ledger.executions.update(cursor, execution, finish=Finish.DUE)
         ledger.chunks.requeue(cursor, execution)
         ids = ledger.chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)
+        if not ids and ledger.finishing.is_due(cursor, execution):
+            ids = None
         return row['batch'], ids
 
     batch, chunks = transact(database, _resume)
@@ -128,6 +140,12 @@ def retry(database, execution, local=False):
             local=local), row['batch']
 
     return transact(database, _retry)
+
+
+def is_finishing(cursor, execution, row):
+    "Return whether somebody calls finish, for whom nobody should wait."
+    return row['finish'] == Finish.BEGUN and ledger.executions.claim(
+        cursor, execution, row['state']) is None
 
 
 def existing(cursor, execution, *names):

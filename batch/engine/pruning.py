@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Forget old executions, but none whose failures nobody has dealt with."""
 from .. import ledger
-from ..ledger.states import ExecutionState
+from ..ledger.states import ExecutionState, Finish
 from ..transaction import transact
 
 __all__ = ['forgettable', 'prune']
@@ -50,8 +50,8 @@ def forgettable(executions, before):
     Failures are open until they are retried; those of the retry then count
     in their place.  What a stopped execution left is open until it is
     resumed, an execution with input files in hand until they are archived or
-    taken away, and one with committed files that are missing until a resume
-    finds them.
+    taken away, one with committed files that are missing until a resume finds
+    them, and one whose finish failed until it does its work.
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
@@ -82,5 +82,6 @@ def is_open(execution, retried):
     return bool(
         execution['in_hand']
         or execution['missing']
+        or execution['finish'] == Finish.FAILED
         or execution['failed'] and execution['id'] not in retried
         or execution['left'] and execution['state'] == ExecutionState.FAILED)

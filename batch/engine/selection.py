@@ -14,12 +14,13 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import chunking, ledger, output
-from ..batch import get_batch
+from ..batch import BatchRoot, get_batch
+from ..class_checks import is_own
 from ..context import Work, end_child, working
 from ..exceptions import (
     BatchError, BrokerError, DefinitionError, TransactionEndedError,
     UnknownBatchError, WorkerLostError)
-from ..ledger.states import Admission, ExecutionState
+from ..ledger.states import Admission, ExecutionState, Finish
 from ..logging import BatchLogger, get_logger, get_print_infos
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
@@ -65,6 +66,8 @@ def select_and_plan(
                     cursor, batch, given or {}))
         if not transact(
                 database, lambda cursor: admit(cursor, execution)):
+            # Where it is selected, this is how a keeper asks for its end
+            close(database, execution, may_finish=True)
             return
         job = load_job(database, execution)
         settle_earlier(job)
@@ -102,7 +105,7 @@ def select_and_plan(
             job.logger.warning("%s; the keeper sends again what is lost",
                 error)
     if not chunks:
-        close(database, execution)
+        close(database, execution, may_finish=True)
 
 
 def preview(transaction, batch, given):
@@ -208,6 +211,8 @@ def write_selection(cursor, job, task_id):
         cursor, job.execution, state=ExecutionState.RUNNING, task_id=task_id,
         selected=plan.selected, duplicates=duplicates,
         message=row['message'] or custody.message,
+        finish=Finish.DUE if row['admission'] == Admission.ADMITTED
+        and not job.dry_run and is_own(Batch, 'finish', BatchRoot) else None,
         outputs=json.dumps(outputs.identities)
         if outputs.identities else None)
     return ledger.chunks.list_queued(cursor, job.execution), outputs

@@ -88,7 +88,7 @@ def take_turn(database, execution, chunk, *, send, again=False,
         logger.warning("#%s waits for the database %s: %s",
             execution, database, one_line(error))
         return
-    close(database, execution)
+    close(database, execution, may_finish=True)
 
 
 def load_or_stop(database, execution):

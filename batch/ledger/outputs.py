@@ -26,9 +26,20 @@ def appeared(cursor, execution, paths, chunk=None):
 
 
 def files(cursor, execution):
-    "Return the paths of the files that the execution committed."
+    """Return the paths of the files that the execution committed.
+
+    In the order of the plan, whatever became of its chunks.
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number, where=(chunk_.execution == execution)
+            & (chunk_.files != Null)))
+    places = {
+        id: [int(n) for n in number.split('.')]
+        for id, number in cursor.fetchall()}
     return [
-        path for _, identities in _files(cursor, execution)
+        path for _, identities in sorted(
+            _files(cursor, execution), key=lambda item: places.get(
+                item[0], []))
         for path in identities]
 
 

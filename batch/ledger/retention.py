@@ -18,7 +18,7 @@ def list_executions(cursor, batch=None):
     """
     names = [
         'id', 'state', 'retry_of', 'dry_run', 'selected', 'failed', 'left',
-        'ended_at', 'missing']
+        'ended_at', 'missing', 'finish']
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=execution_.batch == batch if batch else Literal(True),

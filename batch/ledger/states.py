@@ -5,7 +5,7 @@ from enum import Enum
 
 __all__ = [
     'Admission', 'CHUNK', 'ChunkState', 'ENDED_EXECUTIONS', 'EXECUTION',
-    'ExecutionState', 'OPEN_CHUNKS', 'OPEN_EXECUTIONS']
+    'ExecutionState', 'Finish', 'OPEN_CHUNKS', 'OPEN_EXECUTIONS']
 
 
 class _Text(str, Enum):
@@ -46,6 +46,18 @@ class Admission(_Text):
     REFUSED = 'refused'
 
 
+class Finish(_Text):
+    """The column ``finish`` of an execution: what became of its hook.
+
+    It is empty where there is none to call.  What failed is due again when
+    the execution is resumed.
+    """
+    DUE = 'due'
+    BEGUN = 'begun'
+    DONE = 'done'
+    FAILED = 'failed'
+
+
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
 EXECUTION = {
@@ -59,11 +71,12 @@ EXECUTION = {
     (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
         "the last chunk ended and every unit is done",
     (ExecutionState.RUNNING, ExecutionState.FAILED):
-        "the last chunk ended and some unit failed, or a file is missing",
+        "the last chunk ended and some unit failed, a file is missing, or "
+        "finish failed",
     (ExecutionState.RUNNING, ExecutionState.CANCELLED):
         "the last chunk ended and some were cancelled",
     (ExecutionState.FAILED, ExecutionState.RUNNING):
-        "resumed: chunks were left, or files missing",
+        "resumed: chunks were left, files missing, or finish had failed",
     (ExecutionState.CANCELLED, ExecutionState.RUNNING):
         "resumed: chunks were left, or files missing",
     }

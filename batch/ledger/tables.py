@@ -12,7 +12,7 @@ from sql import For, Null, Select, Table
 from sql.functions import AtTimeZone, ClockTimestamp, Function
 
 __all__ = [
-    'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
+    'ForExecution', 'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
     'execute_written', 'execution_', 'for_update', 'has_ended',
     'has_not_ended', 'input_', 'is_shared', 'now', 'written']
 
@@ -53,6 +53,21 @@ class TransactionId(Function):
 class SkipLocked(For):
     def __str__(self):
         return super().__str__() + ' SKIP LOCKED'
+
+
+class ForExecution(For):
+    """The lock of an execution, which may be held for as long as a hook runs.
+
+    Who only refers to the row, as an execution that waits for it does, need
+    not wait for that.
+    """
+
+    def __init__(self, wait=False):
+        super().__init__('UPDATE')
+        self.wait = wait
+
+    def __str__(self):
+        return 'FOR NO KEY UPDATE' + ('' if self.wait else ' SKIP LOCKED')
 
 
 def for_update(wait=False):
