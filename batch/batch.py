@@ -6,6 +6,7 @@ Knows neither Celery nor the ledger.
 """
 import datetime as dt
 import inspect
+import pkgutil
 
 import trytond.config as config
 from trytond.model import ModelSQL, ModelView
@@ -32,6 +33,8 @@ __all__ = [
     'today']
 
 
+#: by name, as only who starts an execution has a use for what it imports
+START = 'trytond.modules.batch.engine.starting:start'
 #: what means something else in batch.conf or on the command line
 RESERVED = frozenset(SETTINGS) | {
     'config', 'database', 'detach', 'dry_run', 'help', 'json', 'local',
@@ -206,6 +209,16 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return cls.current_settings()[key]
 
     get_conf_item = get_conf_items
+
+    @classmethod
+    def start(cls, **parameters):
+        """Make an execution in the current transaction; return its id.
+
+        It begins when that commits, and never if it is rolled back.  The
+        parameters are values or texts, and are checked now: raises
+        ParameterError.
+        """
+        return pkgutil.resolve_name(START)(cls.__name__, parameters)
 
     @classmethod
     def generate_filepath(cls, filename):

@@ -33,8 +33,9 @@ STREAMS = {'select_ids', 'split', 'convert_to_instances', 'read_file'}
 #: what does nothing, silently, if its name is not spelled right
 OPTIONAL = [
     'convert_to_instances', 'default_config_items', 'finish',
-    'fixed_config_items', 'get_batch_domain', 'get_batch_field', 'get_batch_ordering',
-    'get_batch_search_model', 'read_file', 'select_ids']
+    'fixed_config_items', 'get_batch_domain', 'get_batch_field',
+    'get_batch_ordering', 'get_batch_search_model', 'read_file',
+    'select_ids']
 
 
 def is_own(cls, hook, root):

@@ -16,7 +16,8 @@ from .parameter_types import kind_of
 
 __all__ = [
     'NAMED', 'Parameter', 'TODAY', 'describe_parameters', 'dump',
-    'from_arguments', 'parse', 'reload_parameters', 'resolve_parameters']
+    'from_arguments', 'parse', 'reload_parameters', 'resolve_parameters',
+    'text_of']
 #: the parameters of batches of the old way, in their order, with the types
 #: that they have where none is said
 NAMED = {'treatment_date': date, 'extra_args': dict}
@@ -80,6 +81,23 @@ def dump(parameter, value):
     if parameter.optional and _is_none(text.lstrip('\\')):
         return '\\' + text
     return text
+
+
+def text_of(batch, declared, name, value):
+    """Return the value of a parameter as the command line would have it.
+
+    What is of another type gives a text that is refused as any other one.
+    """
+    if isinstance(value, str):
+        return value
+    parameter = declared.get(name)
+    if value is None and parameter is not None and not parameter.optional:
+        raise ParameterError(
+            batch, name, 'is None, expected %s' % parameter.form)
+    try:
+        return dump(parameter, value)
+    except (AttributeError, TypeError):
+        return str(value)
 
 
 def resolve_parameters(batch, declared, given, config_lookup, today):

@@ -5,38 +5,30 @@
 The code is that of production, with a list for a broker.  ``doc/testing.rst``
 says how it is used.
 """
-import atexit
 import contextlib
-import datetime as dt
-import inspect
 import shutil
 import signal
-import tempfile
-import typing
 import warnings
 import weakref
 from collections import deque, namedtuple
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from unittest import mock
 
-from trytond.pool import isregisteredby
 from trytond.transaction import Transaction
 
 from . import ledger
-from .batch import doc_of, get_batch, get_batches, record_id, today
-from .config import BatchConfig
-from .engine import isolation, selection, treatment
+from .batch import get_batch, record_id
+from .engine import isolation, operations, selection, starting, treatment
 from .engine.running import load_job
-from .exceptions import ParameterError
+from .exceptions import BatchError
 from .ledger.states import ChunkState, ExecutionState
 from .ledger.units import load_units
 from .outcome import Outcome
-from .parameters import resolve_parameters
+from .parameters import text_of
 from .savepoints import savepoints
-from .signatures import arguments_of
-from .testing_environment import environment, listening, text_of
+from .testing_checks import BatchTestMixin
+from .testing_environment import Mail, environment, listening, no_mail
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -44,10 +36,12 @@ with warnings.catch_warnings():
     warnings.filterwarnings(
         'ignore', r"trytond\.config\.config is deprecated",
         DeprecationWarning)
-    from trytond.tests.test_tryton import DB_NAME, with_transaction
+    from trytond.tests.test_tryton import DB_NAME
 
 
-__all__ = ['BatchTestMixin', 'FailOnError', 'TestOutcome', 'run_batch']
+__all__ = [
+    'BatchTestMixin', 'FailOnError', 'Mail', 'TestOutcome', 'resume_batch',
+    'retry_batch', 'run_batch']
 
 #: how a process died at a unit of kill_on
 CAUSE = 'signal 9'
@@ -92,6 +86,8 @@ class TestOutcome:
     log: list = field(repr=False)
     #: what ``execute`` returned, summed up
     numbers: dict
+    #: a Mail for each e-mail that would have been sent
+    mails: list = field(default_factory=list)
 
     @property
     def succeeded(self):
@@ -115,29 +111,97 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
     :raises: the BatchError for which the start is refused; ValueError if
         fail_on or kill_on names a unit that was not selected
     """
+    def make(database):
+        declared = transact(
+            database, lambda cursor: get_batch(name).declared_parameters())
+        given = {
+            parameter: text_of(name, declared, parameter, value)
+            for parameter, value in parameters.items()}
+        return transact(database, lambda cursor: ledger.executions.create(
+                cursor, name, given)), None
+
+    return _run(name, make, settings, fail_on, kill_on, deliveries)
+
+
+def resume_batch(execution, /, *, fail_on=(), kill_on=(), deliveries=1):
+    """Go on with an execution, as ``coop resume`` does; return its Outcome.
+
+    Also with one that ``Batch.start`` has made.
+
+    :param execution: its Outcome, or its id
+    :raises: ExecutionError if nothing of it is left
+    """
+    def make(database):
+        load_job.cache_clear()
+        _, chunks = operations.resume(database, id_of(execution))
+        return id_of(execution), chunks
+
+    return _run(
+        batch_of(execution), make, None, fail_on, kill_on, deliveries,
+        execution)
+
+
+def retry_batch(execution, /, *, settings=None, fail_on=(), kill_on=(),
+        deliveries=1):
+    """Treat the units that failed, as ``coop retry`` does.
+
+    Returns the Outcome of the new execution.
+
+    :param execution: the Outcome of the one that failed, or its id
+    :raises: ExecutionError if it has no failed units
+    """
+    def make(database):
+        id, _ = operations.retry(database, id_of(execution))
+        return id, None
+
+    return _run(
+        batch_of(execution), make, settings, fail_on, kill_on, deliveries)
+
+
+def id_of(execution):
+    return getattr(execution, 'execution', execution)
+
+
+def batch_of(execution):
+    "Return the name of its batch; raises ExecutionError."
+    def read(cursor):
+        return operations.existing(cursor, id_of(execution), 'batch')['batch']
+
+    transaction = Transaction()
+    if transaction.connection is not None:
+        return read(transaction.connection.cursor())
+    return transact(DB_NAME, read)
+
+
+def _run(name, make, settings, fail_on, kill_on, deliveries, earlier=None):
+    """Run to its end what make(database) gives: an execution, and its chunks.
+
+    :param earlier: the Outcome of that execution up to now, if it has one
+    """
     if deliveries < 1:
         raise ValueError("deliveries is %s, expected 1 or more" % deliveries)
     transaction = Transaction()
     inside = transaction.connection is not None
     database = transaction.database.name if inside else DB_NAME
     with environment(name, settings) as directory, listening() as log, \
-            savepoints(transaction) if inside else contextlib.nullcontext():
+            no_mail() as mails, \
+            savepoints(transaction) if inside else contextlib.nullcontext(), \
+            mock.patch.object(starting, 'has_workers', lambda: False):
         load_pool(database)
-        Batch = transact(database, lambda cursor: get_batch(name))
-        given = {
-            parameter: text_of(Batch, parameter, value)
-            for parameter, value in parameters.items()}
         with mock.patch.object(treatment, 'execute', faulty(fail_on, kill_on)):
-            execution = deliver(database, name, given, deliveries)
+            execution, chunks = make(database)
+            deliver(database, execution, chunks, deliveries)
         # No variable: the frames of the errors keep ours
         return conclude(
-            database, execution, log, directory, [*fail_on, *kill_on])
+            database, execution, log, directory, [*fail_on, *kill_on], mails,
+            earlier)
 
 
-def conclude(database, execution, log, directory, faults):
+def conclude(database, execution, log, directory, faults, mails, earlier):
     "Return the Outcome, with which the directory is removed."
     outcome = transact(database, lambda cursor: outcome_of(
-            cursor, execution, log))
+            cursor, execution, log, earlier))
+    outcome.mails = mails
     ids = [
         id for chunk in outcome.chunks for unit in chunk.units
         for id in (unit if isinstance(unit, list) else [unit])]
@@ -146,14 +210,16 @@ def conclude(database, execution, log, directory, faults):
             raise ValueError(
                 "unit %r is to fail, but was not selected" % (unit,))
     weakref.finalize(outcome, shutil.rmtree, directory, ignore_errors=True)
+    # The files of the earlier one are also those of this one
+    weakref.finalize(outcome, id_of, earlier)
     return outcome
 
 
-def deliver(database, name, given, deliveries):
-    "Treat the messages of an execution to the last one; return its id."
-    execution = transact(
-        database, lambda cursor: ledger.executions.create(
-            cursor, name, given))
+def deliver(database, execution, chunks, deliveries):
+    """Treat the messages of an execution to the last one.
+
+    :param chunks: ids of those that are queued, None to select first
+    """
     # Its id may be that of one which was rolled back
     load_job.cache_clear()
     messages = deque()
@@ -161,8 +227,12 @@ def deliver(database, name, given, deliveries):
     def send(_, chunk):
         messages.extend((chunk, again > 0) for again in range(deliveries))
 
-    for _ in range(deliveries):
-        selection.select_and_plan(database, name, execution, send=send)
+    batch = transact(database, lambda cursor: ledger.executions.columns(
+            cursor, execution, 'batch'))['batch']
+    for _ in range(deliveries if chunks is None else 0):
+        selection.select_and_plan(database, batch, execution, send=send)
+    for chunk in chunks or ():
+        send(execution, chunk)
     while messages:
         chunk, again = messages.popleft()
         try:
@@ -173,7 +243,6 @@ def deliver(database, name, given, deliveries):
                 database, execution, chunk, CAUSE, blame=True)
             if chunk is not None:
                 send(execution, chunk)
-    return execution
 
 
 def faulty(fail_on, kill_on):
@@ -213,7 +282,7 @@ def holds(ids, unit):
     return is_group and any(part in names for part in unit)
 
 
-def outcome_of(cursor, execution, log):
+def outcome_of(cursor, execution, log, earlier=None):
     "Return the Outcome; raises what the start was refused for."
     told = Outcome.load(cursor, execution)
     if told.is_refused:
@@ -241,7 +310,10 @@ def outcome_of(cursor, execution, log):
             if ends[key].state == ChunkState.DONE:
                 done.append(unit)
             elif ends[key].state == ChunkState.FAILED:
-                failed[key] = log.errors[ends[key].number]
+                failed[key] = (
+                    log.errors.get(ends[key].number)
+                    or getattr(earlier, 'failed', {}).get(key)
+                    or BatchError(ends[key].error))
             else:
                 left.append(unit)
     return TestOutcome(
@@ -257,110 +329,3 @@ def hashable(unit):
     if isinstance(unit, (list, tuple)):
         return tuple(map(hashable, unit))
     return unit
-
-
-class BatchTestMixin:
-    """Checks each batch that the module registers.
-
-    It stands before ModuleTestCase, and needs ``module`` as that does.
-    """
-    #: name of a batch -> {parameter: value}, where not any value will do
-    batch_parameters = {}
-
-    def batches(self):
-        "Return the batches to check, by name."
-        return {
-            name: Batch for name, Batch in get_batches().items()
-            if isregisteredby(Batch, self.module)}
-
-    @with_transaction()
-    def test_batch_docstrings(self):
-        "Each batch says what it does"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                self.assertTrue(doc_of(Batch), msg="it has no docstring")
-
-    @with_transaction()
-    def test_batch_settings(self):
-        "The defaults of the settings of each batch are valid"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                Batch.resolve_settings(BatchConfig())
-
-    @with_transaction()
-    def test_batch_parameters(self):
-        "Each batch declares its parameters, and asks for what it needs"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                given = self.given(name, Batch)
-                resolved(Batch, given)
-                for parameter in Batch.declared_parameters().values():
-                    if not parameter.required:
-                        continue
-                    with self.assertRaises(ParameterError) as caught:
-                        resolved(Batch, {
-                                k: v for k, v in given.items()
-                                if k != parameter.name})
-                    self.assertEqual(
-                        caught.exception.parameter, parameter.name)
-
-    @with_transaction()
-    def test_batch_selections(self):
-        "Each batch selects and splits, where there is next to nothing"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name), environment(name) as directory:
-                selection.select_and_split(
-                    Transaction(), name, self.given(name, Batch))
-                shutil.rmtree(directory)
-
-    @with_transaction()
-    def test_batch_hooks(self):
-        "The hooks of each batch need nothing but its parameters"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                parameters = resolved(Batch, self.given(name, Batch))
-                for hook, *args in [
-                        ('convert_to_instances', []),
-                        ('execute', [], [])]:
-                    inspect.signature(getattr(Batch, hook)).bind(
-                        *args,
-                        **arguments_of(Batch, hook, parameters))
-
-    def given(self, name, Batch):
-        "Return the texts of what is required, and of batch_parameters."
-        values = {
-            parameter.name: example(parameter.type)
-            for parameter in Batch.declared_parameters().values()
-            if parameter.required}
-        values.update(self.batch_parameters.get(name, {}))
-        return {k: text_of(Batch, k, v) for k, v in values.items()}
-
-
-def resolved(Batch, given):
-    return {
-        name: value for name, (value, _, _) in resolve_parameters(
-            Batch.__name__, Batch.declared_parameters(), given,
-            lambda name: None, today).items()}
-
-
-def example(type_):
-    "Return a plausible value of the type of a parameter."
-    if typing.get_origin(type_) is list:
-        return [example(*typing.get_args(type_))]
-    if typing.get_origin(type_) is typing.Literal:
-        return typing.get_args(type_)[0]
-    if members := getattr(type_, '__members__', None):
-        return next(iter(members.values()))
-    if type_ is Path:
-        return empty_directory()
-    examples = {str: 'example', bool: False, dt.date: today(),
-        dt.datetime: dt.datetime.now()}
-    return examples[type_] if type_ in examples else type_(1)
-
-
-@lru_cache
-def empty_directory():
-    "Return one that is there until the process ends."
-    path = tempfile.mkdtemp(prefix='batch-testing-')
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return Path(path)

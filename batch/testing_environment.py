@@ -1,33 +1,26 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The configuration and the log of a run in the test kit."""
+"""The configuration, the log and the mails of a run in the test kit."""
 import configparser
 import contextlib
+import email.policy
 import logging
 import os
 import shutil
+import smtplib
 import tempfile
+from collections import namedtuple
+from email.message import EmailMessage
 from pathlib import Path
+from unittest import mock
 
 import trytond.config as config
 
 from .config import DEFAULT
 from .context import current_work
-from .parameters import dump
 from .settings import shown
 
-__all__ = ['environment', 'listening', 'text_of']
-
-
-def text_of(Batch, name, value):
-    "Return the value of a parameter as the command line would have it."
-    if isinstance(value, str):
-        return value
-    try:
-        return dump(Batch.declared_parameters()[name], value)
-    except (AttributeError, KeyError, TypeError):
-        # Refused as any other text
-        return str(value)
+__all__ = ['Mail', 'environment', 'listening']
 
 
 @contextlib.contextmanager
@@ -95,6 +88,40 @@ class _Log(logging.Handler):
         self.lines.extend(self.format(record).splitlines())
         if hasattr(record, 'error'):
             self.errors[current_work().chunk] = record.error
+
+
+#: what would have been sent: the addresses of the envelope, an EmailMessage
+Mail = namedtuple('Mail', 'from_addr to_addrs message')
+
+
+@contextlib.contextmanager
+def no_mail():
+    """Let no connection to a mail server be made; give what was to be sent.
+
+    In the classes of smtplib, which every way to send uses, trytond's too.
+    """
+    mails = []
+
+    def sendmail(self, from_addr, to_addrs, msg, *args, **options):
+        if isinstance(msg, str):
+            msg = msg.encode('ascii')
+        if isinstance(to_addrs, str):
+            to_addrs = [to_addrs]
+        mails.append(Mail(
+                from_addr, list(to_addrs), email.message_from_bytes(
+                    msg, EmailMessage, policy=email.policy.default)))
+        return {}
+
+    def answer(self, *args, **options):
+        return 220, b'nobody is asked'
+
+    fakes = {
+        'connect': answer, 'starttls': answer, 'login': answer,
+        'ehlo_or_helo_if_needed': answer, 'quit': answer, 'noop': answer,
+        'has_extn': lambda self, name: True, 'sendmail': sendmail}
+    with mock.patch.multiple(smtplib.SMTP, **fakes), \
+            mock.patch.object(smtplib.LMTP, 'connect', answer):
+        yield mails
 
 
 @contextlib.contextmanager

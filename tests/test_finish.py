@@ -128,8 +128,8 @@ def test_where_it_raises_the_execution_failed_and_resume_calls_it_again(
     assert 'raise UserError' in '\n'.join(scene.log(NAME))
     one_line(scene.coop('retry', str(execution.id)), 2,
         'has no failed units', 'coop resume')
-    result = scene.coop('prune', '--before', '0', '--yes')
-    assert scene.state(execution.id) == 'failed', result
+    scene.coop('prune', '--days', '0', check=True)
+    assert scene.state(execution.id) == 'failed'
 
     (marks / 'go').touch()
     result = scene.coop('resume', str(execution.id))
@@ -168,7 +168,7 @@ def test_a_conflict_begins_it_again(scene, marks):
     scene.records(3)
     execution = merge(scene, marks, 'conflicting', status=0)
     assert (calls(marks), finished(scene)) == (2, 1)
-    assert any('refused finish for now' in l for l in execution.log())
+    assert any('refused finish for now' in line for line in execution.log())
 
 
 def test_it_may_not_commit(scene, marks):
@@ -200,19 +200,21 @@ def test_a_process_that_dies_in_it_is_replaced(scene, marks):
 def test_one_that_kills_its_processes_does_not_go_on_for_ever(scene, marks):
     scene.records(10)
     execution = merge(scene, marks, 'dying', status=1)
-    assert calls(marks) == 3
+    # One may have begun before the death of the other was written
+    assert 3 <= (count := calls(marks)) <= 4
     assert 'finish failed: WorkerLostError' in execution.stderr
     (marks / 'go').touch()
     result = scene.coop('resume', str(execution.id))
     assert result.returncode == 0, result.stderr
-    assert (calls(marks), finished(scene)) == (4, 1)
+    assert (calls(marks), finished(scene)) == (count + 1, 1)
     assert not hidden(scene)
 
 
 @only_workers
 @pytest.mark.parametrize('count', [0, 5])
 def test_files_that_a_death_kept_from_appearing_appear(scene, marks, count):
-    scene.records(count)if count else None
+    if count:
+        scene.records(count)
     execution = merge(scene, marks, 'dying_when_committed', status=0)
     assert (marks / 'died').exists()
     assert (calls(marks), finished(scene)) == (1, 1)
@@ -221,8 +223,7 @@ def test_files_that_a_death_kept_from_appearing_appear(scene, marks, count):
 
 
 @only_workers
-def test_all_of_its_worker_dies_and_the_next_one_calls_it(
-        scene, marks, request):
+def test_all_of_its_worker_dies_and_the_next_one_calls_it(scene, marks):
     scene.records(5)
     command = scene.start_batch(
         NAME, '--directory', str(marks), '--way', 'waiting')

@@ -5,6 +5,7 @@
 ``send(execution, chunk)`` is handed in: on workers it gives a message to the
 broker, in the process itself it appends to a list.
 """
+import bdb
 import contextlib
 import logging
 import time
@@ -256,6 +257,9 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             raise OutageError(one_line(outage)) from error
         if chunk is None:
             raise
+        if issubclass(type(error), bdb.BdbQuit):
+            stop_debugged(job, chunk)
+            return None
         if not gone and (gone := find_gone(job, chunk, error)):
             return attempt(job, chunk_id, begun=True, gone=gone)
         if (not repeated and is_unique_race(error)
@@ -295,6 +299,19 @@ def wait(job, chunk_id, chunk, error):
                 describe(error)['error']), retry=0)
     with job.working(chunk):
         job.logger.warning("waits for the database: %s", one_line(error))
+
+
+def stop_debugged(job, chunk):
+    """Stop the execution, as its debugger was quit: no unit is to blame.
+
+    The chunk stays queued, for whoever resumes the execution.
+    """
+    stopped = 'stopped: a debugger was quit in #%s.%s' % (
+        job.execution, chunk.number)
+    transact(job.database, lambda cursor: ledger.executions.stop(
+            cursor, job.execution, ExecutionState.FAILED, stopped))
+    with job.working(chunk):
+        job.logger.error("%s; the chunk stays, to be resumed", stopped)
 
 
 def record_rehearsal(cursor, job, chunk, numbers, attempts):

@@ -17,8 +17,8 @@ from .tables import ForExecution, clock, execution_, is_shared
 
 __all__ = [
     'begin_selection', 'claim', 'claim_if_over', 'columns', 'create',
-    'forget_secrets', 'is_over', 'list_open', 'lock_all', 'others', 'selection_died', 'stop',
-    'update']
+    'forget_secrets', 'is_over', 'list_open', 'lock_all', 'others',
+    'selection_died', 'stop', 'update']
 
 
 def create(

@@ -45,9 +45,8 @@ def died(cursor, execution, blame):
 
     :param blame: whether the hook is to blame
     """
-    row = columns(cursor, execution, 'state', 'finish', 'begun_by')
-    if (row is None or row['state'] != ExecutionState.RUNNING
-            or row['finish'] != Finish.BEGUN or row['begun_by'] is None):
+    row = columns(cursor, execution, 'state', 'finish')
+    if row != {'state': ExecutionState.RUNNING, 'finish': Finish.BEGUN}:
         return None
     row = claim(cursor, execution, ExecutionState.RUNNING)
     if row is None:
