@@ -105,6 +105,8 @@ def no_mail():
     def sendmail(self, from_addr, to_addrs, msg, *args, **options):
         if isinstance(msg, str):
             msg = msg.encode('ascii')
+        # As it was written, and not as the protocol has it
+        msg = msg.replace(b'\r\n', b'\n')
         if isinstance(to_addrs, str):
             to_addrs = [to_addrs]
         mails.append(Mail(

@@ -67,7 +67,8 @@ def test_it_is_called_once_with_the_outcome_and_the_files(scene, marks):
     assert column(scene, execution, 'finish', 'state') == (
         'done', 'succeeded')
     assert scene.execute("SELECT \"user\" FROM batch_scenario_record "
-        "WHERE name = 'finished'") == [(1,)]
+        "WHERE name = 'finished'") == scene.execute(
+            "SELECT id FROM res_user WHERE login = 'admin'")
     label, company = (marks / 'context').read_text().rsplit(' ', 1)
     assert label.endswith('#%s' % execution.id) and company == '7'
     assert not hidden(scene)

@@ -307,7 +307,7 @@ def test_parameters_are_values_or_texts(way):
         ({'number': 'x'}, ParameterError, 'expected a whole number'),
         ({'number': dt.date(2026, 1, 1)}, ParameterError, 'whole number'),
         ({'treatment_date': 5}, ParameterError, 'expected a date'),
-        ({'number': None}, ParameterError, 'is "none"'),
+        ({'number': None}, ParameterError, 'is None, expected'),
         ({'settings': {'spilt_size': 1}}, ConfigError, '"split_size"?'),
         ({'settings': {'split_size': 0}}, ConfigError, 'from 1 to 1000000'),
         ({'settings': {'user': 'nobody'}}, ConfigError, 'an active user'),
@@ -839,7 +839,7 @@ def test_it_is_as_with_coop(told, scene, case):
 
 def test_the_test_file_of_the_document_passes(tmp_path):
     text = (ROOT / 'doc' / 'testing.rst').read_text(encoding='utf-8')
-    code, _ = blocks(text, 'python')
+    code, *_ = blocks(text, 'python')
     (tmp_path / 'test_module.py').write_text(code)
     result = subprocess.run(
         [sys.executable, '-W', 'error', '-W', 'ignore::DeprecationWarning',
