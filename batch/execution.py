@@ -113,8 +113,8 @@ class Execution(_MaskedModel, ModelView):
     left = fields.Integer("Left", readonly=True,
         help="How many units were neither done nor failed.")
     outputs = fields.Text("Outputs", readonly=True,
-        help="The files that the selection wrote, as JSON: see the files of a "
-        "chunk.")
+        help="The files that the selection and finish wrote, as JSON: see the "
+        "files of a chunk.")
     missing = fields.Text("Missing Files", readonly=True,
         help="The committed files that were not there at its end, as JSON.")
     message = fields.Text("Message", readonly=True,

@@ -15,15 +15,16 @@ BOUND = 15
 
 START = '''
 import logging
+end, broker, given = json.loads(sys.argv[1])
+if broker:
+    # Before anything reads it
+    config.set('celery', 'broker_url', broker)
 from trytond.modules.batch.exceptions import BatchError
 from trytond.modules.batch.transaction import load_pool
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 logging.basicConfig(level='WARNING', stream=sys.stdout)
 load_pool(database)
-end, broker, given = json.loads(sys.argv[1])
-if broker:
-    config.set('celery', 'broker_url', broker)
 with Transaction().start(database, 1) as transaction:
     Batch = Pool().get('batch.scenario.started')
     try:

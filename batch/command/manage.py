@@ -17,7 +17,8 @@ def cancel(options):
     if not operations.cancel(
             database, options.execution, 'cancelled by coop cancel'):
         raise ExecutionError(options.execution,
-            'can not be cancelled: it is over, or its selection runs')
+            'can not be cancelled: it is over, or its selection or its '
+            'finish runs')
     print('execution #%s is cancelled; what runs ends its chunk'
         % options.execution)
     return 0

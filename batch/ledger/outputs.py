@@ -13,7 +13,8 @@ __all__ = ['appeared', 'files', 'unseen_files']
 def appeared(cursor, execution, paths, chunk=None):
     """Write that committed files have appeared.
 
-    :param chunk: id of the chunk that wrote them, None for the selection
+    :param chunk: id of the chunk that wrote them, None for the selection and
+        finish
     """
     table, column, id = (execution_, execution_.outputs, execution) \
         if chunk is None else (chunk_, chunk_.files, chunk)
@@ -47,7 +48,7 @@ def unseen_files(cursor, execution):
     """Return the committed files that nobody said have appeared.
 
     As (id of the chunk, identities by path); the id is None for what the
-    selection wrote.
+    selection and finish wrote.
     """
     found = []
     # A path has no quotation marks in JSON without a backslash
