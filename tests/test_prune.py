@@ -16,7 +16,7 @@ OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
 
 def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
         selected=10, ended_at=OLD, dry_run=False, in_hand=False,
-        missing=None):
+        missing=None, finish=None):
     return locals()
 
 
@@ -29,6 +29,8 @@ def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
         ([ended(1, 'cancelled', failed=1)], [], [1]),
         # It stopped by itself: nobody decided to leave the rest
         ([ended(1, 'failed', left=5)], [], [1]),
+        ([ended(1, 'failed', finish='failed')], [], [1]),
+        ([ended(1, finish='done')], [1], []),
         ([ended(1, 'cancelled', left=5)], [1], []),
         # The selection failed, or the start was refused
         ([ended(1, 'failed', None, None, selected=None)], [1], []),
