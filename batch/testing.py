@@ -10,17 +10,20 @@ import shutil
 import signal
 import warnings
 import weakref
-from collections import deque, namedtuple
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 from unittest import mock
 
 from trytond.transaction import Transaction
 
 from . import ledger
+from .aliases import Cursor, Unit
 from .batch import get_batch, record_id
 from .engine import isolation, operations, selection, starting, treatment
-from .engine.running import load_job
+from .engine.running import Job, load_job
 from .exceptions import BatchError
 from .ledger.states import ChunkState, ExecutionState
 from .ledger.units import load_units
@@ -28,7 +31,7 @@ from .outcome import Outcome
 from .parameters import text_of
 from .savepoints import savepoints
 from .testing_checks import BatchTestMixin
-from .testing_environment import Mail, environment, listening, no_mail
+from .testing_environment import Log, Mail, environment, listening, no_mail
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -52,13 +55,21 @@ class FailOnError(Exception):
 
 
 class _Killed(SystemExit):
-    "Stands for the death of the process: nobody handles it but the kit."
+    "Raised in place of the death of the process; only the kit catches it."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(signal.SIGKILL - 256)
 
 
-Chunk = namedtuple('Chunk', 'number state units attempts error')
+class Chunk(NamedTuple):
+    "A chunk of a TestOutcome."
+    #: 7, 7.1
+    number: str
+    state: str
+    units: list[Unit]
+    attempts: int
+    #: class and text
+    error: str | None
 
 
 @dataclass
@@ -73,32 +84,38 @@ class TestOutcome:
     #: how many units
     selected: int
     #: units
-    done: list
+    done: list[Unit]
     #: unit -> exception; a group is a tuple here, a dict that of its items
-    failed: dict
+    failed: dict[Any, BaseException]
     #: units that were neither done nor failed
-    left: list
+    left: list[Unit]
     #: each with number, state, units, attempts and error
-    chunks: list = field(repr=False)
+    chunks: list[Chunk] = field(repr=False)
     #: paths of the outputs
-    files: list
+    files: list[Path]
     #: lines, tracebacks included
-    log: list = field(repr=False)
+    log: list[str] = field(repr=False)
     #: what ``execute`` returned, summed up
-    numbers: dict
-    #: a Mail for each e-mail that would have been sent
-    mails: list = field(default_factory=list)
+    numbers: dict[str, float]
+    #: the e-mails that would have been sent
+    mails: list[Mail] = field(default_factory=list)
 
     @property
-    def succeeded(self):
+    def succeeded(self) -> bool:
         return self.state == ExecutionState.SUCCEEDED
 
 
-def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
-        deliveries=1, **parameters):
-    """Run a batch to its end, as ``coop batch`` does; return its Outcome.
+#: gives (id of the execution, ids of its queued chunks; None to select first)
+Make: TypeAlias = Callable[[str], tuple[int, list[int] | None]]
 
-    Inside of a transaction all of it belongs to that transaction, and is gone
+
+def run_batch(
+        name: str, /, *, settings: Mapping[str, Any] | None = None,
+        fail_on: Iterable[Unit] = (), kill_on: Iterable[Unit] = (),
+        deliveries: int = 1, **parameters: Any) -> TestOutcome:
+    """Run a batch to its end, as ``coop batch`` does; return its TestOutcome.
+
+    Inside of a transaction all is done in savepoints of it, and rolled back
     with it; else it is committed to the database of the tests.
 
     :param settings: by name, as in the section of the batch in batch.conf;
@@ -111,7 +128,7 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
     :raises: the BatchError for which the start is refused; ValueError if
         fail_on or kill_on names a unit that was not selected
     """
-    def make(database):
+    def make(database: str) -> tuple[int, None]:
         declared = transact(
             database, lambda cursor: get_batch(name).declared_parameters())
         given = {
@@ -123,34 +140,38 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
     return _run(name, make, settings, fail_on, kill_on, deliveries)
 
 
-def resume_batch(execution, /, *, fail_on=(), kill_on=(), deliveries=1):
-    """Go on with an execution, as ``coop resume`` does; return its Outcome.
+def resume_batch(
+        execution: TestOutcome | int, /, *, fail_on: Iterable[Unit] = (),
+        kill_on: Iterable[Unit] = (), deliveries: int = 1) -> TestOutcome:
+    """Go on with an execution, as ``coop resume`` does.
 
-    Also with one that ``Batch.start`` has made.
+    Returns its TestOutcome.  Also runs what ``Batch.start`` has made.
 
-    :param execution: its Outcome, or its id
+    :param execution: its TestOutcome, or its id
     :raises: ExecutionError if nothing of it is left
     """
-    def make(database):
-        load_job.cache_clear()
+    def make(database: str) -> tuple[int, list[int] | None]:
         _, chunks = operations.resume(database, id_of(execution))
         return id_of(execution), chunks
 
     return _run(
         batch_of(execution), make, None, fail_on, kill_on, deliveries,
-        execution)
+        execution if isinstance(execution, TestOutcome) else None)
 
 
-def retry_batch(execution, /, *, settings=None, fail_on=(), kill_on=(),
-        deliveries=1):
-    """Treat the units that failed, as ``coop retry`` does.
+def retry_batch(
+        execution: TestOutcome | int, /, *,
+        settings: Mapping[str, Any] | None = None,
+        fail_on: Iterable[Unit] = (), kill_on: Iterable[Unit] = (),
+        deliveries: int = 1) -> TestOutcome:
+    """Execute the units that failed, as ``coop retry`` does.
 
-    Returns the Outcome of the new execution.
+    Returns the TestOutcome of the new execution.
 
-    :param execution: the Outcome of the one that failed, or its id
+    :param execution: the TestOutcome of the one that failed, or its id
     :raises: ExecutionError if it has no failed units
     """
-    def make(database):
+    def make(database: str) -> tuple[int, None]:
         id, _ = operations.retry(database, id_of(execution))
         return id, None
 
@@ -158,14 +179,15 @@ def retry_batch(execution, /, *, settings=None, fail_on=(), kill_on=(),
         batch_of(execution), make, settings, fail_on, kill_on, deliveries)
 
 
-def id_of(execution):
-    return getattr(execution, 'execution', execution)
+def id_of(execution: TestOutcome | int) -> int:
+    return execution if isinstance(execution, int) else execution.execution
 
 
-def batch_of(execution):
+def batch_of(execution: TestOutcome | int) -> str:
     "Return the name of its batch; raises ExecutionError."
-    def read(cursor):
-        return operations.existing(cursor, id_of(execution), 'batch')['batch']
+    def read(cursor: Cursor) -> str:
+        return ledger.executions.existing(
+            cursor, id_of(execution), 'batch')['batch']
 
     transaction = Transaction()
     if transaction.connection is not None:
@@ -173,10 +195,13 @@ def batch_of(execution):
     return transact(DB_NAME, read)
 
 
-def _run(name, make, settings, fail_on, kill_on, deliveries, earlier=None):
-    """Run to its end what make(database) gives: an execution, and its chunks.
+def _run(
+        name: str, make: Make, settings: Mapping[str, Any] | None,
+        fail_on: Iterable[Unit], kill_on: Iterable[Unit], deliveries: int,
+        earlier: TestOutcome | None = None) -> TestOutcome:
+    """Execute what make(database) gives; return its TestOutcome.
 
-    :param earlier: the Outcome of that execution up to now, if it has one
+    :param earlier: the TestOutcome of the same execution before
     """
     if deliveries < 1:
         raise ValueError("deliveries is %s, expected 1 or more" % deliveries)
@@ -188,17 +213,22 @@ def _run(name, make, settings, fail_on, kill_on, deliveries, earlier=None):
             savepoints(transaction) if inside else contextlib.nullcontext(), \
             mock.patch.object(starting, 'has_workers', lambda: False):
         load_pool(database)
+        # Its id may be that of one which was rolled back
+        load_job.cache_clear()
         with mock.patch.object(treatment, 'execute', faulty(fail_on, kill_on)):
             execution, chunks = make(database)
-            deliver(database, execution, chunks, deliveries)
+            deliver(database, name, execution, chunks, deliveries)
         # No variable: the frames of the errors keep ours
         return conclude(
             database, execution, log, directory, [*fail_on, *kill_on], mails,
             earlier)
 
 
-def conclude(database, execution, log, directory, faults, mails, earlier):
-    "Return the Outcome, with which the directory is removed."
+def conclude(
+        database: str, execution: int, log: Log, directory: Path,
+        faults: list[Unit], mails: list[Mail],
+        earlier: TestOutcome | None) -> TestOutcome:
+    "Return the TestOutcome; the directory is removed with it."
     outcome = transact(database, lambda cursor: outcome_of(
             cursor, execution, log, earlier))
     outcome.mails = mails
@@ -210,27 +240,25 @@ def conclude(database, execution, log, directory, faults, mails, earlier):
             raise ValueError(
                 "unit %r is to fail, but was not selected" % (unit,))
     weakref.finalize(outcome, shutil.rmtree, directory, ignore_errors=True)
-    # The files of the earlier one are also those of this one
-    weakref.finalize(outcome, id_of, earlier)
+    # Keep the earlier one, whose files are also those of this one
+    weakref.finalize(outcome, lambda kept: None, earlier)
     return outcome
 
 
-def deliver(database, execution, chunks, deliveries):
-    """Treat the messages of an execution to the last one.
+def deliver(
+        database: str, name: str, execution: int, chunks: list[int] | None,
+        deliveries: int) -> None:
+    """Execute all chunks of an execution.
 
-    :param chunks: ids of those that are queued, None to select first
+    :param chunks: ids of those that are queued; None to select first
     """
-    # Its id may be that of one which was rolled back
-    load_job.cache_clear()
-    messages = deque()
+    messages: deque[tuple[int, bool]] = deque()
 
-    def send(_, chunk):
+    def send(_: int, chunk: int) -> None:
         messages.extend((chunk, again > 0) for again in range(deliveries))
 
-    batch = transact(database, lambda cursor: ledger.executions.columns(
-            cursor, execution, 'batch'))['batch']
     for _ in range(deliveries if chunks is None else 0):
-        selection.select_and_plan(database, batch, execution, send=send)
+        selection.select_and_plan(database, name, execution, send=send)
     for chunk in chunks or ():
         send(execution, chunk)
     while messages:
@@ -239,20 +267,22 @@ def deliver(database, execution, chunks, deliveries):
             treatment.take_turn(
                 database, execution, chunk, send=send, again=again)
         except _Killed:
-            _, chunk = isolation.chunk_died(
+            _, following = isolation.chunk_died(
                 database, execution, chunk, CAUSE, blame=True)
-            if chunk is not None:
-                send(execution, chunk)
+            if following is not None:
+                send(execution, following)
 
 
-def faulty(fail_on, kill_on):
+def faulty(
+        fail_on: Iterable[Unit],
+        kill_on: Iterable[Unit]) -> Callable[[Job, Any, list[Unit]], Any]:
     """Return an ``execute`` that does its work, and then fails or dies.
 
     So a test sees what an attempt leaves behind that is rolled back.
     """
     real = treatment.execute
 
-    def execute(job, objects, ids):
+    def execute(job: Job, objects: Any, ids: list[Unit]) -> Any:
         numbers = real(job, objects, ids)
         for unit in kill_on:
             if holds(ids, unit):
@@ -264,7 +294,7 @@ def faulty(fail_on, kill_on):
     return execute
 
 
-def holds(ids, unit):
+def holds(ids: list[Unit], unit: Unit) -> bool:
     """Return whether the unit, or a part of it, is among ids.
 
     A row may be named by its id, a group by one of its ids.
@@ -282,9 +312,12 @@ def holds(ids, unit):
     return is_group and any(part in names for part in unit)
 
 
-def outcome_of(cursor, execution, log, earlier=None):
-    "Return the Outcome; raises what the start was refused for."
+def outcome_of(
+        cursor: Cursor, execution: int, log: Log,
+        earlier: TestOutcome | None = None) -> TestOutcome:
+    "Return the TestOutcome; raises the BatchError that refused the start."
     told = Outcome.load(cursor, execution)
+    assert told is not None
     if told.is_refused:
         raise log.errors[None]
     table = ledger.tables.chunk_
@@ -293,10 +326,9 @@ def outcome_of(cursor, execution, log, earlier=None):
             table.error_type, table.error,
             where=table.execution == execution))
     chunks = sorted((
-            Chunk(number, state, [None] if units is None
-                else load_units(units), attempts,
+            Chunk(number, state, load_units(units) or [None], attempts,
                 ': '.join(filter(None, error)) or None)
-            for number, state, units, attempts, *error in cursor),
+            for number, state, units, attempts, *error in cursor.fetchall()),
         key=lambda chunk: [int(n) for n in chunk.number.split('.')])
     ends = {
         hashable(unit): chunk for chunk in chunks
@@ -310,10 +342,9 @@ def outcome_of(cursor, execution, log, earlier=None):
             if ends[key].state == ChunkState.DONE:
                 done.append(unit)
             elif ends[key].state == ChunkState.FAILED:
-                failed[key] = (
-                    log.errors.get(ends[key].number)
-                    or getattr(earlier, 'failed', {}).get(key)
-                    or BatchError(ends[key].error))
+                before = earlier.failed.get(key) if earlier else None
+                failed[key] = log.errors.get(ends[key].number) or before \
+                    or BatchError(ends[key].error)
             else:
                 left.append(unit)
     return TestOutcome(
@@ -323,7 +354,8 @@ def outcome_of(cursor, execution, log, earlier=None):
         log.lines, told.numbers)
 
 
-def hashable(unit):
+def hashable(unit: Unit) -> Any:
+    "Return a unit as a key of ``TestOutcome.failed``."
     if isinstance(unit, dict):
         unit = list(unit.items())
     if isinstance(unit, (list, tuple)):

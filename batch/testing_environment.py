@@ -9,9 +9,10 @@ import os
 import shutil
 import smtplib
 import tempfile
-from collections import namedtuple
+from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any, NamedTuple
 from unittest import mock
 
 import trytond.config as config
@@ -20,20 +21,22 @@ from .config import DEFAULT
 from .context import current_work
 from .settings import shown
 
-__all__ = ['Mail', 'environment', 'listening']
+__all__ = ['Log', 'Mail', 'environment', 'listening', 'no_mail']
 
 
 @contextlib.contextmanager
-def environment(batch, settings=None):
-    """Configure one batch, whatever the configuration of this machine is.
+def environment(
+        batch: str,
+        settings: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Configure one batch, independent of the configuration of the machine.
 
-    Gives a directory that is not removed if all goes well.
+    Yields a temporary directory, which is removed only on an error.
     """
     directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
     out = directory / 'out'
     out.mkdir()
-    conf = configparser.RawConfigParser(default_section=None)
-    conf.optionxform = str
+    conf = configparser.RawConfigParser(default_section='')
+    conf.optionxform = str  # type: ignore[assignment, method-assign]
     conf.read_dict({
             DEFAULT: {'root_dir': out},
             batch: {
@@ -45,8 +48,10 @@ def environment(batch, settings=None):
     sections = {
         'batch': {
             'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
-        # To look whether caches are old takes a connection of its own
-        'cache': {**section_of('cache'), 'clean_timeout': str(24 * 60 * 60)},
+        # The check of cache changes needs a separate connection: avoid it
+        'cache': {
+            **(section_of('cache') or {}),
+            'clean_timeout': str(24 * 60 * 60)},
         }
     before = {name: section_of(name) for name in sections}
     try:
@@ -57,17 +62,18 @@ def environment(batch, settings=None):
         shutil.rmtree(directory, ignore_errors=True)
         raise
     finally:
-        for name, items in before.items():
-            override_section(name, items)
+        for name, old in before.items():
+            override_section(name, old)
 
 
-def section_of(name):
+def section_of(name: str) -> dict[str, str] | None:
     "Return the options of a section of trytond.conf, None without it."
     if config.has_section(name):
         return {key: config.get(name, key) for key in config.options(name)}
+    return None
 
 
-def override_section(name, items):
+def override_section(name: str, items: Mapping[str, str] | None) -> None:
     config.remove_section(name)
     if items is not None:
         config.add_section(name)
@@ -75,37 +81,45 @@ def override_section(name, items):
             config.set(name, key, value)
 
 
-class _Log(logging.Handler):
-    "Keeps the lines, and the errors that they are about by chunk."
+class Log(logging.Handler):
+    "Stores the lines of the log, and the logged errors by chunk."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
-        self.lines = []
-        self.errors = {}
+        self.lines: list[str] = []
+        #: by number of the chunk, None for the selection
+        self.errors: dict[str | None, BaseException] = {}
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         self.lines.extend(self.format(record).splitlines())
-        if hasattr(record, 'error'):
-            self.errors[current_work().chunk] = record.error
+        work = current_work()
+        if work and hasattr(record, 'error'):
+            self.errors[work.chunk] = record.error
 
 
-#: what would have been sent: the addresses of the envelope, an EmailMessage
-Mail = namedtuple('Mail', 'from_addr to_addrs message')
+class Mail(NamedTuple):
+    "An e-mail that would have been sent."
+    #: the addresses of the envelope
+    from_addr: str
+    to_addrs: list[str]
+    message: EmailMessage
 
 
 @contextlib.contextmanager
-def no_mail():
-    """Let no connection to a mail server be made; give what was to be sent.
+def no_mail() -> Iterator[list[Mail]]:
+    """Connect to no mail server; yield what would have been sent.
 
-    In the classes of smtplib, which every way to send uses, trytond's too.
+    It is done in the classes of smtplib, which trytond uses, too.
     """
-    mails = []
+    mails: list[Mail] = []
 
-    def sendmail(self, from_addr, to_addrs, msg, *args, **options):
+    def sendmail(
+            self: smtplib.SMTP, from_addr: str, to_addrs: str | list[str],
+            msg: str | bytes, *args: Any, **options: Any) -> dict[str, Any]:
         if isinstance(msg, str):
             msg = msg.encode('ascii')
-        # As it was written, and not as the protocol has it
+        # As it was written: the protocol has other line ends
         msg = msg.replace(b'\r\n', b'\n')
         if isinstance(to_addrs, str):
             to_addrs = [to_addrs]
@@ -114,10 +128,12 @@ def no_mail():
                     msg, EmailMessage, policy=email.policy.default)))
         return {}
 
-    def answer(self, *args, **options):
+    def answer(
+            self: smtplib.SMTP, *args: Any,
+            **options: Any) -> tuple[int, bytes]:
         return 220, b'nobody is asked'
 
-    fakes = {
+    fakes: dict[str, Any] = {
         'connect': answer, 'starttls': answer, 'login': answer,
         'ehlo_or_helo_if_needed': answer, 'quit': answer, 'noop': answer,
         'has_extn': lambda self, name: True, 'sendmail': sendmail}
@@ -127,9 +143,9 @@ def no_mail():
 
 
 @contextlib.contextmanager
-def listening():
-    "Give the _Log of what all batches log, however logging is configured."
-    logger, log = logging.getLogger('batch'), _Log()
+def listening() -> Iterator[Log]:
+    "Give the Log of what all batches log, however logging is configured."
+    logger, log = logging.getLogger('batch'), Log()
     level, disabled = logger.level, logging.root.manager.disable
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
     logging.disable(logging.NOTSET)

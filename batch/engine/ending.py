@@ -5,51 +5,63 @@ import json
 import os
 
 from .. import ledger
+from ..aliases import Cursor
 from ..context import Work, working
+from ..ledger.rows import values_of
 from ..ledger.states import ExecutionState, Finish
 from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
 from . import finishing, input_files
-from .output_files import discard_leftovers, publish, tag_of
+from .input_files import Settled
+from .output_files import discard_leftovers, publish
+from .tags import tag_of
 
 __all__ = ['close']
 
 
-def close(database, execution, may_finish=False):
-    """End the execution if no chunk is left, and write its last line.
+def close(
+        database: str, execution: int, may_finish: bool = False) -> None:
+    """End the execution if no chunk is left, and log its outcome.
 
-    Whoever ends a lane of chunks asks, after its commit: so the last one sees
-    all others.  The row's lock lets only one of them through.
+    Called after the commit that ended the last chunk of a lane, so that the
+    last caller sees all chunks ended.  Only one of them gets the lock of the
+    row.
 
-    Files come first: who dies on the way leaves an execution that still runs,
-    and the next one does all of it again.
+    Files are published and archived before the end is written: if the process
+    dies meanwhile, the execution still runs, and the next caller does all of
+    it again.
 
-    :param may_finish: whether this process may call the hook ``finish``: it
-        has loaded the pool, and may be busy or die.  Others leave it to one
+    :param may_finish: whether this process may call the hook ``finish``, which
+        needs the pool, may take long and may kill the process.  Else nothing
+        is done as long as the hook is due
     """
-    def look(cursor):
+    def look(
+            cursor: Cursor) -> tuple[str, set[tuple[str, bool]], bool] | None:
         if row := ledger.executions.claim_if_over(cursor, execution):
-            # Always, as a connection that was lost at a commit is not noted
+            # Even if no process died: a commit may have lost its connection
             places = {
                 (os.path.dirname(path), False)
                 for path in ledger.outputs.files(cursor, execution)}
-            root_dir, _ = json.loads(row['settings'])['root_dir']
-            # Nor is a death after which nothing was to be begun again
+            root_dir = values_of(row['settings'])['root_dir']
+            # All of root_dir only where a process may have died
             if root_dir and (row['stopping']
                     or row['finish'] in {Finish.BEGUN, Finish.FAILED}
                     or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
             return row['batch'], places, ledger.finishing.is_due(
                 cursor, execution)
+        return None
 
-    def end(cursor):
+    def end(
+            cursor: Cursor
+            ) -> tuple[dict[str, str], list[Settled], Outcome] | None:
         row = ledger.executions.claim_if_over(cursor, execution)
         if row is None:
             return None
         if row['stopping'] == ExecutionState.CANCELLED:
-            ledger.chunks.cancel_open(cursor, execution)
+            ledger.open_chunks.cancel_open(cursor, execution)
         tag = tag_of(database, execution, row['started_at'])
         missing = publish(cursor, execution, tag)
         settled = input_files.settle(cursor, execution, tag)
@@ -71,7 +83,9 @@ def close(database, execution, may_finish=False):
             missing=json.dumps(list(missing)) if missing else None)
         if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
-        return missing, settled, Outcome.load(cursor, execution)
+        outcome = Outcome.load(cursor, execution)
+        assert outcome is not None
+        return missing, settled, outcome
 
     if (found := transact(database, look)) is None:
         return
@@ -86,10 +100,10 @@ def close(database, execution, may_finish=False):
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended
-        for path, why in missing.items():
+        for name, reason in missing.items():
             logger.error(
-                'the file "%s" is committed but missing: %s', escape(path),
-                escape(why))
+                'the file "%s" is committed but missing: %s', escape(name),
+                escape(reason))
         for path, archived, why in settled:
             if archived:
                 logger.info('"%s" is archived as "%s"',

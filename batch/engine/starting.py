@@ -3,10 +3,12 @@
 """Executions that are started from code: with a commit, or never.
 
 The row of the execution is made in the transaction of the caller.  The message
-goes after the commit, and where it is lost, the keeper of a worker sends it.
+is sent after the commit; if it is lost, the keeper of a worker sends it again.
 """
 import logging
 import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
 import trytond.config as config
 from trytond.transaction import Transaction
@@ -16,19 +18,20 @@ from ..batch import get_batch, today
 from ..config import BatchConfig
 from ..parameters import resolve_parameters, text_of
 from . import local
+from .admission import parses
 
 __all__ = ['Started', 'start']
 
 logger = logging.getLogger(__name__)
 
-#: by name, as only who starts an execution has a use for what it imports
+#: imported only when an execution is started: it imports Celery
 TASKS = 'trytond.modules.batch.tasks'
 
 
-def start(name, values):
+def start(name: str, values: Mapping[str, Any]) -> int:
     """Make an execution in the current transaction; return its id.
 
-    Raises BatchError for what a command would refuse before it begins.
+    Raises BatchError if the batch, a parameter or batch.conf is wrong.
 
     :param values: of Python or texts, by name of the parameter
     """
@@ -41,7 +44,8 @@ def start(name, values):
         for parameter, value in values.items()}
     resolve_parameters(
         name, declared, given,
-        lambda parameter: batch_config.parameter(name, parameter), today)
+        lambda parameter: batch_config.parameter(name, parameter), today,
+        complete=not parses(Batch))
     settings = Batch.resolve_settings(batch_config)
     is_local = not has_workers()
     execution = ledger.executions.create(
@@ -51,36 +55,37 @@ def start(name, values):
     return execution
 
 
-def has_workers():
-    return pkgutil.resolve_name(TASKS).has_broker()
+def has_workers() -> bool:
+    "Return whether a broker is configured."
+    return bool(pkgutil.resolve_name(TASKS).has_broker())
 
 
 class Started:
     "The executions that a transaction has made: a two-phase data manager."
 
-    def __init__(self, database):
+    def __init__(self, database: str) -> None:
         self.database = database
-        self._executions = []
+        self._executions: list[tuple[str, int, str | None]] = []
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         # Transaction.join finds the one that has joined already
         return isinstance(other, Started) and other.database == self.database
 
-    def add(self, name, execution, queue):
+    def add(self, name: str, execution: int, queue: str | None) -> None:
         """Add an execution that begins after the commit.
 
         :param queue: None to execute it in this process, as Tryton does with
-            the tasks of its own queue where no worker is configured
+            the tasks of its own queue if no worker is configured
         """
         self._executions.append((name, execution, queue))
 
-    def tpc_begin(self, transaction):
-        pass
+    def tpc_begin(self, transaction: Transaction) -> None:
+        "Nothing is to be done before the commit."
 
     commit = tpc_vote = tpc_begin
 
-    def tpc_finish(self, transaction):
-        "Begin with all of them; raises nothing, as they are committed."
+    def tpc_finish(self, transaction: Transaction) -> None:
+        "Begin each of them; raises nothing, as they are committed."
         executions, self._executions = self._executions, []
         for name, execution, queue in executions:
             try:
@@ -90,7 +95,8 @@ class Started:
                     "be begun: coop resume %s goes on with it", execution,
                     name, execution)
 
-    def begin(self, name, execution, queue):
+    def begin(self, name: str, execution: int, queue: str | None) -> None:
+        "Send the message that selects, or execute it here."
         if queue is None:
             local.process_here(
                 self.database, name, execution, tick=lambda: None)
@@ -99,5 +105,6 @@ class Started:
             logger.warning("%s; execution #%s of %s begins when it does",
                 problem, execution, name)
 
-    def tpc_abort(self, transaction):
+    def tpc_abort(self, transaction: Transaction) -> None:
+        "Begin none of them."
         self._executions = []

@@ -12,9 +12,9 @@ terminal.
 """
 from . import (
     chunks, claimants, executions, failures, figures, finishing, inputs,
-    outputs, planning, retention, rows, states, tables, units)
+    open_chunks, outputs, planning, retention, rows, states, tables, units)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failures', 'figures', 'finishing',
-    'inputs', 'outputs', 'planning', 'retention', 'rows', 'states', 'tables',
-    'units']
+    'inputs', 'open_chunks', 'outputs', 'planning', 'retention', 'rows',
+    'states', 'tables', 'units']

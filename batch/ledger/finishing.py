@@ -2,30 +2,31 @@
 # this repository contains the full copyright notices and license terms.
 """The statements on the hook ``finish`` of an execution.
 
-Who calls it writes so first, in a commit of its own, and has the lock of the
-row while it does: so its death is seen.
+A process writes that it begins to call the hook, and commits that.  It holds
+the lock of the row during the call, so that its death is noticed.
 """
-import json
-
+from ..aliases import Cursor
 from .claimants import claimant, has_died
 from .executions import claim, columns, update
 from .failures import failed_units
+from .rows import ExecutionRow, values_of
 from .states import ExecutionState, Finish
 
 __all__ = ['begin', 'died', 'is_due']
 
 
-def is_due(cursor, execution):
+def is_due(cursor: Cursor, execution: int) -> bool:
     "Return whether finish has to be called before the execution may end."
     row = columns(cursor, execution, 'finish', 'stopping', 'settings')
-    if row['stopping'] or row['finish'] not in {Finish.DUE, Finish.BEGUN}:
+    if (row is None or row['stopping']
+            or row['finish'] not in {Finish.DUE, Finish.BEGUN}):
         return False
-    finish_on, _ = json.loads(row['settings'])['finish_on']
-    return finish_on == 'end' or not failed_units(cursor, execution)
+    return (values_of(row['settings'])['finish_on'] == 'end'
+        or not failed_units(cursor, execution))
 
 
-def begin(cursor, row):
-    """Write that this process begins to call it; return how many died so.
+def begin(cursor: Cursor, row: ExecutionRow) -> int:
+    """Write that this process begins to call it; return how many died so far.
 
     :param row: as claim returns it
     """
@@ -38,15 +39,16 @@ def begin(cursor, row):
     return deaths
 
 
-def died(cursor, execution, blame):
+def died(cursor: Cursor, execution: int, blame: bool) -> bool | None:
     """Write that the process that called it died; return whether it did so.
 
-    None where nobody had begun, False where somebody has the row.
+    None if no process had begun, False if the row is locked.
 
     :param blame: whether the hook is to blame
     """
     row = columns(cursor, execution, 'state', 'finish')
-    if row != {'state': ExecutionState.RUNNING, 'finish': Finish.BEGUN}:
+    if (row is None or row['state'] != ExecutionState.RUNNING
+            or row['finish'] != Finish.BEGUN):
         return None
     row = claim(cursor, execution, ExecutionState.RUNNING)
     if row is None:

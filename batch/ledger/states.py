@@ -11,7 +11,9 @@ __all__ = [
 class _Text(str, Enum):
     "An enum whose members are the texts that the columns have."
     __str__ = str.__str__
-    __format__ = str.__format__
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
 
 
 class ExecutionState(_Text):
@@ -36,8 +38,8 @@ class ChunkState(_Text):
 class Admission(_Text):
     """The column ``admission`` of an execution: whether it may begin.
 
-    It is empty until that was asked.  Skipped and disabled executions
-    succeed, and select nothing.
+    Empty until that is decided.  Skipped and disabled executions succeed, and
+    select nothing.
     """
     ADMITTED = 'admitted'
     WAITING = 'waiting'
@@ -47,10 +49,10 @@ class Admission(_Text):
 
 
 class Finish(_Text):
-    """The column ``finish`` of an execution: what became of its hook.
+    """The column ``finish`` of an execution: whether that hook was called.
 
-    It is empty where there is none to call.  What failed is due again when
-    the execution is resumed.
+    It is empty where the hook is not to be called.  A resume makes it due
+    again after it failed.
     """
     DUE = 'due'
     BEGUN = 'begun'
@@ -60,8 +62,8 @@ class Finish(_Text):
 
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
-EXECUTION = {
-    (None, ExecutionState.SELECTING): "somebody started the batch",
+EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
+    (None, ExecutionState.SELECTING): "the batch was started",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
     (ExecutionState.SELECTING, ExecutionState.FAILED):
@@ -71,7 +73,7 @@ EXECUTION = {
     (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
         "the last chunk ended and every unit is done",
     (ExecutionState.RUNNING, ExecutionState.FAILED):
-        "the last chunk ended and some unit failed, a file is missing, or "
+        "the last chunk ended, and a unit failed, a file is missing or "
         "finish failed",
     (ExecutionState.RUNNING, ExecutionState.CANCELLED):
         "the last chunk ended and some were cancelled",
@@ -80,10 +82,10 @@ EXECUTION = {
     (ExecutionState.CANCELLED, ExecutionState.RUNNING):
         "resumed: chunks were left, or files missing",
     }
-CHUNK = {
-    (None, ChunkState.WAITING): "planned, or a part behind another one",
+CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
+    (None, ChunkState.WAITING): "planned, or a part that is not the first",
     (None, ChunkState.QUEUED):
-        "among the first of the plan, or the first part",
+        "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
         "its predecessor ended, or it was resumed",
     (ChunkState.QUEUED, ChunkState.DONE): "its work is in the same commit",
@@ -92,7 +94,7 @@ CHUNK = {
     (ChunkState.QUEUED, ChunkState.FAILED): "it failed and can not be split",
     (ChunkState.WAITING, ChunkState.CANCELLED): "the execution was cancelled",
     (ChunkState.QUEUED, ChunkState.CANCELLED):
-        "the execution was cancelled, nobody was at it",
+        "the execution was cancelled, and no process worked on it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
 #: states of a chunk that still has to be treated
