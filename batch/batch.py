@@ -7,9 +7,10 @@ Knows neither Celery nor the ledger.
 import datetime as dt
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import trytond.config as config
 from trytond.model import ModelSQL, ModelView
@@ -19,6 +20,7 @@ from trytond.transaction import Transaction
 
 from . import chunking
 from .aliases import Params, Resolved, Settings, Unit
+from .batch_meta import BatchMeta, classproperty
 from .class_checks import (
     check_class, check_models, check_search, is_own, merged_items)
 from .config import BatchConfig
@@ -37,35 +39,12 @@ __all__ = [
     'BatchRoot', 'BatchRootNoSelect', 'doc_of', 'get_batch', 'get_batches',
     'today']
 
-
+#: imported only when an execution is started
+START = 'trytond.modules.batch.engine.starting:start'
 #: what means something else in batch.conf or on the command line
 RESERVED = frozenset(SETTINGS) | {
     'config', 'database', 'detach', 'dry_run', 'help', 'json', 'local',
     'logconf', 'plan', 'quiet', 'verbose'}
-
-
-Value = TypeVar('Value')
-
-
-class classproperty(Generic[Value]):
-    "A property of a class."
-
-    def __init__(self, getter: Callable[[Any], Value]) -> None:
-        self.getter = getter
-
-    def __get__(self, instance: object, owner: type) -> Value:
-        return self.getter(owner)
-
-
-class BatchMeta(type(ModelView)):  # type: ignore[misc]
-    "The class of batches."
-
-    def __dir__(cls) -> list[str]:
-        # The tests of Tryton take each default_x of a model for the default
-        # of a field, and would fail for every module that has a batch
-        return [
-            name for name in super().__dir__()
-            if name != 'default_config_items']
 
 
 class BatchRoot(ModelView, metaclass=BatchMeta):
@@ -194,6 +173,21 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return Model.browse(map(record_id, ids))
 
     @classmethod
+    def finish(
+            cls, outcome: Any, files: list[Path], **parameters: Any) -> None:
+        """Do once what is to be done when no unit is left.
+
+        Called in a transaction of its own, right before the execution ends,
+        also if units failed or none was selected.  If it raises, the execution
+        fails, and ``coop resume`` calls it again.  Not called in a dry run,
+        nor while an execution is stopped.
+
+        :param outcome: the result of the execution: ``succeeded``,
+            ``selected``, ``counts`` and ``numbers``, see outcome.py
+        :param files: the path of each output, in the order of the chunks
+        """
+
+    @classmethod
     def parse_params(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters that hooks are given, in place of params.
 
@@ -232,6 +226,17 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return cls.current_settings()[key]
 
     get_conf_item = get_conf_items
+
+    @classmethod
+    def start(cls, **parameters: Any) -> int:
+        """Make an execution in the current transaction; return its id.
+
+        It begins when the transaction commits, and never if that is rolled
+        back.  The parameters are values or texts, and are checked now: raises
+        ParameterError.
+        """
+        execution: int = pkgutil.resolve_name(START)(cls.__name__, parameters)
+        return execution
 
     @classmethod
     def generate_filepath(cls, filename: str | os.PathLike[str]) -> Path:

@@ -37,8 +37,9 @@ STREAMS = {
     'split'}
 #: what does nothing, silently, if its name is not spelled right
 OPTIONAL = [
-    'convert_to_instances', 'default_config_items', 'fixed_config_items',
-    'format_errors', 'get_batch_domain', 'get_batch_field',
+    'convert_to_instances', 'default_config_items', 'finish',
+    'fixed_config_items', 'format_errors', 'get_batch_domain',
+    'get_batch_field',
     'get_batch_ordering', 'get_batch_search_model', 'read_file',
     'select_ids']
 

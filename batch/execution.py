@@ -13,7 +13,7 @@ from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.transaction import Transaction
 
 from . import ledger
-from .ledger.states import Admission, ChunkState, ExecutionState
+from .ledger.states import Admission, ChunkState, ExecutionState, Finish
 from .masking import mask_given, mask_secrets
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
@@ -84,6 +84,9 @@ class Execution(_MaskedModel, ModelView):
         [(None, ""), *_choices(Admission)], "Admission", readonly=True,
         sort=False,
         help="Whether the execution may start; empty until that is decided.")
+    finish = fields.Selection(
+        [(None, ""), *_choices(Finish)], "Finish", readonly=True, sort=False,
+        help="Whether that hook was called; empty if it is not to be.")
     exit_status = fields.Integer("Exit Status", readonly=True,
         help="The exit status of the command: 0: all units are done, 1: not "
         "all, 2: the command line was wrong.")
@@ -116,8 +119,8 @@ class Execution(_MaskedModel, ModelView):
     left = fields.Integer("Left", readonly=True,
         help="How many units are neither done nor failed.")
     outputs = fields.Text("Outputs", readonly=True,
-        help="The files that the selection wrote, as JSON, in the form of the "
-        "files of a chunk.")
+        help="The files that the selection and finish wrote, as JSON, in the "
+        "form of the files of a chunk.")
     missing = fields.Text("Missing Files", readonly=True,
         help="The committed files that could not appear, as JSON.")
     message = fields.Text("Message", readonly=True,

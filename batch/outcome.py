@@ -13,7 +13,7 @@ from typing import Any
 from . import exceptions, ledger
 from .aliases import Cursor, Unit, Units
 from .ledger.failed_units import Settled
-from .ledger.states import Admission, ExecutionState, FailureState
+from .ledger.states import Admission, ExecutionState, FailureState, Finish
 from .ledger.units import shown_unit
 from .logging import server_zone
 from .masking import mask_value
@@ -152,6 +152,8 @@ class Outcome:
     dry_run: bool | None
     #: paths of committed files
     missing: list[str]
+    #: whether that hook was called; None if it is not to be
+    finish: str | None
     #: whether its command executes it, and no worker
     local: bool | None
     counts: ledger.figures.Counts
@@ -169,7 +171,8 @@ class Outcome:
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'admission', 'exit_status',
-            'hooks_committed', 'dry_run', 'traceback', 'missing', 'local']
+            'hooks_committed', 'dry_run', 'traceback', 'missing', 'finish',
+            'local']
         row = ledger.executions.columns(cursor, execution, *names)
         if row is None:
             return None
@@ -262,7 +265,8 @@ class Outcome:
                     ('details', 'show', details),
                     ('again', 'retry', self.ended_at and self.open_failures),
                     ('go on', 'resume', (self.ended_at or self.local)
-                        and (counts['left'] or self.missing))]
+                        and (counts['left'] or self.missing
+                            or self.finish == Finish.FAILED))]
                 if wanted]
             if hints:
                 lines.append('  ' + '    '.join(hints))

@@ -18,7 +18,8 @@ from .parameter_types import Kind, kind_of
 __all__ = [
     'NAMED', 'Parameter', 'ResolvedParameters', 'TODAY',
     'describe_parameters', 'dump', 'from_arguments', 'parse',
-    'reload_parameters', 'require_all', 'resolve_parameters']
+    'reload_parameters', 'require_all', 'resolve_parameters',
+    'text_of']
 
 #: the parameters of batches written for coog, in their order, with the types
 #: that they have without an annotation
@@ -105,6 +106,26 @@ def dump(parameter: Parameter, value: Any) -> str:
     if parameter.optional and _is_none(text.lstrip('\\')):
         return '\\' + text
     return text
+
+
+def text_of(batch: str, declared: Declared, name: str, value: Any) -> str:
+    """Return the value of a parameter as a text of the command line.
+
+    A value of a wrong type becomes a text that is refused later.  Raises
+    ParameterError if the value is None and the parameter has no such value.
+    """
+    if isinstance(value, str):
+        return value
+    parameter = declared.get(name)
+    if parameter is None:
+        return str(value)
+    if value is None and not parameter.optional:
+        raise ParameterError(
+            batch, name, 'is None, expected %s' % parameter.form)
+    try:
+        return dump(parameter, value)
+    except (AttributeError, TypeError):
+        return str(value)
 
 
 def resolve_parameters(

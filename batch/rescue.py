@@ -23,6 +23,7 @@ from .context import Work, working
 from .engine import isolation, operations, selection
 from .engine.ending import close
 from .engine.errors import exc_info, is_refusal, one_line
+from .engine.finishing import finish_died
 from .exceptions import BrokerError, OutageError
 from .ledger.states import ExecutionState
 from .logging import get_logger, get_print_infos
@@ -260,6 +261,12 @@ class Keeper:
         batch = self.batch_of(death.execution)
         if batch is None:
             return True
+        written = finish_died(
+            self.database, death.execution, death.cause, death.blame)
+        if written is not None:
+            if written:
+                self.send(death.execution, batch, [SELECTION])
+            return written
         if death.chunk is None:
             if selection.selection_died(
                     self.database, batch, death.execution, death.cause):
@@ -330,8 +337,10 @@ class Keeper:
                         row['batch'], execution, database=self.database)):
                 get_logger(row['batch']).warning(
                     "message lost, sent again: %s",
-                    'the selection' if lost == [SELECTION]
-                    else get_print_infos(lost, 'chunk', 0))
+                    get_print_infos(lost, 'chunk', 0)
+                    if lost != [SELECTION] else 'the selection'
+                    if row['state'] == ExecutionState.SELECTING
+                    else 'the call of finish')
         if to_send := lost + [probe] * (probe is not None):
             self.send(execution, row['batch'], to_send)
 
@@ -351,6 +360,9 @@ class Keeper:
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)
                 or not ledger.open_chunks.has_open(cursor, execution))
+            if case.was_ready and ledger.finishing.is_due(cursor, execution):
+                # The task that selects calls it: it may take long, or kill
+                return *self.examine_row(cursor, row, case), False
             return [], None, case.was_ready
         case.was_ready = False
         lost, probe = case.look(
@@ -367,8 +379,11 @@ class Keeper:
             if not case.was_ready:
                 case.was_ready = True
                 return [], SELECTION
-        taken = ledger.executions.claim(
-            cursor, row['id'], ExecutionState.SELECTING)
+        return self.examine_row(cursor, row, case)
+
+    def examine_row(self, cursor, row, case):
+        "Return (lost, probe) for the task that selects, or calls finish."
+        taken = ledger.executions.claim(cursor, row['id'], row['state'])
         return case.look(*(
                 ([SELECTION], []) if taken else ([], [SELECTION])),
             self.clock())

@@ -168,6 +168,10 @@ SETTINGS = {setting.name: setting for setting in [
             'a number of units as 10, a percentage as 5%, or none',
             'Stop the execution when more units than this have failed, or more'
             ' than this percentage of the selected units. none: no limit.'),
+        Setting('finish_on', 'end', _choice('end', 'success'),
+            'end or success',
+            'When finish is called. end: when no unit is left; success: only'
+            ' if all units are done.'),
         Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
             'The longest time for one attempt of a chunk, in seconds; after'
             ' it, the chunk fails. none: no limit.'),

@@ -29,11 +29,12 @@ __all__ = [
 #: the hooks whose named arguments are parameters
 HOOKS = (
     'execute', 'select_ids', 'get_batch_domain', 'convert_to_instances',
-    'read_file', 'format_errors')
+    'read_file', 'format_errors', 'finish')
 #: the arguments that a hook is given by position, before its parameters
 POSITIONAL = {
     'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',),
-    'read_file': ('path',), 'format_errors': ('path', 'failed')}
+    'read_file': ('path',), 'format_errors': ('path', 'failed'),
+    'finish': ('outcome', 'files')}
 
 
 class Definition(NamedTuple):

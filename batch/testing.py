@@ -5,42 +5,33 @@
 The code is that of production, with a list for a broker.  ``doc/testing.rst``
 says how it is used.
 """
-import atexit
 import contextlib
-import datetime as dt
-import inspect
 import shutil
 import signal
-import tempfile
-import typing
-import unittest
 import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from unittest import mock
 
-from trytond.pool import isregisteredby
 from trytond.transaction import Transaction
 
 from . import ledger
-from .aliases import Cursor, Given, Unit
-from .batch import BatchRoot, doc_of, get_batch, get_batches, record_id, today
-from .config import BatchConfig
-from .engine import isolation, selection, treatment
+from .aliases import Cursor, Unit
+from .batch import get_batch, record_id
+from .engine import isolation, operations, selection, starting, treatment
 from .engine.running import Job, load_job
-from .exceptions import ParameterError
+from .exceptions import BatchError
 from .ledger.states import ChunkState, ExecutionState
 from .ledger.units import load_units
 from .outcome import Outcome
-from .parameters import resolve_parameters
+from .parameters import text_of
 from .savepoints import savepoints
-from .signatures import arguments_of
-from .testing_environment import Log, environment, listening, text_of
+from .testing_checks import BatchTestMixin
+from .testing_environment import Log, Mail, environment, listening, no_mail
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -48,13 +39,12 @@ with warnings.catch_warnings():
     warnings.filterwarnings(
         'ignore', r"trytond\.config\.config is deprecated",
         DeprecationWarning)
-    from trytond.tests.test_tryton import DB_NAME, with_transaction
+    from trytond.tests.test_tryton import DB_NAME
 
 
-__all__ = ['BatchTestMixin', 'FailOnError', 'TestOutcome', 'run_batch']
-
-# It stands before a TestCase, and is none
-_TestCase: Any = unittest.TestCase if TYPE_CHECKING else object
+__all__ = [
+    'BatchTestMixin', 'FailOnError', 'Mail', 'TestOutcome', 'resume_batch',
+    'retry_batch', 'run_batch']
 
 #: how a process died at a unit of kill_on
 CAUSE = 'signal 9'
@@ -107,10 +97,16 @@ class TestOutcome:
     log: list[str] = field(repr=False)
     #: what ``execute`` returned, summed up
     numbers: dict[str, float]
+    #: the e-mails that would have been sent
+    mails: list[Mail] = field(default_factory=list)
 
     @property
     def succeeded(self) -> bool:
         return self.state == ExecutionState.SUCCEEDED
+
+
+#: gives (id of the execution, ids of its queued chunks; None to select first)
+Make: TypeAlias = Callable[[str], tuple[int, list[int] | None]]
 
 
 def run_batch(
@@ -132,31 +128,110 @@ def run_batch(
     :raises: the BatchError for which the start is refused; ValueError if
         fail_on or kill_on names a unit that was not selected
     """
+    def make(database: str) -> tuple[int, None]:
+        declared = transact(
+            database, lambda cursor: get_batch(name).declared_parameters())
+        given = {
+            parameter: text_of(name, declared, parameter, value)
+            for parameter, value in parameters.items()}
+        return transact(database, lambda cursor: ledger.executions.create(
+                cursor, name, given)), None
+
+    return _run(name, make, settings, fail_on, kill_on, deliveries)
+
+
+def resume_batch(
+        execution: TestOutcome | int, /, *, fail_on: Iterable[Unit] = (),
+        kill_on: Iterable[Unit] = (), deliveries: int = 1) -> TestOutcome:
+    """Go on with an execution, as ``coop resume`` does.
+
+    Returns its TestOutcome.  Also runs what ``Batch.start`` has made.
+
+    :param execution: its TestOutcome, or its id
+    :raises: ExecutionError if nothing of it is left
+    """
+    def make(database: str) -> tuple[int, list[int] | None]:
+        _, chunks = operations.resume(database, id_of(execution))
+        return id_of(execution), chunks
+
+    return _run(
+        batch_of(execution), make, None, fail_on, kill_on, deliveries,
+        execution if isinstance(execution, TestOutcome) else None)
+
+
+def retry_batch(
+        execution: TestOutcome | int, /, *,
+        settings: Mapping[str, Any] | None = None,
+        fail_on: Iterable[Unit] = (), kill_on: Iterable[Unit] = (),
+        deliveries: int = 1) -> TestOutcome:
+    """Execute the units that failed, as ``coop retry`` does.
+
+    Returns the TestOutcome of the new execution.
+
+    :param execution: the TestOutcome of the one that failed, or its id
+    :raises: ExecutionError if it has no failed units
+    """
+    def make(database: str) -> tuple[int, None]:
+        id, _ = operations.retry(database, id_of(execution))
+        return id, None
+
+    return _run(
+        batch_of(execution), make, settings, fail_on, kill_on, deliveries)
+
+
+def id_of(execution: TestOutcome | int) -> int:
+    return execution if isinstance(execution, int) else execution.execution
+
+
+def batch_of(execution: TestOutcome | int) -> str:
+    "Return the name of its batch; raises ExecutionError."
+    def read(cursor: Cursor) -> str:
+        return ledger.executions.existing(
+            cursor, id_of(execution), 'batch')['batch']
+
+    transaction = Transaction()
+    if transaction.connection is not None:
+        return read(transaction.connection.cursor())
+    return transact(DB_NAME, read)
+
+
+def _run(
+        name: str, make: Make, settings: Mapping[str, Any] | None,
+        fail_on: Iterable[Unit], kill_on: Iterable[Unit], deliveries: int,
+        earlier: TestOutcome | None = None) -> TestOutcome:
+    """Execute what make(database) gives; return its TestOutcome.
+
+    :param earlier: the TestOutcome of the same execution before
+    """
     if deliveries < 1:
         raise ValueError("deliveries is %s, expected 1 or more" % deliveries)
     transaction = Transaction()
     inside = transaction.connection is not None
     database = transaction.database.name if inside else DB_NAME
     with environment(name, settings) as directory, listening() as log, \
-            savepoints(transaction) if inside else contextlib.nullcontext():
+            no_mail() as mails, \
+            savepoints(transaction) if inside else contextlib.nullcontext(), \
+            mock.patch.object(starting, 'has_workers', lambda: False):
         load_pool(database)
-        Batch = transact(database, lambda cursor: get_batch(name))
-        given = {
-            parameter: text_of(Batch, parameter, value)
-            for parameter, value in parameters.items()}
+        # Its id may be that of one which was rolled back
+        load_job.cache_clear()
         with mock.patch.object(treatment, 'execute', faulty(fail_on, kill_on)):
-            execution = deliver(database, name, given, deliveries)
+            execution, chunks = make(database)
+            deliver(database, name, execution, chunks, deliveries)
         # No variable: the frames of the errors keep ours
         return conclude(
-            database, execution, log, directory, [*fail_on, *kill_on])
+            database, execution, log, directory, [*fail_on, *kill_on], mails,
+            earlier)
 
 
 def conclude(
         database: str, execution: int, log: Log, directory: Path,
-        faults: list[Unit]) -> TestOutcome:
+        faults: list[Unit], mails: list[Mail],
+        earlier: TestOutcome | None) -> TestOutcome:
     "Return the TestOutcome; the directory is removed with it."
     outcome = transact(database, lambda cursor: outcome_of(
-            cursor, execution, log))
+            cursor, execution, log, earlier))
+    outcome.mails = mails
     ids = [
         id for chunk in outcome.chunks for unit in chunk.units
         for id in (unit if isinstance(unit, list) else [unit])]
@@ -165,23 +240,27 @@ def conclude(
             raise ValueError(
                 "unit %r is to fail, but was not selected" % (unit,))
     weakref.finalize(outcome, shutil.rmtree, directory, ignore_errors=True)
+    # Keep the earlier one, whose files are also those of this one
+    weakref.finalize(outcome, lambda kept: None, earlier)
     return outcome
 
 
-def deliver(database: str, name: str, given: Given, deliveries: int) -> int:
-    "Execute all chunks of an execution; return its id."
-    execution = transact(
-        database, lambda cursor: ledger.executions.create(
-            cursor, name, given))
-    # Its id may be that of one which was rolled back
-    load_job.cache_clear()
+def deliver(
+        database: str, name: str, execution: int, chunks: list[int] | None,
+        deliveries: int) -> None:
+    """Execute all chunks of an execution.
+
+    :param chunks: ids of those that are queued; None to select first
+    """
     messages: deque[tuple[int, bool]] = deque()
 
     def send(_: int, chunk: int) -> None:
         messages.extend((chunk, again > 0) for again in range(deliveries))
 
-    for _ in range(deliveries):
+    for _ in range(deliveries if chunks is None else 0):
         selection.select_and_plan(database, name, execution, send=send)
+    for chunk in chunks or ():
+        send(execution, chunk)
     while messages:
         chunk, again = messages.popleft()
         try:
@@ -192,7 +271,6 @@ def deliver(database: str, name: str, given: Given, deliveries: int) -> int:
                 database, execution, chunk, CAUSE, blame=True)
             if following is not None:
                 send(execution, following)
-    return execution
 
 
 def faulty(
@@ -234,7 +312,9 @@ def holds(ids: list[Unit], unit: Unit) -> bool:
     return is_group and any(part in names for part in unit)
 
 
-def outcome_of(cursor: Cursor, execution: int, log: Log) -> TestOutcome:
+def outcome_of(
+        cursor: Cursor, execution: int, log: Log,
+        earlier: TestOutcome | None = None) -> TestOutcome:
     "Return the TestOutcome; raises the BatchError that refused the start."
     told = Outcome.load(cursor, execution)
     assert told is not None
@@ -262,7 +342,9 @@ def outcome_of(cursor: Cursor, execution: int, log: Log) -> TestOutcome:
             if ends[key].state == ChunkState.DONE:
                 done.append(unit)
             elif ends[key].state == ChunkState.FAILED:
-                failed[key] = log.errors[ends[key].number]
+                before = earlier.failed.get(key) if earlier else None
+                failed[key] = log.errors.get(ends[key].number) or before \
+                    or BatchError(ends[key].error)
             else:
                 left.append(unit)
     return TestOutcome(
@@ -279,112 +361,3 @@ def hashable(unit: Unit) -> Any:
     if isinstance(unit, (list, tuple)):
         return tuple(map(hashable, unit))
     return unit
-
-
-class BatchTestMixin(_TestCase):
-    """Checks each batch that the module registers.
-
-    It stands before ModuleTestCase, and needs ``module`` as that does.
-    """
-    #: of the module, as ModuleTestCase has it
-    module: str
-    #: name of a batch -> {parameter: value}, where not any value will do
-    batch_parameters: Mapping[str, Mapping[str, Any]] = {}
-
-    def batches(self) -> dict[str, type[BatchRoot]]:
-        "Return the batches to check, by name."
-        return {
-            name: Batch for name, Batch in get_batches().items()
-            if isregisteredby(Batch, self.module)}
-
-    @with_transaction()
-    def test_batch_docstrings(self) -> None:
-        "Each batch says what it does"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                self.assertTrue(doc_of(Batch), msg="it has no docstring")
-
-    @with_transaction()
-    def test_batch_settings(self) -> None:
-        "The defaults of the settings of each batch are valid"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                Batch.resolve_settings(BatchConfig())
-
-    @with_transaction()
-    def test_batch_parameters(self) -> None:
-        "Each batch declares its parameters, and asks for what it needs"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                given = self.given(name, Batch)
-                resolved(Batch, given)
-                for parameter in Batch.declared_parameters().values():
-                    if not parameter.required:
-                        continue
-                    with self.assertRaises(ParameterError) as caught:
-                        resolved(Batch, {
-                                k: v for k, v in given.items()
-                                if k != parameter.name})
-                    self.assertEqual(
-                        caught.exception.parameter, parameter.name)
-
-    @with_transaction()
-    def test_batch_selections(self) -> None:
-        "Each batch selects and splits, where there is next to nothing"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name), environment(name) as directory:
-                selection.select_and_split(
-                    Transaction(), name, self.given(name, Batch))
-                shutil.rmtree(directory)
-
-    @with_transaction()
-    def test_batch_hooks(self) -> None:
-        "The hooks of each batch need nothing but its parameters"
-        for name, Batch in self.batches().items():
-            with self.subTest(batch=name):
-                parameters = resolved(Batch, self.given(name, Batch))
-                for hook, count in [
-                        ('convert_to_instances', 1), ('execute', 2)]:
-                    inspect.signature(getattr(Batch, hook)).bind(
-                        *[[]] * count,
-                        **arguments_of(Batch, hook, parameters))
-
-    def given(self, name: str, Batch: type[BatchRoot]) -> dict[str, str]:
-        "Return the texts of what is required, and of batch_parameters."
-        values = {
-            parameter.name: example(parameter.type)
-            for parameter in Batch.declared_parameters().values()
-            if parameter.required}
-        values.update(self.batch_parameters.get(name, {}))
-        return {k: text_of(Batch, k, v) for k, v in values.items()}
-
-
-def resolved(Batch: type[BatchRoot], given: Given) -> dict[str, Any]:
-    "Return the values of the parameters by name; raises ParameterError."
-    return {
-        name: value for name, (value, _, _) in resolve_parameters(
-            Batch.__name__, Batch.declared_parameters(), given,
-            lambda name: None, today).items()}
-
-
-def example(type_: Any) -> Any:
-    "Return a plausible value of the type of a parameter."
-    if typing.get_origin(type_) is list:
-        return [example(*typing.get_args(type_))]
-    if typing.get_origin(type_) is typing.Literal:
-        return typing.get_args(type_)[0]
-    if members := getattr(type_, '__members__', None):
-        return next(iter(members.values()))
-    if type_ is Path:
-        return empty_directory()
-    examples = {str: 'example', bool: False, dt.date: today(),
-        dt.datetime: dt.datetime.now()}
-    return examples[type_] if type_ in examples else type_(1)
-
-
-@lru_cache
-def empty_directory() -> Path:
-    "Return one that is there until the process ends."
-    path = tempfile.mkdtemp(prefix='batch-testing-')
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return Path(path)

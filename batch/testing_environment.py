@@ -1,36 +1,27 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The configuration and the log of a run in the test kit."""
+"""The configuration, the log and the mails of a run in the test kit."""
 import configparser
 import contextlib
+import email.policy
 import logging
 import os
 import shutil
+import smtplib
 import tempfile
 from collections.abc import Iterator, Mapping
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import trytond.config as config
 
-from .batch import BatchRoot
 from .config import DEFAULT
 from .context import current_work
-from .parameters import dump
 from .settings import shown
 
-__all__ = ['Log', 'environment', 'listening', 'text_of']
-
-
-def text_of(Batch: type[BatchRoot], name: str, value: Any) -> str:
-    "Return the value of a parameter as a text of the command line."
-    if isinstance(value, str):
-        return value
-    try:
-        return dump(Batch.declared_parameters()[name], value)
-    except (AttributeError, KeyError, TypeError):
-        # It is refused later, like any wrong text
-        return str(value)
+__all__ = ['Log', 'Mail', 'environment', 'listening', 'no_mail']
 
 
 @contextlib.contextmanager
@@ -105,6 +96,50 @@ class Log(logging.Handler):
         work = current_work()
         if work and hasattr(record, 'error'):
             self.errors[work.chunk] = record.error
+
+
+class Mail(NamedTuple):
+    "An e-mail that would have been sent."
+    #: the addresses of the envelope
+    from_addr: str
+    to_addrs: list[str]
+    message: EmailMessage
+
+
+@contextlib.contextmanager
+def no_mail() -> Iterator[list[Mail]]:
+    """Connect to no mail server; yield what would have been sent.
+
+    It is done in the classes of smtplib, which trytond uses, too.
+    """
+    mails: list[Mail] = []
+
+    def sendmail(
+            self: smtplib.SMTP, from_addr: str, to_addrs: str | list[str],
+            msg: str | bytes, *args: Any, **options: Any) -> dict[str, Any]:
+        if isinstance(msg, str):
+            msg = msg.encode('ascii')
+        # As it was written: the protocol has other line ends
+        msg = msg.replace(b'\r\n', b'\n')
+        if isinstance(to_addrs, str):
+            to_addrs = [to_addrs]
+        mails.append(Mail(
+                from_addr, list(to_addrs), email.message_from_bytes(
+                    msg, EmailMessage, policy=email.policy.default)))
+        return {}
+
+    def answer(
+            self: smtplib.SMTP, *args: Any,
+            **options: Any) -> tuple[int, bytes]:
+        return 220, b'nobody is asked'
+
+    fakes: dict[str, Any] = {
+        'connect': answer, 'starttls': answer, 'login': answer,
+        'ehlo_or_helo_if_needed': answer, 'quit': answer, 'noop': answer,
+        'has_extn': lambda self, name: True, 'sendmail': sendmail}
+    with mock.patch.multiple(smtplib.SMTP, **fakes), \
+            mock.patch.object(smtplib.LMTP, 'connect', answer):
+        yield mails
 
 
 @contextlib.contextmanager

@@ -33,7 +33,8 @@ only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
 WHOLE = 'a whole number from 1 to 1000000'
 EACH = 'a comma separated list, each a whole number'
-GIVEN = 'execute, select_ids, get_batch_domain, convert_to_instances'
+GIVEN = (
+    'execute, select_ids, get_batch_domain, convert_to_instances, finish')
 
 
 class Mode(enum.Enum):

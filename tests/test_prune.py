@@ -15,7 +15,8 @@ OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
 
 
 def ended(id, state='succeeded', open=0, left=0, retry_of=None,
-        ended_at=OLD, dry_run=False, in_hand=False, missing=None):
+        ended_at=OLD, dry_run=False, in_hand=False, missing=None,
+        finish=None):
     return locals()
 
 
@@ -30,6 +31,8 @@ def ended(id, state='succeeded', open=0, left=0, retry_of=None,
         ([ended(1, 'failed')], [1], []),
         # It stopped by itself: nobody decided to leave the rest
         ([ended(1, 'failed', left=5)], [], [1]),
+        ([ended(1, 'failed', finish='failed')], [], [1]),
+        ([ended(1, finish='done')], [1], []),
         ([ended(1, 'cancelled', left=5)], [1], []),
         # The selection failed, or the start was refused
         ([ended(1, 'failed', left=None)], [1], []),

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import unittest
@@ -26,10 +27,10 @@ from trytond.cache import Cache
 from trytond.exceptions import UserError
 from trytond.modules.batch.engine import treatment
 from trytond.modules.batch.exceptions import (
-    ConfigError, DefinitionError, ParameterError, UnknownBatchError,
-    WorkerLostError)
+    ConfigError, DefinitionError, ExecutionError, ParameterError,
+    UnknownBatchError, WorkerLostError)
 from trytond.modules.batch.testing import (
-    BatchTestMixin, FailOnError, run_batch)
+    BatchTestMixin, FailOnError, resume_batch, retry_batch, run_batch)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import (
     DB_NAME, activate_module, db_exist, drop_db)
@@ -306,7 +307,7 @@ def test_parameters_are_values_or_texts(way):
         ({'number': 'x'}, ParameterError, 'expected a whole number'),
         ({'number': dt.date(2026, 1, 1)}, ParameterError, 'whole number'),
         ({'treatment_date': 5}, ParameterError, 'expected a date'),
-        ({'number': None}, ParameterError, 'is "none"'),
+        ({'number': None}, ParameterError, 'is None, expected'),
         ({'settings': {'spilt_size': 1}}, ConfigError, '"split_size"?'),
         ({'settings': {'split_size': 0}}, ConfigError, 'from 1 to 1000000'),
         ({'settings': {'user': 'nobody'}}, ConfigError, 'an active user'),
@@ -345,6 +346,101 @@ def test_a_unit_that_can_not_fail_is_refused(way):
             way.run('ok', **{option: [max(ids) + 1]})
     with pytest.raises(ValueError, match='1 or more'):
         way.run('ok', deliveries=0)
+
+
+# The mails that are not sent
+
+def test_mails_are_told_and_never_sent(way, monkeypatch):
+    ids = way.records(4, bad=[2])
+    # Nobody answers there, and nobody is asked
+    monkeypatch.setattr(socket, 'create_connection', refuse)
+    outcome = way.run('mailing', settings={'split_size': 1})
+    # By a transaction: of what was committed
+    assert [m.message['Subject'] for m in outcome.mails] == [
+        'record %s' % i for i in [0, 1, 3]] + ['at once', 'by hand', 'end']
+    assert list(outcome.failed) == [ids[2]]
+    mail = outcome.mails[0]
+    assert mail.from_addr == 'from@example.com'
+    assert mail.to_addrs == ['to@example.com', 'hidden@example.com']
+    assert mail.message.get_content() == 'Ü\n'
+
+
+def refuse(*args, **options):
+    raise AssertionError(args)
+
+
+# The hook finish
+
+def test_finish_is_called_by_the_kit(way, tmp_path):
+    way.records(5)
+    outcome = way.run(
+        'merging', settings={'split_size': 2}, directory=tmp_path)
+    assert outcome.succeeded
+    text, = [f.read_text() for f in outcome.files if f.name == 'all.txt']
+    assert text.endswith('succeeded: 5 of 5, 5\n')
+    assert len(list(tmp_path.glob('called-*'))) == 1
+
+
+# Retry and resume
+
+def test_what_failed_is_retried(way):
+    ids = way.records(5)
+    outcome = way.run('ok', fail_on=[ids[1], ids[3]])
+    again = retry_batch(outcome, fail_on=[ids[3]])
+    assert again.done == [ids[1]]
+    assert isinstance(again.failed[ids[3]], FailOnError)
+    assert again.execution != outcome.execution
+    last = retry_batch(again.execution)
+    assert last.succeeded and last.done == [ids[3]]
+    assert way.treated() == once(ids)
+    with pytest.raises(ExecutionError, match='has no failed units'):
+        retry_batch(last)
+
+
+def test_what_was_stopped_is_resumed(way):
+    ids = way.records(6)
+    outcome = way.run('files', settings={
+            'split_size': 1, 'concurrency': 1, 'max_failures': 0},
+        fail_on=[ids[2]])
+    assert outcome.left == ids[3:]
+    more = resume_batch(outcome)
+    assert more.execution == outcome.execution
+    assert more.done == ids[:2] + ids[3:] and more.left == []
+    assert more.failed == outcome.failed
+    del outcome
+    assert len(more.files) == 5 and all(f.exists() for f in more.files)
+    with pytest.raises(ExecutionError, match='nothing of it is left'):
+        resume_batch(more)
+    with pytest.raises(ExecutionError, match='does not exist'):
+        resume_batch(10 ** 6)
+
+
+def test_finish_that_failed_is_called_again(way, tmp_path):
+    way.records(2)
+    outcome = way.run('merging', directory=tmp_path, way='badly')
+    assert (outcome.state, outcome.done) == ('failed', outcome.done)
+    assert 'finish failed: UserError: It can not be sent.' in outcome.message
+    (tmp_path / 'go').touch()
+    assert resume_batch(outcome).succeeded
+
+
+# Started from code
+
+def test_what_a_test_starts_is_run_by_resume(inside):
+    ids = inside.records(3)
+    Started = Pool().get('batch.scenario.started')
+    execution = Started.start(chunk=ids[:2])
+    outcome = resume_batch(execution)
+    assert outcome.succeeded and outcome.done == ids[:2]
+    assert inside.notes() == 2 * [
+        'batch.scenario.started #%s' % execution] + [None]
+
+
+def test_what_a_chunk_starts_is_run_after_its_commit(way):
+    ids = way.records(4, bad=[2])
+    outcome = way.run('starting', settings={'split_size': 2})
+    assert list(outcome.failed) == [ids[2]]
+    assert set(way.treated()) == {ids[0], ids[1], ids[3]}
 
 
 # What it leaves behind
@@ -745,7 +841,7 @@ def test_it_is_as_with_coop(told, scene, case):
 
 def test_the_test_file_of_the_document_passes(tmp_path):
     text = (ROOT / 'doc' / 'testing.rst').read_text(encoding='utf-8')
-    code, _ = blocks(text, 'python')
+    code, *_ = blocks(text, 'python')
     (tmp_path / 'test_module.py').write_text(code)
     result = subprocess.run(
         [sys.executable, '-W', 'error', '-W', 'ignore::DeprecationWarning',

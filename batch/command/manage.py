@@ -18,8 +18,8 @@ def cancel(options):
     if not operations.cancel(
             database, options.execution, 'cancelled by coop cancel'):
         raise ExecutionError(options.execution,
-            'can not be cancelled: it has ended, or its units are being '
-            'selected')
+            'can not be cancelled: it has ended, its units are being '
+            'selected, or its finish is being called')
     print('execution #%s is cancelled; running chunks are finished'
         % options.execution)
     return 0

@@ -7,13 +7,13 @@ import os
 from .. import ledger
 from ..aliases import Cursor
 from ..context import Work, working
-from ..ledger.rows import ExecutionRow, values_of
-from ..ledger.states import ExecutionState
+from ..ledger.rows import values_of
+from ..ledger.states import ExecutionState, Finish
 from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
-from . import error_files, input_files
+from . import error_files, finishing, input_files
 from .input_files import Settled
 from .output_files import discard_leftovers, publish
 from .tags import tag_of
@@ -21,7 +21,8 @@ from .tags import tag_of
 __all__ = ['close']
 
 
-def close(database: str, execution: int) -> None:
+def close(
+        database: str, execution: int, may_finish: bool = False) -> None:
     """End the execution if no chunk is left, and log its outcome.
 
     Called after the commit that ended the last chunk of a lane, so that the
@@ -31,9 +32,14 @@ def close(database: str, execution: int) -> None:
     Files are published and archived before the end is written: if the process
     dies meanwhile, the execution still runs, and the next caller does all of
     it again.
+
+    :param may_finish: whether this process may call the hook ``finish``, which
+        needs the pool, may take long and may kill the process.  Else nothing
+        is done as long as the hook is due
     """
-    def look(cursor: Cursor) -> tuple[str, set[tuple[str, bool]]] | None:
-        if row := claim_if_over(cursor, execution):
+    def look(
+            cursor: Cursor) -> tuple[str, set[tuple[str, bool]], bool] | None:
+        if row := ledger.executions.claim_if_over(cursor, execution):
             # Even if no process died: a commit may have lost its connection
             places = {
                 (os.path.dirname(path), False)
@@ -41,15 +47,18 @@ def close(database: str, execution: int) -> None:
             root_dir = values_of(row['settings'])['root_dir']
             # All of root_dir only where a process may have died
             if root_dir and (row['stopping']
+                    or row['finish'] in {Finish.BEGUN, Finish.FAILED}
                     or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
-            return row['batch'], places
+            return row['batch'], places, ledger.finishing.is_due(
+                cursor, execution)
         return None
 
     def end(
             cursor: Cursor
             ) -> tuple[dict[str, str], list[Settled], Outcome] | None:
-        if (row := claim_if_over(cursor, execution)) is None:
+        row = ledger.executions.claim_if_over(cursor, execution)
+        if row is None:
             return None
         if row['stopping'] == ExecutionState.CANCELLED:
             ledger.open_chunks.cancel_open(cursor, execution)
@@ -61,7 +70,8 @@ def close(database: str, execution: int) -> None:
         if missing:
             message.append(missing_files(execution, missing))
         state = row['stopping'] or (
-            ExecutionState.FAILED if counts['failed'] or missing
+            ExecutionState.FAILED
+            if counts['failed'] or missing or row['finish'] == Finish.FAILED
             else ExecutionState.SUCCEEDED)
         succeeded = state == ExecutionState.SUCCEEDED
         ledger.executions.update(
@@ -81,12 +91,16 @@ def close(database: str, execution: int) -> None:
 
     if (found := transact(database, look)) is None:
         return
-    batch, places = found
+    batch, places, is_due = found
+    if is_due and not may_finish:
+        return
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
         error_files.write_errors(
-            database, execution, claim_if_over, logger)
+            database, execution, ledger.executions.claim_if_over, logger)
+        if is_due and not finishing.finish(database, batch, execution):
+            return
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended
@@ -103,18 +117,3 @@ def close(database: str, execution: int) -> None:
                     escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=log_path_of(batch)))
-
-
-def claim_if_over(cursor: Cursor, execution: int) -> ExecutionRow | None:
-    "Lock and return the row of the execution if nothing of it runs any more."
-    row = ledger.executions.columns(cursor, execution, 'stopping')
-    if (row is None
-            or not row['stopping']
-            and ledger.open_chunks.has_open(cursor, execution)):
-        # The usual case: without waiting for the lock
-        return None
-    row = ledger.executions.claim(
-        cursor, execution, ExecutionState.RUNNING, wait=True)
-    if row is not None and ledger.executions.is_over(cursor, execution):
-        return row
-    return None

@@ -27,7 +27,7 @@ from .running import Job
 
 __all__ = [
     'chunk_died', 'fail_or_bisect', 'flattened', 'give_up', 'is_divisible',
-    'units_of']
+    'stop_debugged', 'units_of']
 
 Parts: TypeAlias = list[list[Unit]]
 
@@ -157,6 +157,19 @@ def stop_if_hopeless(cursor: Cursor, job: Job, is_ended: bool = False) -> None:
             cursor, job.execution, ExecutionState.FAILED,
             'stopped: ' + reason):
         job.logger.error("stopped: %s", reason)
+
+
+def stop_debugged(job: Job, chunk: Chunk) -> None:
+    """Stop the execution, as its debugger was quit: no unit is to blame.
+
+    The chunk stays queued, until the execution is resumed.
+    """
+    stopped = 'stopped: a debugger was quit in #%s.%s' % (
+        job.execution, chunk.number)
+    transact(job.database, lambda cursor: ledger.executions.stop(
+            cursor, job.execution, ExecutionState.FAILED, stopped))
+    with job.working(chunk):
+        job.logger.error("%s; a resume executes the chunk again", stopped)
 
 
 def chunk_died(

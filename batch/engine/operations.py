@@ -13,8 +13,8 @@ from .. import ledger
 from ..aliases import Cursor, Given
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
-from ..ledger.rows import values_of
-from ..ledger.states import ExecutionState
+from ..ledger.rows import ExecutionRow, values_of
+from ..ledger.states import ExecutionState, Finish
 from ..texts import escape
 from ..transaction import transact
 from .chosen import chosen
@@ -51,8 +51,10 @@ def cancel(database: str, execution: int, message: str) -> bool:
                 message=message)
             ledger.settling.give_back(cursor, execution)
             return True
-        row = ledger.executions.existing(cursor, execution, 'state')
-        if row['state'] != ExecutionState.RUNNING:
+        row = ledger.executions.existing(
+            cursor, execution, 'state', 'finish')
+        if row['state'] != ExecutionState.RUNNING \
+                or is_finishing(cursor, execution, row):
             return False
         ledger.executions.stop(
             cursor, execution, ExecutionState.CANCELLED, message)
@@ -66,10 +68,11 @@ def cancel(database: str, execution: int, message: str) -> bool:
 def resume(
         database: str, execution: int,
         local: bool = False) -> tuple[str, list[int] | None]:
-    """Let the execution run again, for chunks that are left or missing files.
+    """Let the execution run again, for what is left, missing or unfinished.
 
-    Returns (batch, ids of the chunks to send; None to select first).  Raises
-    ExecutionError if nothing is left, or another execution is running.
+    Returns (batch, ids of the chunks to send; None to send the task that
+    selects, which also calls ``finish``).  Raises ExecutionError if nothing is
+    left, or another execution is running.
 
     :param local: whether the caller executes it itself
     """
@@ -77,19 +80,24 @@ def resume(
         ledger.executions.lock_all(cursor)
         row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
-            'missing')
+            'missing', 'finish')
+        if is_finishing(cursor, execution, row):
+            raise ExecutionError(execution, 'is running, and its finish is '
+                'being called: nothing is to be done')
+        has_failed = row['finish'] == Finish.FAILED
         if row['state'] == ExecutionState.SELECTING:
             ledger.executions.update(cursor, execution, local=local)
             return row['batch'], None
         if row['state'] != ExecutionState.RUNNING:
-            if not row['left'] and not row['missing']:
+            if not (row['left'] or row['missing'] or has_failed):
                 raise ExecutionError(execution, 'is %s and nothing of it is '
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution
                         if row['state'] == ExecutionState.FAILED else ''))
             overlap = values_of(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
-            if others and overlap != 'allow' and row['left']:
+            if others and overlap != 'allow' and (
+                    row['left'] or has_failed):
                 raise ExecutionError(execution, 'can not go on beside #%s, '
                     'which is running (coop show %s)' % (
                         others[0], others[0]))
@@ -98,10 +106,15 @@ def resume(
                 exit_status=None)
         # Failures before this stay counted for max_failures
         ledger.executions.update(
-            cursor, execution, stopping=None, message=None, local=local)
+            cursor, execution, stopping=None, message=None, local=local,
+            error_type=None, traceback=None)
+        if has_failed:
+            ledger.executions.update(cursor, execution, finish=Finish.DUE)
         ledger.open_chunks.requeue(cursor, execution)
         ids = ledger.open_chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)
+        if not ids and ledger.finishing.is_due(cursor, execution):
+            return row['batch'], None
         return row['batch'], ids
 
     batch, chunks = transact(database, _resume)
@@ -157,6 +170,15 @@ def dismiss(
             cursor, [execution]).get(execution, 0)
 
     return transact(database, _dismiss)
+
+
+def is_finishing(cursor: Cursor, execution: int, row: ExecutionRow) -> bool:
+    """Return whether a process calls ``finish`` right now.
+
+    :param row: with state and finish
+    """
+    return row['finish'] == Finish.BEGUN and ledger.executions.claim(
+        cursor, execution, ExecutionState.RUNNING) is None
 
 
 def queue_of_execution(database: str, batch: str, execution: int) -> str:

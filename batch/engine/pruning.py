@@ -6,7 +6,7 @@ import datetime as dt
 from .. import ledger
 from ..aliases import Cursor
 from ..ledger.rows import ExecutionRow
-from ..ledger.states import ExecutionState
+from ..ledger.states import ExecutionState, Finish
 from ..transaction import transact
 
 __all__ = ['forgettable', 'prune']
@@ -70,8 +70,8 @@ def forgettable(
     Failures are open until they are retried or dismissed; those of a retry
     count in their place.  What a stopped execution left is open until it is
     resumed, an execution with input files in hand until they are archived or
-    taken away, and one with committed files that are missing until a resume
-    finds them.
+    taken away, one with committed files that are missing until a resume finds
+    them, and one whose finish failed until it does its work.
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
@@ -101,4 +101,5 @@ def is_open(execution: Prunable) -> bool:
         execution['in_hand']
         or execution['missing']
         or execution['open']
+        or execution['finish'] == Finish.FAILED
         or execution['left'] and execution['state'] == ExecutionState.FAILED)

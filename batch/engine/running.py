@@ -63,8 +63,8 @@ def make_job(
         parameters: Params) -> Job:
     """Return the Job.
 
-    :param row: ``id``, ``batch``, ``started_at`` and ``dry_run`` of the
-        execution
+    :param row: ``id`` (0 where nothing is executed), ``batch``,
+        ``started_at`` and ``dry_run`` of the execution
     :param user: id; its preferences (company, language ...) are in the
         context, as they are for a client of that user
     :param settings: values by name
@@ -78,6 +78,9 @@ def make_job(
     # No user is there to answer a warning
     context['_skip_warnings'] = True
     context.update(settings['context'])
+    # For code that asks which execution calls it
+    context.update({
+            'batch': row['batch'], 'batch_execution': row['id'] or None})
     return Job(
         database, row['id'], row['batch'], parameters, settings, user,
         context, row['started_at'], bool(row['dry_run']),

@@ -19,13 +19,14 @@ from .. import ledger, output
 from ..aliases import Cursor, Given, Send, Unit
 from ..batch import BatchRoot, get_batch
 from ..chunking import Distinct
+from ..class_checks import is_own
 from ..context import Work, end_child, working
 from ..exceptions import (
     BatchError, BrokerError, DefinitionError, TransactionEndedError,
     UnknownBatchError, WorkerLostError)
 from ..ledger.planning import ChunkWriter
 from ..ledger.rows import Details
-from ..ledger.states import Admission, ExecutionState
+from ..ledger.states import Admission, ExecutionState, Finish
 from ..logging import BatchLogger, get_logger, get_print_infos
 from ..output import Outputs
 from ..signatures import call_hook
@@ -80,6 +81,8 @@ def select_and_plan(
                     cursor, batch, given or {}))
         if not transact(
                 database, lambda cursor: admit(cursor, execution)):
+            # If it is selected already, the keeper sent this to call finish
+            close(database, execution, may_finish=True)
             return
         job = load_job(database, execution)
         if job is None:
@@ -119,7 +122,7 @@ def select_and_plan(
             job.logger.warning("%s; the keeper sends again what is lost",
                 error)
     if not chunks:
-        close(database, execution)
+        close(database, execution, may_finish=True)
 
 
 def preview(
@@ -232,6 +235,8 @@ def write_selection(
         cursor, job.execution, state=ExecutionState.RUNNING, task_id=task_id,
         selected=plan.selected, duplicates=duplicates,
         message=row['message'] or custody.message,
+        finish=Finish.DUE if row['admission'] == Admission.ADMITTED
+        and not job.dry_run and is_own(Batch, 'finish', BatchRoot) else None,
         outputs=json.dumps(outputs.identities)
         if outputs.identities else None)
     return ledger.open_chunks.list_queued(cursor, job.execution), outputs

@@ -5,6 +5,7 @@
 ``send`` is an argument: on workers it gives a message to the broker, in
 a process without workers it appends to a list.
 """
+import bdb
 import contextlib
 import logging
 import time
@@ -37,7 +38,7 @@ from . import hooks, suspects
 from .ending import close
 from .errors import describe, one_line
 from .isolation import (
-    fail_or_bisect, flattened, give_up, is_divisible, units_of)
+    fail_or_bisect, flattened, give_up, is_divisible, stop_debugged, units_of)
 from .output_files import note_appeared
 from .records import has_records
 from .running import Job, load_job, open_configured_logs
@@ -99,7 +100,7 @@ def take_turn(
         logger.warning("#%s waits for the database %s: %s",
             execution, database, one_line(error))
         return
-    close(database, execution)
+    close(database, execution, may_finish=True)
 
 
 def load_or_stop(database: str, execution: int) -> Job | None:
@@ -283,6 +284,9 @@ def attempt(
             raise OutageError(one_line(outage)) from error
         if chunk is None:
             raise
+        if issubclass(type(error), bdb.BdbQuit):
+            stop_debugged(job, chunk)
+            return None
         if not gone and (gone := find_gone(job, chunk, error)):
             return attempt(job, chunk_id, begun=True, gone=gone)
         if (not repeated and is_unique_race(error)

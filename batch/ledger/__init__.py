@@ -11,11 +11,11 @@ Whoever needs it imports the wing and names the room:
 terminal.
 """
 from . import (
-    chunks, claimants, executions, failed_units, failures, figures, inputs,
-    open_chunks, outputs, planning, retention, rows, settling, states, tables,
-    units, upgrading)
+    chunks, claimants, executions, failed_units, failures, figures, finishing,
+    inputs, open_chunks, outputs, planning, retention, rows, settling, states,
+    tables, units, upgrading)
 
 __all__ = [
-    'chunks', 'claimants', 'executions', 'failed_units', 'failures',
-    'figures', 'inputs', 'open_chunks', 'outputs', 'planning', 'retention',
+    'chunks', 'claimants', 'executions', 'failed_units', 'failures', 'figures',
+    'finishing', 'inputs', 'open_chunks', 'outputs', 'planning', 'retention',
     'rows', 'settling', 'states', 'tables', 'units', 'upgrading']

@@ -15,12 +15,13 @@ from ..masking import mask_given
 from .claimants import claimant, has_died
 from .open_chunks import has_open, list_queued
 from .rows import ExecutionRow, execution_row
-from .states import EXECUTION, OPEN_EXECUTIONS, Admission, ExecutionState
-from .tables import clock, execution_, for_update, is_shared
+from .states import (
+    EXECUTION, OPEN_EXECUTIONS, Admission, ExecutionState, Finish)
+from .tables import ForExecution, clock, execution_, is_shared
 
 __all__ = [
-    'begin_selection', 'claim', 'columns', 'create', 'existing',
-    'forget_secrets', 'is_over', 'list_open', 'lock_all', 'others',
+    'begin_selection', 'claim', 'claim_if_over', 'columns', 'create',
+    'existing', 'forget_secrets', 'is_over', 'list_open', 'lock_all', 'others',
     'selection_died', 'stop', 'update']
 
 
@@ -79,7 +80,8 @@ def claim(
     """
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
-        'dry_run', 'stopping', 'message', 'admission', 'begun_by', 'deaths']
+        'dry_run', 'stopping', 'message', 'admission', 'begun_by', 'deaths',
+        'finish', 'outputs']
     if not is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(
@@ -89,9 +91,26 @@ def claim(
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=(execution_.id == execution) & (execution_.state == state),
-            for_=for_update(wait)))
+            for_=ForExecution(wait) if is_shared() else None))
     row = cursor.fetchone()
     return None if row is None else execution_row(names, row)
+
+
+def claim_if_over(cursor: Cursor, execution: int) -> ExecutionRow | None:
+    """Lock and return the row of the execution if nothing of it runs any more.
+
+    None also while a process calls ``finish``, which may take long.
+    """
+    row = columns(cursor, execution, 'stopping', 'finish')
+    if row is None or not row['stopping'] and has_open(cursor, execution):
+        # The usual case: without waiting for the lock
+        return None
+    row = claim(
+        cursor, execution, ExecutionState.RUNNING,
+        wait=row['finish'] != Finish.BEGUN)
+    if row is not None and is_over(cursor, execution):
+        return row
+    return None
 
 
 def begin_selection(cursor: Cursor, row: ExecutionRow) -> int:

@@ -17,7 +17,8 @@ def appeared(
         chunk: int | None = None) -> None:
     """Write that committed files have appeared.
 
-    :param chunk: id of the chunk that wrote them, None for the selection
+    :param chunk: id of the chunk that wrote them, None for the selection and
+        finish
     """
     table, column, id = (execution_, execution_.outputs, execution) \
         if chunk is None else (chunk_, chunk_.files, chunk)
@@ -30,9 +31,20 @@ def appeared(
 
 
 def files(cursor: Cursor, execution: int) -> list[str]:
-    "Return the paths of the files that the execution committed."
+    """Return the paths of the files that the execution committed.
+
+    In the order of the plan: the parts of a chunk stand in its place.
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number, where=(chunk_.execution == execution)
+            & (chunk_.files != Null)))
+    places = {
+        id: [int(n) for n in number.split('.')]
+        for id, number in cursor.fetchall()}
     return [
-        path for _, identities in _files(cursor, execution)
+        path for _, identities in sorted(
+            _files(cursor, execution), key=lambda item: places.get(
+                item[0], []))
         for path in identities]
 
 
@@ -42,7 +54,7 @@ def unseen_files(
     """Return the committed files that are not known to have appeared.
 
     As (id of the chunk, identity by path); the id is None for files that the
-    selection wrote.
+    selection and ``finish`` wrote.
     """
     found = []
     # Each path is followed by an identity or null, and has no quotation mark

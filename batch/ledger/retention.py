@@ -20,7 +20,8 @@ def list_executions(
     :param batch: only those of this batch
     """
     names = [
-        'id', 'state', 'retry_of', 'dry_run', 'left', 'ended_at', 'missing']
+        'id', 'state', 'retry_of', 'dry_run', 'left', 'ended_at', 'missing',
+        'finish']
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=execution_.batch == batch if batch else Literal(True),

@@ -38,6 +38,7 @@ class ExecutionRow(TypedDict, total=False):
     retry_of: int | None
     dry_run: bool | None
     local: bool | None
+    finish: str | None
     begun_by: str | None
     deaths: int | None
     task_id: str | None

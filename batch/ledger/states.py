@@ -5,7 +5,7 @@ from enum import Enum
 
 __all__ = [
     'Admission', 'CHUNK', 'ChunkState', 'ENDED_EXECUTIONS', 'EXECUTION',
-    'ExecutionState', 'FAILURE', 'FailureState', 'OPEN_CHUNKS',
+    'ExecutionState', 'FAILURE', 'FailureState', 'Finish', 'OPEN_CHUNKS',
     'OPEN_EXECUTIONS']
 
 
@@ -57,10 +57,22 @@ class Admission(_Text):
     REFUSED = 'refused'
 
 
+class Finish(_Text):
+    """The column ``finish`` of an execution: whether that hook was called.
+
+    It is empty where the hook is not to be called.  A resume makes it due
+    again after it failed.
+    """
+    DUE = 'due'
+    BEGUN = 'begun'
+    DONE = 'done'
+    FAILED = 'failed'
+
+
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
 EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
-    (None, ExecutionState.SELECTING): "somebody started the batch",
+    (None, ExecutionState.SELECTING): "the batch was started",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
     (ExecutionState.SELECTING, ExecutionState.FAILED):
@@ -70,16 +82,17 @@ EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
     (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
         "the last chunk ended and every unit is done",
     (ExecutionState.RUNNING, ExecutionState.FAILED):
-        "the last chunk ended, and a unit failed or a file is missing",
+        "the last chunk ended, and a unit failed, a file is missing or "
+        "finish failed",
     (ExecutionState.RUNNING, ExecutionState.CANCELLED):
         "the last chunk ended and some were cancelled",
     (ExecutionState.FAILED, ExecutionState.RUNNING):
-        "resumed: chunks were left, or files missing",
+        "resumed: chunks were left, files missing, or finish had failed",
     (ExecutionState.CANCELLED, ExecutionState.RUNNING):
         "resumed: chunks were left, or files missing",
     }
 CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
-    (None, ChunkState.WAITING): "planned, or a part behind another one",
+    (None, ChunkState.WAITING): "planned, or a part that is not the first",
     (None, ChunkState.QUEUED):
         "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):

@@ -17,7 +17,7 @@ from sql.functions import AtTimeZone, ClockTimestamp, Function
 from ..aliases import Cursor
 
 __all__ = [
-    'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
+    'ForExecution', 'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
     'execute_written', 'execution_', 'failure_', 'for_update', 'has_ended',
     'has_not_ended', 'input_', 'is_shared', 'now', 'written']
 
@@ -62,6 +62,21 @@ class SkipLocked(For):
 
     def __str__(self) -> str:
         return super().__str__() + ' SKIP LOCKED'
+
+
+class ForExecution(For):
+    """The lock of an execution, which is held for as long as a hook runs.
+
+    A foreign key may refer to the row meanwhile: an execution that waits for
+    it does not wait for this lock.
+    """
+
+    def __init__(self, wait: bool = False) -> None:
+        super().__init__('UPDATE')
+        self.wait = wait
+
+    def __str__(self) -> str:
+        return 'FOR NO KEY UPDATE' + ('' if self.wait else ' SKIP LOCKED')
 
 
 def for_update(wait: bool = False) -> For | None:
