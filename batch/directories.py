@@ -12,13 +12,14 @@ import errno
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .exceptions import OutputError
 
 __all__ = [
-    'NO_LINKS', 'Directory', 'explained', 'identity', 'identity_of',
+    'CLOSED', 'NO_LINKS', 'Directory', 'explained', 'identity', 'identity_of',
     'open_file', 'open_to_append', 'readable']
 
 # O_PATH needs no permission to read the directory
@@ -40,20 +41,22 @@ _kinds = {
     stat.S_IFLNK: 'a link', stat.S_IFIFO: 'a FIFO',
     stat.S_IFDIR: 'a directory', stat.S_IFSOCK: 'a socket',
     stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
+#: the descriptor of what is closed.  None would be the working directory
+CLOSED = -1
 #: errors of file systems without hard links, or without symbolic links
 NO_LINKS = {
     errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextmanager
-def explained(path):
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
     "Turn an error of the system into an OutputError."
     try:
         yield
     except (OSError, UnicodeEncodeError) as e:
         raise OutputError('output "%s" can not be written: %s; %s' % (
                 path, getattr(e, 'strerror', None) or e,
-                _advice.get(getattr(e, 'errno', None),
+                _advice.get(getattr(e, 'errno', 0),
                     'see to the directory "%s"' % Path(path).parent))) from e
 
 
@@ -67,10 +70,11 @@ class Directory:
     :raises: OSError, ELOOP where a part of path is a link
     """
 
-    def __init__(self, path, make=False):
+    def __init__(
+            self, path: str | os.PathLike[str], make: bool = False) -> None:
         self.path = Path(path)
         #: (descriptor of its parent, name) of each created directory
-        self.made = []
+        self.made: list[tuple[int, str]] = []
         self.descriptor = open_file(os.sep, _directory)
         try:
             for name in self.path.parts[1:]:
@@ -82,7 +86,7 @@ class Directory:
             self.close()
             raise
 
-    def _open(self, name, make):
+    def _open(self, name: str, make: bool) -> int:
         while True:
             try:
                 return open_file(name, _directory, self.descriptor)
@@ -101,20 +105,20 @@ class Directory:
                 self.made.append((
                         open_file('.', _directory, self.descriptor), name))
 
-    def __enter__(self):
+    def __enter__(self) -> 'Directory':
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         while self.made:
             os.close(self.made.pop()[0])
-        if self.descriptor is not None:
+        if self.descriptor != CLOSED:
             os.close(self.descriptor)
-            self.descriptor = None
+            self.descriptor = CLOSED
 
-    def remove_made(self):
+    def remove_made(self) -> None:
         "Remove the created directories that are empty."
         while self.made:
             parent, name = self.made.pop()
@@ -123,7 +127,7 @@ class Directory:
                 os.rmdir(name, dir_fd=parent)
             os.close(parent)
 
-    def status(self, name):
+    def status(self, name: str) -> os.stat_result | None:
         "Return the status of a name without following links, or None."
         try:
             return os.stat(
@@ -131,15 +135,19 @@ class Directory:
         except FileNotFoundError:
             return None
 
-    def has_file(self, name):
+    def has_file(self, name: str) -> bool:
+        "Return whether a regular file has the name."
         status = self.status(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
-    def unlink(self, name):
+    def unlink(self, name: str) -> None:
+        "Remove a name, if it is there."
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 
-    def place(self, source, target, directory=None):
+    def place(
+            self, source: str, target: str,
+            directory: 'Directory | None' = None) -> None:
         """Link or rename source to target, and never overwrite a file.
 
         The old name may remain.  Raises FileExistsError.
@@ -161,7 +169,7 @@ class Directory:
                     errno.EEXIST, os.strerror(errno.EEXIST), target)
             os.rename(source, target, **fds)
 
-    def sync(self):
+    def sync(self) -> None:
         "Sync the directory, and the parents of created ones, to the disk."
         for descriptor in [self.descriptor, *(fd for fd, _ in self.made)]:
             with readable(descriptor) as directory:
@@ -174,7 +182,7 @@ class Directory:
 
 
 @contextmanager
-def readable(descriptor):
+def readable(descriptor: int) -> Iterator[int]:
     "Yield a descriptor of the same directory that can be read and synced."
     directory = open_file('.', os.O_DIRECTORY, descriptor)
     try:
@@ -183,7 +191,9 @@ def readable(descriptor):
         os.close(directory)
 
 
-def open_file(path, flags, directory=None):
+def open_file(
+        path: str | os.PathLike[str], flags: int,
+        directory: int | None = None) -> int:
     """Open a file or a directory, but no link; return its descriptor.
 
     :param directory: descriptor of the directory that path is relative to
@@ -201,7 +211,7 @@ def open_file(path, flags, directory=None):
     return os.open(path, flags, 0o666, dir_fd=directory)
 
 
-def identity(path):
+def identity(path: str | os.PathLike[str]) -> str:
     """Return a text that identifies a file in its present state.
 
     Raises OSError, also if path is no regular file.
@@ -209,20 +219,21 @@ def identity(path):
     return identity_of(os.lstat(path))
 
 
-def identity_of(status):
+def identity_of(status: os.stat_result | None) -> str:
+    "As identity(), of what os.lstat() returned."
     if status is None or not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "it is no file")
     return '%s-%s-%s' % (
         status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def open_to_append(path):
+def open_to_append(path: str | os.PathLike[str]) -> int:
     """Open a file to append to it; return its descriptor.
 
     Raises OSError if path is a link, has a second name (a hard link), or is no
     regular file.
     """
-    def check(status):
+    def check(status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, 'it is %s, expected a regular file' % (
                     _kinds.get(stat.S_IFMT(status.st_mode), 'no file')))

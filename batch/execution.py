@@ -4,6 +4,8 @@
 
 The client shows them read-only.
 """
+from collections.abc import Callable
+
 from sql import Null
 
 from trytond import backend
@@ -27,7 +29,7 @@ class _Masked(fields.Text):
 
     The ledger reads the column by SQL, with the secrets, which it needs.
     """
-    mask = staticmethod(mask_given)
+    mask: Callable[[str], str | None] = staticmethod(mask_given)
 
     def __get__(self, inst, cls):
         value = super().__get__(inst, cls)
@@ -63,6 +65,8 @@ class Execution(_MaskedModel, ModelView):
         help="The parameters as the command line gave them, as JSON.")
     parameters = _Masked("Parameters", readonly=True,
         help="Each parameter with its value and its origin, as JSON.")
+    derived = _MaskedUnits("Derived", readonly=True,
+        help="What parse_params made of the parameters, as JSON.")
     settings = _Masked("Settings", readonly=True,
         help="Each setting with its value and its origin, as JSON.")
     user = fields.Many2One('res.user', "User", readonly=True,

@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import names
-from .directories import Directory, explained, identity_of, open_file, readable
+from .directories import (
+    CLOSED, Directory, explained, identity_of, open_file, readable)
 
 __all__ = [
     'Hidden', 'Leftover', 'discard', 'leftovers', 'move', 'moved', 'publish',
@@ -44,11 +45,11 @@ BLOCK = 1 << 20
 logger = logging.getLogger(__name__)
 
 
-def reserve(directory, name, tag):
+def reserve(directory: Directory, name: str, tag: str) -> 'Hidden':
     "Return a new Hidden, locked, for the first free of name, name_1 ..."
-    for candidate in names.free_names(directory, name, tag):
-        if file := Hidden.create(directory, candidate, tag):
-            return file
+    return next(filter(None, (
+                Hidden.create(directory, candidate, tag)
+                for candidate in names.free_names(directory, name, tag))))
 
 
 class Hidden:
@@ -59,14 +60,16 @@ class Hidden:
     :raises: OSError
     """
 
-    def __init__(self, directory, name, tag, state, flags=os.O_RDWR):
+    def __init__(
+            self, directory: Directory, name: str, tag: str, state: str,
+            flags: int = os.O_RDWR) -> None:
         self.directory = directory
         self.name = name
         self.tag = tag
         self.state = state
         #: whether this object reserved the name
         self.has_name = True
-        self.descriptor = None
+        self.descriptor = CLOSED
         self._size = 0
         self._digest = hashlib.blake2b(digest_size=16)
         if not flags & os.O_EXCL:
@@ -83,13 +86,14 @@ class Hidden:
             self.close()
             raise
 
-    def _require_file(self, status):
+    def _require_file(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, '"%s" is no regular file'
                 % self.hidden)
 
     @classmethod
-    def create(cls, directory, name, tag):
+    def create(
+            cls, directory: Directory, name: str, tag: str) -> 'Hidden | None':
         "Return a new locked file; None if the name is not free."
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         while True:
@@ -128,44 +132,44 @@ class Hidden:
                 raise
             return file
 
-    def __del__(self):
-        # If the transaction did not end regularly, release the lock here
-        if self.descriptor is not None:
+    def __del__(self) -> None:
+        # Where a transaction ends in no regular way, its locks end too
+        if self.descriptor != CLOSED:
             os.close(self.descriptor)
 
     @property
-    def path(self):
+    def path(self) -> Path:
         return self.directory.path / self.name
 
     @property
-    def hidden(self):
+    def hidden(self) -> str:
         return names.hidden(self.name, self.tag, self.state)
 
     @property
-    def identity(self):
+    def identity(self) -> str:
         "A text that identifies the content and its owner."
         return '%s-%s-%s' % (
             os.fstat(self.descriptor).st_uid, self._size,
             self._digest.hexdigest())
 
-    def lock(self):
+    def lock(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def is_at(self, name):
+    def is_at(self, name: str) -> bool:
         status = self.directory.status(name)
         return status is not None and os.path.samestat(
             os.fstat(self.descriptor), status)
 
-    def is_ours(self):
+    def is_ours(self) -> bool:
         "Return whether no other user or name gives access to the file."
         status = os.fstat(self.descriptor)
         return status.st_nlink <= 1 and status.st_uid == os.geteuid()
 
-    def write(self, block):
+    def write(self, block: bytes | bytearray) -> None:
         view = memoryview(block)
         while view:
             count = os.write(self.descriptor, view)
@@ -173,14 +177,14 @@ class Hidden:
             self._size += count
             view = view[count:]
 
-    def read(self):
+    def read(self) -> str:
         "Read the file to its end and return its identity."
         while block := os.read(self.descriptor, BLOCK):
             self._digest.update(block)
             self._size += len(block)
         return self.identity
 
-    def get_ready(self):
+    def get_ready(self) -> None:
         "Sync the file and rename it to .ready; raises OSError."
         os.fsync(self.descriptor)
         self._check_names()
@@ -190,7 +194,7 @@ class Hidden:
             dst_dir_fd=self.directory.descriptor)
         self.state = 'ready'
 
-    def _check_names(self):
+    def _check_names(self) -> None:
         if not self.is_at(self.hidden):
             raise OSError(errno.ESTALE, '"%s" was replaced' % self.hidden)
         if os.fstat(self.descriptor).st_nlink > 1:
@@ -198,14 +202,14 @@ class Hidden:
                 '"%s" has a second name elsewhere (a hard link)'
                 % self.hidden)
 
-    def check(self, expected):
+    def check(self, expected: str) -> None:
         "Raise OSError if the file does not have the expected identity."
         self._check_names()
         if self.read() != expected:
             raise OSError(errno.ESTALE,
                 '"%s" is not the file that was committed' % self.hidden)
 
-    def publish(self):
+    def publish(self) -> None:
         "Publish the file, unless it is published already; raises OSError."
         # The process that closes the execution may publish it at the same time
         if not self.is_at(self.name):
@@ -220,7 +224,7 @@ class Hidden:
         names.release(self.directory, self.name, self.tag)
         self.directory.unlink(self.hidden)
 
-    def remove(self):
+    def remove(self) -> None:
         try:
             if self.has_name:
                 names.release(self.directory, self.name, self.tag)
@@ -231,8 +235,8 @@ class Hidden:
                 self.directory.path / self.hidden, e)
         self.close()
 
-    def close(self):
-        descriptor, self.descriptor = self.descriptor, None
+    def close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, CLOSED
         # A forked child may have the descriptor, so unlock it explicitly
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
@@ -240,7 +244,7 @@ class Hidden:
 
 # Hidden files of dead processes
 
-def publish(path, expected, tag):
+def publish(path: str | os.PathLike[str], expected: str, tag: str) -> None:
     """Publish a committed file whose process has died.
 
     :param path: of a file that is committed according to the ledger
@@ -283,7 +287,9 @@ class Leftover:
     execution: int
 
 
-def leftovers(directory, below=False):
+def leftovers(
+        directory: str | os.PathLike[str],
+        below: bool = False) -> set[Leftover]:
     """Return each Leftover in a directory, of all executions.
 
     :param below: whether to search the directories below it, too
@@ -304,7 +310,7 @@ def leftovers(directory, below=False):
     return found
 
 
-def discard(leftover):
+def discard(leftover: Leftover) -> None:
     """Remove the hidden files of a dead process, and release the name.
 
     :param leftover: must not be committed: list the leftovers first, and read
@@ -331,7 +337,7 @@ def discard(leftover):
 
 # Input files
 
-def move(source, directory, expected, tag):
+def move(source: Path, directory: Path, expected: str, tag: str) -> Path:
     """Move a file into a directory on its file system; return the new Path.
 
     The directory is created if it is missing; the caller syncs both.  If the
@@ -355,7 +361,9 @@ def move(source, directory, expected, tag):
     return path.with_name(name)
 
 
-def _move(here, source, there, name, tag):
+def _move(
+        here: Directory, source: str, there: Directory, name: str,
+        tag: str) -> bool:
     "Move source to name if that is free; return whether it was."
     claimed = names.claim(there, name, tag)
     try:
@@ -372,13 +380,14 @@ def _move(here, source, there, name, tag):
             names.release(there, name, tag)
 
 
-def moved(directory, expected):
-    "Return the Path of the file in directory with an identity, or None."
-    with contextlib.suppress(OSError), Directory(directory) as directory:
-        with readable(directory.descriptor) as descriptor, \
+def moved(directory: Path, expected: str) -> Path | None:
+    "Return the Path of the file in directory with that identity, or None."
+    with contextlib.suppress(OSError), Directory(directory) as there:
+        with readable(there.descriptor) as descriptor, \
                 os.scandir(descriptor) as entries:
             for entry in entries:
                 if (expected.startswith('%s-' % entry.inode())
-                        and identity_of(directory.status(entry.name))
+                        and identity_of(there.status(entry.name))
                         == expected):
-                    return directory.path / entry.name
+                    return there.path / entry.name
+    return None

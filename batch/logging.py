@@ -4,6 +4,7 @@
 
 Imports nothing of Tryton or Celery.
 """
+import copy
 import datetime as dt
 import logging
 import os
@@ -11,7 +12,9 @@ import re
 import reprlib
 import zoneinfo
 from collections import deque
+from collections.abc import MutableMapping
 from functools import lru_cache
+from typing import Any
 
 from . import texts
 from .context import current_work
@@ -28,26 +31,30 @@ ITEM_LENGTH = 40
 logger = logging.getLogger(__name__)
 # The parent of every batch's logger; it alone has a handler of ours
 _batches = logging.getLogger('batch')
-_files = None
+_files: '_Files | None' = None
+_others: '_Others | None' = None
 _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
 
 
 class BatchLogger(logging.LoggerAdapter):
     "The logger of a batch; each line has the label of execution and chunk."
 
-    def process(self, msg, kwargs):
+    def process(
+            self, msg: Any, kwargs: MutableMapping[str, Any]
+            ) -> tuple[Any, MutableMapping[str, Any]]:
+        "Leave both as they are: a filter labels the record."
         return msg, kwargs
 
-    def success(self, msg, *args, **kwargs):
+    def success(self, msg: object, *args: object, **kwargs: Any) -> None:
         "Log at level INFO with the prefix ``[SUCCESS]``."
         self.info('[SUCCESS] %s' % (msg,), *args, **kwargs)
 
-    def failure(self, msg, *args, **kwargs):
+    def failure(self, msg: object, *args: object, **kwargs: Any) -> None:
         "Log at level ERROR with the prefix ``[FAILURE]``."
         self.error('[FAILURE] %s' % (msg,), *args, **kwargs)
 
 
-def get_logger(name):
+def get_logger(name: str) -> BatchLogger:
     """Return the BatchLogger of the batch with that ``__name__``.
 
     It is the logger ``batch.<name>``, with the level INFO unless another one
@@ -63,34 +70,39 @@ def get_logger(name):
     return BatchLogger(log, None)
 
 
-def open_logs(log_dir):
+def open_logs(log_dir: str | None) -> None:
     """Start to append the lines of batches to ``<log_dir>/<name>.log``.
+
+    So is what any other logger is given while a batch is being executed.
 
     Without log_dir (None or '') there are no files.  It never raises.  If
     a file can not be written, the log of the worker says so once, and each
     further line tries again.
     """
-    global _files
-    if _files:
+    global _files, _others
+    if _files and _others:
         _batches.removeHandler(_files)
+        logging.root.removeHandler(_others)
         _files.close()
     _files = _Files(log_dir) if log_dir else None
     if _files:
         _batches.addHandler(_files)
+        _others = _Others(_files)
+        logging.root.addHandler(_others)
 
 
-def close_logs():
+def close_logs() -> None:
     "Close the log files; the next line opens its file again."
     if _files:
         _files.close()
 
 
-def log_path_of(name):
+def log_path_of(name: str) -> str | None:
     "Return the path of the log file of a batch (str), None without files."
     return _files.path(name) if _files else None
 
 
-def get_print_infos(items, name='record', limit=6):
+def get_print_infos(items: Any, name: str = 'record', limit: int = 6) -> str:
     """Return a digest of items: "9 records: 1, 2, 3, 4 ... 8, 9".
 
     items can be of any length and type; the digest is always short.  Records
@@ -101,10 +113,12 @@ def get_print_infos(items, name='record', limit=6):
         items = []
     elif isinstance(items, (str, bytes)) or not hasattr(items, '__iter__'):
         items = [items]
-    tail = deque(maxlen=max(limit, 0) // 3)
-    head, count = [], 0
+    behind = max(limit, 0) // 3
+    tail: deque[Any] = deque(maxlen=behind)
+    head: list[Any] = []
+    count = 0
     for count, item in enumerate(items, 1):
-        if len(head) < limit - tail.maxlen:
+        if len(head) < limit - behind:
             head.append(item)
         else:
             tail.append(item)
@@ -114,34 +128,34 @@ def get_print_infos(items, name='record', limit=6):
     digest = '%s %s' % (format(count, ','), name if count == 1 else names)
     if not head:
         return digest
-    head, tail = (', '.join(map(_text, part)) for part in [head, tail])
-    rest = ', %s' % tail if tail else ''
+    first, last = (', '.join(map(_text, part)) for part in [head, tail])
+    rest = ', %s' % last if last else ''
     if count > limit:
-        rest = ' ... %s' % tail if tail else ' ...'
-    return '%s: %s%s' % (digest, head, rest)
+        rest = ' ... %s' % last if last else ' ...'
+    return '%s: %s%s' % (digest, first, rest)
 
 
-def server_zone():
+def server_zone() -> zoneinfo.ZoneInfo | None:
     "Return the ZoneInfo in which times are shown, None for the local zone."
     # Tryton sets TZ=UTC and moves its former value to TRYTOND_TZ
     return _zone(os.environ.get('TRYTOND_TZ'))
 
 
 @lru_cache
-def _zone(key):
+def _zone(key: str | None) -> zoneinfo.ZoneInfo | None:
     try:
         return zoneinfo.ZoneInfo(key) if key else None
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return None
 
 
-def _plural(name):
+def _plural(name: str) -> str:
     if name[-1:] == 'y' and name[-2:-1] not in {'a', 'e', 'o', 'u'}:
         return name[:-1] + 'ies'
     return name + ('es' if name.endswith(('s', 'x', 'ch', 'sh')) else 's')
 
 
-def _text(item):
+def _text(item: Any) -> str:
     "Return one line of at most ITEM_LENGTH characters.  It never raises."
     try:
         if hasattr(item, '__name__') and hasattr(item, 'id'):
@@ -158,7 +172,7 @@ def _text(item):
     return text
 
 
-def _mark(record):
+def _mark(record: logging.LogRecord) -> bool:
     """A filter: label each line of a record, mask, escape and cut it.
 
     Further lines are indented, so that they do not look like another record.
@@ -167,10 +181,10 @@ def _mark(record):
     prefix = '%s ' % work.label if work else ''
     behind = prefix + '  '
 
-    def lines(text):
+    def lines(text: str) -> str:
         return text.rstrip('\n').replace('\n', '\n' + behind)
 
-    def cleaned(text):
+    def cleaned(text: str) -> str:
         return lines(texts.clean(text, texts.RECORD, keep='\n\t'))
 
     try:
@@ -193,7 +207,9 @@ def _mark(record):
 
 class _Formatter(logging.Formatter):
 
-    def formatTime(self, record, datefmt=None):
+    def formatTime(
+            self, record: logging.LogRecord,
+            datefmt: str | None = None) -> str:
         time = dt.datetime.fromtimestamp(record.created, dt.timezone.utc)
         return time.astimezone(server_zone()).isoformat(timespec='seconds')
 
@@ -205,16 +221,16 @@ class _Files(logging.Handler):
     write, without a buffer.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str) -> None:
         super().__init__()
         self.directory = directory
-        self.descriptors = {}
+        self.descriptors: dict[str, int] = {}
         #: name -> number of records that could not be written
-        self.missed = {}
+        self.missed: dict[str, int] = {}
         self.setFormatter(
             _Formatter('%(asctime)s %(levelname)s %(process)d %(message)s'))
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         name = record.name.partition('.')[2]
         if not name:
             return
@@ -235,21 +251,21 @@ class _Files(logging.Handler):
                     'must be a directory with free space, writable by uid '
                     '%s)', self.path(name), getattr(e, 'strerror', None) or e,
                     name, os.geteuid())
-            if not logging.root.handlers:
+            if not has_other_handlers() and logging.lastResort:
                 logging.lastResort.handle(record)
         else:
             self.missed.pop(name, None)
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         return os.path.join(self.directory, '%s.log' % name)
 
-    def write(self, name, data):
+    def write(self, name: str, data: bytes) -> None:
         descriptor = self.open(name)
-        data = memoryview(data)
-        while data:
-            data = data[os.write(descriptor, data):]
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view):]
 
-    def open(self, name):
+    def open(self, name: str) -> int:
         "Return a descriptor of the file that is now at the path."
         if not _safe_name(name):
             raise ValueError('its name is no safe file name')
@@ -264,9 +280,43 @@ class _Files(logging.Handler):
         descriptor = self.descriptors[name] = open_to_append(path)
         return descriptor
 
-    def close(self):
+    def close(self) -> None:
+        # May be used again: a file of --logconf closes all handlers
+        assert self.lock is not None
         # It may be used again, as a --logconf file closes all handlers
         with self.lock:
             while self.descriptors:
                 os.close(self.descriptors.popitem()[1])
         super().close()
+
+
+class _Others(logging.Handler):
+    """Gives the files what other loggers are told while a batch is executed.
+
+    It belongs to that execution by the context, whatever the logger's name.
+    """
+
+    def __init__(self, files: '_Files') -> None:
+        super().__init__()
+        self.files = files
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not has_other_handlers() and logging.lastResort \
+                and record.levelno >= logging.WARNING:
+            # As it would be without this handler
+            logging.lastResort.handle(record)
+        work = current_work()
+        if work is None or record.name.split('.')[0] == _batches.name \
+                or record.name == logger.name:
+            return
+        # The other handlers get it as it is
+        record = copy.copy(record)
+        _mark(record)
+        record.name = '%s.%s' % (_batches.name, work.batch)
+        self.files.handle(record)
+
+
+def has_other_handlers() -> bool:
+    "Return whether the root logger has a handler that is not ours."
+    return any(
+        not isinstance(handler, _Others) for handler in logging.root.handlers)

@@ -6,6 +6,7 @@ Imports nothing of Tryton or Celery.
 """
 import json
 import re
+from typing import Any
 
 __all__ = [
     'MASK', 'is_secret', 'mask_given', 'mask_line', 'mask_secrets',
@@ -52,14 +53,14 @@ _assignment = re.compile(
     r'|(?P<plain>[^\s&;,"\'(){}\[\]<>\\]+)(?P<call>[(\[]?))', re.IGNORECASE)
 
 
-def _words(name):
+def _words(name: str) -> list[str]:
     name = re.sub(r'([a-z0-9])([A-Z])', r'\1_\2', name)
     return [
         word.rstrip('0123456789')
         for word in re.split(r'[^a-z0-9]+', name.lower())]
 
 
-def is_secret(name, anywhere=False):
+def is_secret(name: str, anywhere: bool = False) -> bool:
     """Return whether a name, as ``api_key``, says that its value is a secret.
 
     :param anywhere: whether it is in running text, where "key" alone is not
@@ -73,7 +74,7 @@ def is_secret(name, anywhere=False):
         for before, word in zip([None, *words], words))
 
 
-def mask_secrets(text, anywhere=True):
+def mask_secrets(text: str, anywhere: bool = True) -> str:
     """Return text with ``***`` in place of its secrets.
 
     These are passwords in URLs (only digits before a "/" are taken for a
@@ -90,7 +91,7 @@ def mask_secrets(text, anywhere=True):
     text = _authorization.sub(r'\1***', text)
     text = _bearer.sub(lambda found: (found[1] or found[2]) + MASK, text)
 
-    def named(found):
+    def named(found: re.Match[str]) -> str:
         return found[1] + MASK if is_secret(found[2], anywhere) else found[0]
 
     text = _option.sub(named, text)
@@ -99,7 +100,7 @@ def mask_secrets(text, anywhere=True):
         lambda found: _mask_assigned(found, anywhere), text)
 
 
-def _mask_assigned(found, anywhere):
+def _mask_assigned(found: re.Match[str], anywhere: bool) -> str:
     name, sign, plain = found['name'], found['sign'], found['plain']
     if not is_secret(name, anywhere):
         return found[0]
@@ -116,7 +117,7 @@ def _mask_assigned(found, anywhere):
         found['open'] or found['inner'] or '') + MASK
 
 
-def mask_value(name, value):
+def mask_value(name: str | None, value: Any) -> Any:
     """Return the value of a parameter, a setting or a unit as it is shown.
 
     :param name: None if the value has no name
@@ -142,7 +143,7 @@ def mask_value(name, value):
     return mask_secrets(value)
 
 
-def mask_line(line):
+def mask_line(line: str) -> str:
     "Return a line of a configuration file, which may be malformed."
     name, _, rest = line.partition(' ')
     if rest and is_secret(name):
@@ -150,7 +151,7 @@ def mask_line(line):
     return mask_secrets(line, anywhere=False)
 
 
-def mask_given(text):
+def mask_given(text: str | None) -> str | None:
     """Return the JSON of parameters, or of settings, with secrets masked.
 
     :param text: JSON: name -> value, or name -> [value, origin]

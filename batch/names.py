@@ -13,9 +13,10 @@ import hashlib
 import itertools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import PurePath
 
-from .directories import NO_LINKS
+from .directories import NO_LINKS, Directory
 
 __all__ = [
     'claim', 'free_names', 'hidden', 'is_taken', 'owner_of', 'parsed',
@@ -31,7 +32,7 @@ _hidden = re.compile(
 _taken = re.compile(r'\.(.+)\.taken', re.DOTALL)
 
 
-def tag_of(database, execution, *facts):
+def tag_of(database: str, execution: int, *facts: object) -> str:
     """Return the tag of the hidden files of an execution.
 
     :param facts: values that distinguish executions with the same number, for
@@ -45,7 +46,7 @@ def tag_of(database, execution, *facts):
         execution, digest.hexdigest())
 
 
-def stem_of(name):
+def stem_of(name: str) -> str:
     "Return the name, or its hash, as the names of hidden files contain it."
     encoded = os.fsencode(name)
     if len(encoded) <= LONGEST:
@@ -53,7 +54,7 @@ def stem_of(name):
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
-def hidden(name, tag, state):
+def hidden(name: str, tag: str, state: str) -> str:
     """Return the name of a hidden file.
 
     :param name: the final name of the file, or its stem
@@ -62,7 +63,7 @@ def hidden(name, tag, state):
     return '.%s.%s.%s' % (stem_of(name), tag, state)
 
 
-def parsed(name):
+def parsed(name: str) -> tuple[str, str, int] | None:
     """Return stem, tag and id of the execution from the name of a hidden file.
 
     None if it is not the name of a hidden file of a batch.
@@ -73,13 +74,13 @@ def parsed(name):
 
 # Reserved names
 
-def taken_stem(name):
+def taken_stem(name: str) -> str | None:
     "Return the stem of the name that a link reserves, None for other names."
     match = _taken.fullmatch(name)
     return match and match[1]
 
 
-def owner_of(directory, name):
+def owner_of(directory: Directory, name: str) -> str | None:
     "Return the tag of the owner of a reserved name, None if it is free."
     try:
         return os.readlink(_link(name), dir_fd=directory.descriptor)
@@ -90,11 +91,11 @@ def owner_of(directory, name):
         return ''
 
 
-def _link(name):
+def _link(name: str) -> str:
     return '.%s.taken' % stem_of(name)
 
 
-def claim(directory, name, tag):
+def claim(directory: Directory, name: str, tag: str) -> bool:
     "Reserve a name; return False if it is reserved, also by the same tag."
     try:
         os.symlink(tag, _link(name), dir_fd=directory.descriptor)
@@ -108,13 +109,14 @@ def claim(directory, name, tag):
     return True
 
 
-def release(directory, name, tag):
+def release(directory: Directory, name: str, tag: str) -> None:
     "Release a name, if tag has reserved it."
     if owner_of(directory, name) == tag:
         directory.unlink(_link(name))
 
 
-def is_taken(directory, name, tag, mine=False):
+def is_taken(
+        directory: Directory, name: str, tag: str, mine: bool = False) -> bool:
     """Return whether a name is in use.
 
     :param mine: whether the name counts as free if tag has reserved it
@@ -128,15 +130,15 @@ def is_taken(directory, name, tag, mine=False):
         for n in [hidden(name, tag, 'ready'), name])
 
 
-def free_names(directory, name, tag):
-    "Yield name, name_1 ..., from about the first free one on."
-    name = PurePath(name)
+def free_names(directory: Directory, name: str, tag: str) -> Iterator[str]:
+    "Yield a name and its successors, from about the first that is free."
+    stem, suffix = PurePath(name).stem, PurePath(name).suffix
 
-    def numbered(number):
-        return '%s_%s%s' % (name.stem, number, name.suffix)
+    def numbered(number: int) -> str:
+        return '%s_%s%s' % (stem, number, suffix)
 
-    if not is_taken(directory, name.name, tag, mine=True):
-        yield name.name
+    if not is_taken(directory, name, tag, mine=True):
+        yield name
     # A binary search: trying one by one takes n * n / 2 checks for n files
     taken, free = 0, 1
     while is_taken(directory, numbered(free), tag):

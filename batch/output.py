@@ -8,29 +8,41 @@ import datetime as dt
 import itertools
 import os
 import re
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePath
+from typing import IO, Any, TypeAlias
 
+from .aliases import Settings
 from .exceptions import OutputError
-from .files import BLOCK, Directory, explained, reserve
+from .files import BLOCK, Directory, Hidden, explained, reserve
 from .logging import server_zone
 
 __all__ = ['Outputs', 'filepath']
 
 #: how often a directory is created that other processes remove at once
 ATTEMPTS = 100
+#: what is written: a str (as UTF-8), bytes, or a file or an iterable of those
+Buffer: TypeAlias = (
+    str | bytes | bytearray | memoryview | IO[str] | IO[bytes]
+    | Iterable[str | bytes])
 
 
 def filepath(
-        filename, settings, batch, execution, chunk, started_at, database=''):
+        filename: str | os.PathLike[str], settings: Settings, batch: str,
+        execution: int, chunk: str | None, started_at: dt.datetime | None,
+        database: str = '') -> Path:
     """Return the Path that the settings give to filename.
 
-    settings is a mapping with root_dir, filepath_template and
-    filepath_timestamp_format; started_at a datetime, in UTC if it is naive;
-    chunk may be None.  Raises OutputError if root_dir is unusable, or if the
-    path would leave it, links followed.
+    Raises OutputError if root_dir is unusable, or if the path would leave it,
+    links followed.
+
+    :param settings: root_dir, filepath_template, filepath_timestamp_format
+    :param execution: id
+    :param chunk: number
+    :param started_at: in UTC if it is naive; None for now
     """
-    def error(problem, remedy):
+    def error(problem: str, remedy: str) -> OutputError:
         return OutputError('batch "%s": %s; %s' % (batch, problem, remedy))
 
     root = settings['root_dir']
@@ -102,33 +114,32 @@ class Outputs:
     :param tag: the owner in the names of its hidden files, see files.py
     """
 
-    def __init__(self, tag=''):
+    def __init__(self, tag: str = '') -> None:
         self.tag = tag
-        self._pending = []
+        self._pending: list[Hidden] = []
         #: path -> identity of each file that was committed
-        self._committed = {}
-        #: paths (str) of the files that have appeared and are synced
-        self.appeared = []
-        #: Path -> Directory
-        self._directories = {}
+        self._committed: dict[str, str] = {}
+        #: paths of those that have appeared, in directories that are synced
+        self.appeared: list[str] = []
+        self._directories: dict[Path, Directory] = {}
 
-    def __eq__(self, other):
-        # So that Transaction.join returns the one that has joined already
+    def __eq__(self, other: object) -> bool:
+        # So Transaction.join finds the one that has joined already
         return isinstance(other, Outputs)
 
     @property
-    def identities(self):
+    def identities(self) -> dict[str, str]:
         "The identity of each file by its path, without aborted files."
         return {
             **self._committed,
             **{str(file.path): file.identity for file in self._pending}}
 
     @property
-    def files(self):
-        "The Path of each file, without aborted files."
+    def files(self) -> list[Path]:
+        "The Path of each file written, without those aborted."
         return list(map(Path, self.identities))
 
-    def write(self, path, buffer):
+    def write(self, path: str | os.PathLike[str], buffer: Buffer) -> Path:
         """Write buffer into a file that appears when the transaction commits.
 
         buffer is a str (written as UTF-8), bytes, or a file or an iterable of
@@ -139,7 +150,7 @@ class Outputs:
         :param path: absolute, and without links in its directory
         """
         path = Path(path)
-        file = None
+        file: Hidden | None = None
         try:
             with explained(path):
                 file = self._reserve(path)
@@ -154,8 +165,9 @@ class Outputs:
         self._pending.append(file)
         return file.path
 
-    def _reserve(self, path):
-        for attempt in range(ATTEMPTS):
+    def _reserve(self, path: Path) -> Hidden:
+        attempts = 0
+        while True:
             directory = self._directories.get(path.parent)
             try:
                 if not directory:
@@ -165,10 +177,12 @@ class Outputs:
             except FileNotFoundError:
                 # An abort in another process has just removed the directory
                 self._close_directories(unused=True)
-                if attempt == ATTEMPTS - 1:
+                attempts += 1
+                if attempts == ATTEMPTS:
                     raise
 
-    def _close_directories(self, unused=False, remove=True):
+    def _close_directories(
+            self, unused: bool = False, remove: bool = True) -> None:
         """Close the directories, and remove the empty ones that were created.
 
         :param unused: only those without a pending file
@@ -180,22 +194,24 @@ class Outputs:
                 directory.remove_made()
             directory.close()
 
-    def tpc_begin(self, transaction):
-        pass
+    def tpc_begin(self, transaction: Any) -> None:
+        "Do nothing."
 
-    def commit(self, transaction):
-        pass
+    def commit(self, transaction: Any) -> None:
+        "Do nothing: tpc_finish comes after the commit of the database."
 
-    def tpc_vote(self, transaction):
+    def tpc_vote(self, transaction: Any) -> None:
         "Sync all files and rename them to .ready, or raise OutputError."
         for file in self._pending:
             with explained(file.path):
                 file.get_ready()
         self._sync()
 
-    def tpc_finish(self, transaction):
-        "Publish all files; raise OutputError for the first that can not."
-        files, self._pending, error, appeared = self._pending, [], None, []
+    def tpc_finish(self, transaction: Any) -> None:
+        "Let all files appear; raises OutputError for the first that can not."
+        files, self._pending = self._pending, []
+        error: tuple[Path, OSError] | None = None
+        appeared = []
         for file in files:
             self._committed[str(file.path)] = file.identity
             try:
@@ -215,7 +231,7 @@ class Outputs:
             with explained(error[0]):
                 raise error[1]
 
-    def tpc_abort(self, transaction):
+    def tpc_abort(self, transaction: Any) -> None:
         "Remove all files.  It never raises, as the rollback must go on."
         # If the connection was lost after the vote, the database may have
         # committed.  Then the file stays, and the ledger decides later
@@ -229,21 +245,23 @@ class Outputs:
         self._pending.clear()
         self._close_directories()
 
-    def _sync(self):
+    def _sync(self) -> None:
         for path, directory in self._directories.items():
             with explained(path):
                 directory.sync()
 
 
-def _blocks(buffer):
+def _blocks(buffer: Buffer) -> Iterator[bytes | bytearray]:
+    "Yield what is in buffer as bytes, BLOCK or more at once."
+    pieces: Iterable[Any] = buffer
     "Yield the content of buffer as bytes, in blocks of BLOCK or more."
     if isinstance(buffer, (str, bytes, bytearray, memoryview)):
-        buffer = [buffer]
+        pieces = [buffer]
     elif hasattr(buffer, 'read'):
-        buffer = itertools.takewhile(
+        pieces = itertools.takewhile(
             bool, iter(partial(buffer.read, BLOCK), None))
     block = bytearray()
-    for piece in buffer:
+    for piece in pieces:
         block += piece.encode('utf-8') if isinstance(piece, str) else piece
         if len(block) >= BLOCK:
             yield block

@@ -343,14 +343,14 @@ class Keeper:
         execution, state = row['id'], row['state']
         if state == ExecutionState.SELECTING:
             return *self.examine_selection(cursor, row, case), False
-        free = ledger.chunks.list_queued(cursor, execution)
-        queued = ledger.chunks.list_queued(cursor, execution, lock=False)
-        stopping = ledger.executions.columns(
+        free = ledger.open_chunks.list_queued(cursor, execution)
+        queued = ledger.open_chunks.list_queued(cursor, execution, lock=False)
+        stopping = ledger.executions.existing(
             cursor, execution, 'stopping')['stopping']
         if stopping or not queued:
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)
-                or not ledger.chunks.has_open(cursor, execution))
+                or not ledger.open_chunks.has_open(cursor, execution))
             return [], None, case.was_ready
         case.was_ready = False
         lost, probe = case.look(

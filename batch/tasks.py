@@ -146,13 +146,17 @@ def sender(database, queue=None):
     """
     def send(execution, chunk):
         with as_broker_error():
+            to = queue
+            if to is None:
+                if (job := load_job(database, execution)) is None:
+                    # It was pruned meanwhile
+                    return
+                to = job.settings['queue']
             generate.apply_async(
                 kwargs={
                     'execution': execution, 'chunk': chunk,
                     '_database': database},
-                queue=queue
-                or load_job(database, execution).settings['queue'],
-                retry=False)
+                queue=to, retry=False)
     return send
 
 

@@ -7,19 +7,22 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import trytond.config as config
 
+from .batch import BatchRoot
 from .config import DEFAULT
 from .context import current_work
 from .parameters import dump
 from .settings import shown
 
-__all__ = ['environment', 'listening', 'text_of']
+__all__ = ['Log', 'environment', 'listening', 'text_of']
 
 
-def text_of(Batch, name, value):
+def text_of(Batch: type[BatchRoot], name: str, value: Any) -> str:
     "Return the value of a parameter as a text of the command line."
     if isinstance(value, str):
         return value
@@ -31,7 +34,9 @@ def text_of(Batch, name, value):
 
 
 @contextlib.contextmanager
-def environment(batch, settings=None):
+def environment(
+        batch: str,
+        settings: Mapping[str, Any] | None = None) -> Iterator[Path]:
     """Configure one batch, independent of the configuration of the machine.
 
     Yields a temporary directory, which is removed only on an error.
@@ -39,8 +44,8 @@ def environment(batch, settings=None):
     directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
     out = directory / 'out'
     out.mkdir()
-    conf = configparser.RawConfigParser(default_section=None)
-    conf.optionxform = str
+    conf = configparser.RawConfigParser(default_section='')
+    conf.optionxform = str  # type: ignore[assignment, method-assign]
     conf.read_dict({
             DEFAULT: {'root_dir': out},
             batch: {
@@ -53,7 +58,9 @@ def environment(batch, settings=None):
         'batch': {
             'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
         # The check of cache changes needs a separate connection: avoid it
-        'cache': {**section_of('cache'), 'clean_timeout': str(24 * 60 * 60)},
+        'cache': {
+            **(section_of('cache') or {}),
+            'clean_timeout': str(24 * 60 * 60)},
         }
     before = {name: section_of(name) for name in sections}
     try:
@@ -64,17 +71,18 @@ def environment(batch, settings=None):
         shutil.rmtree(directory, ignore_errors=True)
         raise
     finally:
-        for name, items in before.items():
-            override_section(name, items)
+        for name, old in before.items():
+            override_section(name, old)
 
 
-def section_of(name):
+def section_of(name: str) -> dict[str, str] | None:
     "Return the options of a section of trytond.conf, None without it."
     if config.has_section(name):
         return {key: config.get(name, key) for key in config.options(name)}
+    return None
 
 
-def override_section(name, items):
+def override_section(name: str, items: Mapping[str, str] | None) -> None:
     config.remove_section(name)
     if items is not None:
         config.add_section(name)
@@ -82,25 +90,27 @@ def override_section(name, items):
             config.set(name, key, value)
 
 
-class _Log(logging.Handler):
+class Log(logging.Handler):
     "Stores the lines of the log, and the logged errors by chunk."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
-        self.lines = []
-        self.errors = {}
+        self.lines: list[str] = []
+        #: by number of the chunk, None for the selection
+        self.errors: dict[str | None, BaseException] = {}
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         self.lines.extend(self.format(record).splitlines())
-        if hasattr(record, 'error'):
-            self.errors[current_work().chunk] = record.error
+        work = current_work()
+        if work and hasattr(record, 'error'):
+            self.errors[work.chunk] = record.error
 
 
 @contextlib.contextmanager
-def listening():
-    "Yield a _Log of all batches, independent of the logging configuration."
-    logger, log = logging.getLogger('batch'), _Log()
+def listening() -> Iterator[Log]:
+    "Give the Log of what all batches log, however logging is configured."
+    logger, log = logging.getLogger('batch'), Log()
     level, disabled = logger.level, logging.root.manager.disable
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
     logging.disable(logging.NOTSET)

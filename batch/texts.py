@@ -11,12 +11,16 @@ Imports nothing of Tryton or Celery.
 import builtins
 import re
 import traceback
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, TracebackType
+from typing import Any, TypeVar
 
 from .masking import mask_secrets
 
 __all__ = [
-    'RECORD', 'TEXT', 'TRACEBACK', 'calls_hooks', 'causes', 'clean', 'cut',
-    'escape', 'excerpt', 'name_of', 'text_of', 'trace_of', 'traceback_of']
+    'RECORD', 'TEXT', 'TRACEBACK', 'attribute_of', 'calls_hooks', 'causes',
+    'clean', 'cut', 'escape', 'excerpt', 'name_of', 'text_of', 'trace_of',
+    'traceback_of']
 
 #: characters that are kept of the text of an error
 TEXT = 2_000
@@ -43,10 +47,11 @@ MARGIN = 1_000
 _unsafe = re.compile(
     '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069'
     '\ud800-\udfff]')
-_callers = set()
+_callers: set[CodeType] = set()
+Function = TypeVar('Function', bound=Callable[..., Any])
 
 
-def calls_hooks(function):
+def calls_hooks(function: Function) -> Function:
     """Mark a function as one that calls hooks, or iterates their results.
 
     A traceback is shown from the frame after the last marked function on,
@@ -56,8 +61,8 @@ def calls_hooks(function):
     return function
 
 
-def escape(text, keep=''):
-    r"""Return text with unsafe characters escaped, as ``\x1b``.
+def escape(text: object, keep: str = '') -> str:
+    r"""Return text with ``\x1b`` for what is no plain character.
 
     :param text: a str, or an object with str(), such as a path
     :param keep: characters that are not escaped, such as line breaks
@@ -67,7 +72,7 @@ def escape(text, keep=''):
         else found[0].encode('unicode_escape').decode(), str(text))
 
 
-def cut(text, limit):
+def cut(text: str, limit: int) -> str:
     "Return text, without its middle if it is longer than limit."
     if len(text) <= limit:
         return text
@@ -76,7 +81,7 @@ def cut(text, limit):
     return text[:kept - kept // 2] + mark + text[len(text) - kept // 2:]
 
 
-def clean(text, limit, keep=''):
+def clean(text: str, limit: int, keep: str = '') -> str:
     """Return text without secrets, escaped and cut.
 
     :param limit: characters; the result may be slightly longer
@@ -95,16 +100,16 @@ def clean(text, limit, keep=''):
     return head[:kept - kept // 2] + mark + tail[len(tail) - kept // 2:]
 
 
-def _part(text, start, end):
+def _part(text: str, start: int, end: int) -> str:
     return str.__getitem__(text, slice(start, end))
 
 
-def excerpt(value, limit=EXCERPT):
+def excerpt(value: object, limit: int = EXCERPT) -> str:
     "Return the text of a value on one short line."
     return clean(text_of(value), limit)
 
 
-def text_of(value):
+def text_of(value: object) -> str:
     "Return str(value), or the reason why that raised."
     try:
         return str(value)
@@ -113,22 +118,29 @@ def text_of(value):
             name_of(type(value)), name_of(type(error)))
 
 
-def message_of(error):
-    "Return the message of an error of a service, on one line."
+def message_of(error: BaseException) -> str:
+    "Return what an error of a service says, on one line."
     return clean(' '.join(text_of(error).split()), TEXT)
 
 
-def name_of(cls):
-    "Return the name of a class, even if its metaclass overrides it."
+def name_of(cls: type) -> str:
+    "Return the name of a class, whatever its metaclass says."
     return clean(type.__dict__['__name__'].__get__(cls), EXCERPT)
 
 
-# Errors.  Attributes are read by the descriptors of BaseException, because
-# a subclass may override them with code that does anything.
+def attribute_of(
+        error: BaseException, name: str,
+        cls: type[BaseException] = BaseException) -> Any:
+    """Return an attribute of an error as cls has it.
 
-def trace_of(error):
+    A subclass may override it with code that does anything.
+    """
+    return vars(cls)[name].__get__(error)
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
     "Return the traceback of an error from the frame of the hook on."
-    found = trace = BaseException.__traceback__.__get__(error)
+    found = trace = attribute_of(error, '__traceback__')
     while trace is not None:
         # If the marked function itself raised, there is no later frame
         if trace.tb_frame.f_code in _callers and trace.tb_next is not None:
@@ -137,21 +149,23 @@ def trace_of(error):
     return found
 
 
-def causes(error):
+def causes(error: BaseException | None) -> list[BaseException]:
     "Return the error, its cause, the cause of that, and so on."
-    chain, seen = [], set()
+    chain: list[BaseException] = []
+    seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         chain.append(error)
-        cause = BaseException.__cause__.__get__(error)
-        if cause is None and not (
-                BaseException.__suppress_context__.__get__(error)):
-            cause = BaseException.__context__.__get__(error)
+        cause = attribute_of(error, '__cause__')
+        if cause is None and not attribute_of(error, '__suppress_context__'):
+            cause = attribute_of(error, '__context__')
         error = cause
     return chain
 
 
-def traceback_of(error, trace=None, limit=TRACEBACK):
+def traceback_of(
+        error: BaseException, trace: TracebackType | None = None,
+        limit: int = TRACEBACK) -> str:
     """Return the traceback of an error as Python writes it, clean.
 
     Only the parts that are shown are read.
@@ -167,7 +181,7 @@ def traceback_of(error, trace=None, limit=TRACEBACK):
     return clean(text, limit, keep='\n\t')
 
 
-def _chain(error, trace):
+def _chain(error: BaseException, trace: TracebackType | None) -> Iterator[str]:
     "Yield the pieces of a traceback, the first cause at first."
     errors = causes(error)
     for index in reversed(range(len(errors))):
@@ -178,7 +192,7 @@ def _chain(error, trace):
         error = errors[index]
         yield from _one(error, trace_of(error) if index else trace)
         if index:
-            cause = BaseException.__cause__.__get__(errors[index - 1])
+            cause = attribute_of(errors[index - 1], '__cause__')
             yield '\n%s exception%s:\n\n' % (
                 ('The above', ' was the direct cause of the following '
                     'exception') if cause is error
@@ -186,7 +200,9 @@ def _chain(error, trace):
                     ', another exception occurred'))
 
 
-def _one(error, trace, depth=0):
+def _one(
+        error: BaseException, trace: TracebackType | None,
+        depth: int = 0) -> Iterator[str]:
     if trace is not None:
         yield 'Traceback (most recent call last):\n'
         yield from _frames(trace)
@@ -201,7 +217,7 @@ def _one(error, trace, depth=0):
         yield '  + {:,} more\n'.format(len(errors) - GROUP)
 
 
-def _frames(trace):
+def _frames(trace: TracebackType) -> list[str]:
     depth = sum(1 for _ in traceback.walk_tb(trace))
     if depth <= 2 * FRAMES:
         return _summary(trace)
@@ -211,7 +227,7 @@ def _frames(trace):
         *_summary(trace, -FRAMES)]
 
 
-def _summary(trace, limit=None):
+def _summary(trace: TracebackType, limit: int | None = None) -> list[str]:
     try:
         frames = traceback.extract_tb(trace, limit)
         for frame in frames:
@@ -223,7 +239,7 @@ def _summary(trace, limit=None):
         return ['  (no source)\n']
 
 
-def _last_line(error):
+def _last_line(error: BaseException) -> str:
     "Return the last line of a traceback: the class and the text."
     cls = type(error)
     names = [
@@ -237,15 +253,16 @@ def _last_line(error):
         '\n', '\n  | ') + '\n'
 
 
-def _notes(error):
+def _notes(error: BaseException) -> Sequence[object]:
     try:
-        notes = error.__notes__
+        # From Python 3.11 on
+        notes = getattr(error, '__notes__', ())
     except BaseException:
         return ()
     return notes if type(notes) in {list, tuple} else ()
 
 
-def _members(error):
+def _members(error: BaseException) -> Sequence[BaseException]:
     "Return the errors of an exception group, else nothing."
     Group = getattr(builtins, 'BaseExceptionGroup', None)
     if Group is None or not issubclass(type(error), Group):
@@ -253,5 +270,5 @@ def _members(error):
     return Group.exceptions.__get__(error)
 
 
-def _indented(piece):
+def _indented(piece: str) -> str:
     return '  | %s\n' % piece.rstrip('\n').replace('\n', '\n  | ')

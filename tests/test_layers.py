@@ -29,8 +29,8 @@ FLOORS = [
     {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
     {'database', 'execution', 'outcome'},
     {'ledger'},
-    {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
-        'logging', 'masking', 'names', 'output', 'parameter_types',
+    {'aliases', 'chunking', 'config', 'context', 'directories', 'exceptions',
+        'files', 'logging', 'masking', 'names', 'output', 'parameter_types',
         'parameters', 'settings', 'signatures', 'texts', 'transaction'},
     ]
 #: whose docstring promises it is tested without them
@@ -149,7 +149,8 @@ def test_what_executes_knows_no_celery(name):
 def test_the_ledger_knows_only_the_ground():
     rooms = {name for name in OWN if name.startswith('ledger.')}
     known = set().union(*(imports(name)[0] for name in rooms))
-    assert known - rooms <= {'exceptions', 'masking', 'texts', 'transaction'}
+    assert known - rooms <= {
+        'aliases', 'exceptions', 'masking', 'texts', 'transaction'}
 
 
 def test_nobody_imports_the_command_but_its_script():

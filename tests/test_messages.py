@@ -356,6 +356,10 @@ CLASSES = [
         + 'must take (cls, objects, ids) before its parameters'),
     ('def execute(cls, objects)', EXECUTE
         + 'must take (cls, objects, ids) before its parameters'),
+    ('def execute(cls, objects, company)', EXECUTE
+        + 'must take (cls, objects, ids) before its parameters'),
+    ('def execute(cls, company, ids)', EXECUTE
+        + 'must take (cls, objects, ids) before its parameters'),
     ('def execute(cls, ids, objects)', EXECUTE
         + 'must take (cls, objects, ids) before its parameters'),
     ('def execute(cls, objects, *, ids)', EXECUTE
@@ -377,6 +381,8 @@ CLASSES = [
         'parameters' % GIVEN),
     ('def get_batch_field()', HOOK % 'get_batch_field' + 'takes (), expected '
         '(cls); only %s are given parameters' % GIVEN),
+    ('def parse_params(cls)', HOOK % 'parse_params' + 'takes (cls), expected '
+        '(cls, params); only %s are given parameters' % GIVEN),
     ('def split(cls, units, size)', HOOK % 'split' + 'takes (cls, units, '
         'size), expected (cls, units); only %s are given parameters' % GIVEN),
     # Names of parameters

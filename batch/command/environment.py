@@ -115,11 +115,24 @@ def begin_log(options):
         raise ConfigError(options.logconf or 'TRYTOND_LOGGING_LEVEL',
             'is no configuration of logging: %s: %s' % (
                 type(error).__name__, shortened(error))) from error
+    if not options.logconf:
+        show_less()
     if not options.verbose:
         # It logs each attempt to connect; the command prints it once
         logging.getLogger('psycopg.pool').setLevel(logging.ERROR)
     # The lines of a batch are in its log file, and not shown without -v
     logging.getLogger('batch').propagate = bool(options.verbose)
+
+
+def show_less():
+    """Let the log of a batch have what modules log at level INFO.
+
+    The handlers of the command go on to show what they did.
+    """
+    root = logging.getLogger()
+    for handler in root.handlers:
+        handler.setLevel(max(handler.level, root.level))
+    root.setLevel(min(root.level, logging.INFO))
 
 
 def database_of(options):

@@ -99,7 +99,7 @@ class Follower:
         process_here(self.database, self.batch, self.execution, tick=self.tick)
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
-            row = ledger.executions.columns(
+            row = ledger.executions.existing(
                 transaction.connection.cursor(), self.execution,
                 'waiting_for')
             other = row['waiting_for'] and ledger.executions.columns(
@@ -119,7 +119,7 @@ class Follower:
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             cursor = transaction.connection.cursor()
-            row = ledger.executions.columns(
+            row = ledger.executions.existing(
                 cursor, self.execution, 'state', 'selected', 'admission',
                 'waiting_for')
             if row['state'] not in OPEN_EXECUTIONS:

@@ -6,7 +6,10 @@ The engine commits the changes of a hook and the state ``done`` of its chunk
 together, in one process.
 """
 import os
+from collections.abc import Sequence
 from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn
 
 from trytond import backend
 from trytond.transaction import Transaction
@@ -14,7 +17,7 @@ from trytond.transaction import Transaction
 from ..context import end_child
 from ..exceptions import TransactionEndedError
 from ..logging import get_logger
-from ..texts import calls_hooks
+from ..texts import attribute_of, calls_hooks
 from ..transaction import is_shutdown
 from .errors import exc_info, one_line
 
@@ -28,7 +31,7 @@ CONNECTION = (
 #: the numbers of transaction states in psycopg
 IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
 #: the Guards in which hooks are running
-_guards = []
+_guards: list['Guard'] = []
 
 
 class Guard:
@@ -47,16 +50,18 @@ class Guard:
         differs
     """
 
-    def __init__(self, batch, id=None, check_later=False):
+    def __init__(
+            self, batch: str, id: int | None = None,
+            check_later: bool = False) -> None:
         self.batch = batch
         self.transaction = Transaction()
         self.connection = self.transaction.connection
         self.id = id
         self.check_later = check_later and backend.name != 'sqlite'
         self.process = os.getpid()
-        self.refused = None
+        self.refused: TransactionEndedError | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> 'Guard':
         # Attributes of the objects hide the methods of their classes
         for target, names in self.ends():
             target.__dict__.update({n: partial(self.refuse, n) for n in names})
@@ -70,7 +75,9 @@ class Guard:
         return self
 
     @calls_hooks
-    def __exit__(self, type_, error, trace):
+    def __exit__(
+            self, type_: type[BaseException] | None,
+            error: BaseException | None, trace: TracebackType | None) -> None:
         if os.getpid() != self.process:
             self.end_child(error)
         _guards.remove(self)
@@ -84,10 +91,12 @@ class Guard:
         if error is not None or not self.check_later:
             self.check(error)
 
-    def ends(self):
+    def ends(self) -> tuple[tuple[Any, tuple[str, ...]], ...]:
+        "Return (object, names of its methods that end the transaction)."
         return (self.transaction, TRANSACTION), (self.connection, CONNECTION)
 
-    def refuse(self, name, *args, **kwargs):
+    def refuse(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        "Raise TransactionEndedError, in place of such a method."
         if name == 'stop' and self.is_nested():
             return type(self.transaction).stop(
                 self.transaction, *args, **kwargs)
@@ -96,12 +105,12 @@ class Guard:
             'nothing was committed')
         raise self.refused
 
-    def is_nested(self):
+    def is_nested(self) -> bool:
         "Return whether the transaction is on the stack more than once."
         return self.transaction._local.transactions.count(
             self.transaction) > 1
 
-    def check(self, error=None):
+    def check(self, error: BaseException | None = None) -> None:
         """Raise TransactionEndedError if the transaction was ended in SQL.
 
         :param error: what a hook raised, None if it did not
@@ -112,7 +121,7 @@ class Guard:
                 self.batch, 'ends its transaction in SQL',
                 'what it did before is %s' % became) from error
 
-    def became(self, error):
+    def became(self, error: BaseException | None) -> str | None:
         "Return how the transaction was ended, None if it is still open."
         if backend.name == 'sqlite':
             if error is not None and not self.connection.in_transaction:
@@ -136,18 +145,20 @@ class Guard:
             return 'committed'
         if became == 'aborted' and status != IN_ERROR:
             return 'rolled back'
+        return None
 
-    def execute(self, statement, params=()):
+    def execute(self, statement: str, params: Sequence[Any] = ()) -> Any:
+        "Execute a statement; return the one value that it selects."
         cursor = self.connection.cursor()
         cursor.execute(statement, params)
         row = cursor.fetchone() if statement.startswith('SELECT') else None
         return row and row[0]
 
-    def end_child(self, error):
+    def end_child(self, error: BaseException | None) -> None:
         "End a process that a hook forked, with its natural exit status."
         status = 0
-        if issubclass(type(error), SystemExit):
-            code = SystemExit.code.__get__(error)
+        if error is not None and issubclass(type(error), SystemExit):
+            code = attribute_of(error, 'code', SystemExit)
             status = code if type(code) is int else int(code is not None)
         elif error is not None:
             status = 1
@@ -158,22 +169,22 @@ class Guard:
 
 
 class _Inherited:
-    "Stands in a forked process for what its parent goes on to use."
+    "Replaces the connection of the parent in a forked process."
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(
             'a process that a hook forked can not use the transaction of the '
             'hook; start one: Transaction(new=True).start(...)')
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         # As the lock of a connection of psycopg
         return self.acquire
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
 
-def _leave_to_parent():
+def _leave_to_parent() -> None:
     "Keep a forked process from using the connection of its parent."
     for guard in _guards:
         guard.transaction.connection = guard.connection.lock = _Inherited()

@@ -11,12 +11,16 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import lru_cache
+from types import FrameType
+from typing import TextIO, TypeVar
 
 from ..exceptions import TimeLimitError
 
 __all__ = ['call_within']
 
+Result = TypeVar('Result')
 #: seconds after the limit until a process that does not return to Python is
 #: ended, which counts as the death of a process.  More than psycopg needs to
 #: cancel a query
@@ -35,17 +39,18 @@ class _Interruption(KeyboardInterrupt):
 class _Alarm:
     "Interrupts the function, repeatedly, until it has ended."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.is_armed = True
 
-    def ring(self, signum, frame):
+    def ring(self, signum: int, frame: FrameType | None) -> None:
         # The signal may arrive after the end of the function and before the
         # timer is off, where the exception is not caught
         if self.is_armed:
             raise _Interruption
 
 
-def call_within(seconds, function):
+def call_within(
+        seconds: float | None, function: Callable[[], Result]) -> Result:
     """Return what function() returns; raise TimeLimitError if it takes longer.
 
     If the function does not return to Python code, the process is ended GRACE
@@ -83,6 +88,6 @@ def call_within(seconds, function):
 
 
 @lru_cache
-def devnull():
+def devnull() -> TextIO:
     "Return an open /dev/null, for a process without stderr."
     return open(os.devnull, 'w')

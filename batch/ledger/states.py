@@ -11,7 +11,9 @@ __all__ = [
 class _Text(str, Enum):
     "An enum whose members are the texts that the columns have."
     __str__ = str.__str__
-    __format__ = str.__format__
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
 
 
 class ExecutionState(_Text):
@@ -36,8 +38,8 @@ class ChunkState(_Text):
 class Admission(_Text):
     """The column ``admission`` of an execution: whether it may begin.
 
-    It is empty until that was asked.  Skipped and disabled executions
-    succeed, and select nothing.
+    Empty until that is decided.  Skipped and disabled executions succeed, and
+    select nothing.
     """
     ADMITTED = 'admitted'
     WAITING = 'waiting'
@@ -48,8 +50,8 @@ class Admission(_Text):
 
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
-EXECUTION = {
-    (None, ExecutionState.SELECTING): "the batch was started",
+EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
+    (None, ExecutionState.SELECTING): "somebody started the batch",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
     (ExecutionState.SELECTING, ExecutionState.FAILED):
@@ -67,8 +69,8 @@ EXECUTION = {
     (ExecutionState.CANCELLED, ExecutionState.RUNNING):
         "resumed: chunks were left, or files missing",
     }
-CHUNK = {
-    (None, ChunkState.WAITING): "planned, or a part that is not the first",
+CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
+    (None, ChunkState.WAITING): "planned, or a part behind another one",
     (None, ChunkState.QUEUED):
         "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
