@@ -51,7 +51,7 @@ class Admission(_Text):
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
 EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
-    (None, ExecutionState.SELECTING): "somebody started the batch",
+    (None, ExecutionState.SELECTING): "the batch was started",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
     (ExecutionState.SELECTING, ExecutionState.FAILED):
@@ -70,7 +70,7 @@ EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
         "resumed: chunks were left, or files missing",
     }
 CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
-    (None, ChunkState.WAITING): "planned, or a part behind another one",
+    (None, ChunkState.WAITING): "planned, or a part that is not the first",
     (None, ChunkState.QUEUED):
         "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
