@@ -112,17 +112,17 @@ class TransactionEndedError(DefinitionError):
     def __init__(
             self, batch: str, what: str, became: str,
             hook: str | None = None) -> None:
-        super().__init__(batch, '%s: %s; it is committed with the end of its '
-            'chunk: leave that out, and do what is to be committed by itself '
-            'in "with Transaction().new_transaction():"' % (what, became),
-            hook)
+        super().__init__(batch, '%s: %s; remove that, as the transaction is '
+            'committed with the end of its chunk; to commit something '
+            'separately, use "with Transaction().new_transaction():"' % (
+                what, became), hook)
 
 
 class UnitsError(BatchError):
     "Raised when the ledger has units that can not be loaded."
 
     def __init__(self, problem: str) -> None:
-        super().__init__('the units that the ledger has can not be loaded: %s'
+        super().__init__('the units in the ledger can not be loaded: %s'
             % problem)
 
 

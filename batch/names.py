@@ -3,9 +3,8 @@
 """The names of hidden files, which contain their owner; and free names.
 
 Before a file "name" of an execution with the tag TAG appears, it is
-``.name.TAG.part`` and then ``.name.TAG.ready``.  All the time ``.name.taken``,
-a dangling symbolic link with the text TAG, reserves the name against all other
-executions of all databases.
+``.name.TAG.part`` and then ``.name.TAG.ready``.  Meanwhile ``.name.taken``,
+a dangling symbolic link with the text TAG, reserves it in all databases.
 
 Imports nothing of Tryton or Celery.
 """
@@ -104,8 +103,7 @@ def claim(directory: Directory, name: str, tag: str) -> bool:
     except FileExistsError:
         return False
     except OSError as e:
-        # A file system without links: if two executions use a name at the
-        # same time, the file of the second one can not appear, and is reported
+        # Without links, two files may want one name; one is reported missing
         if e.errno not in NO_LINKS:
             raise
     return True

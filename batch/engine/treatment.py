@@ -125,8 +125,8 @@ def stop_execution(
         row = ledger.executions.columns(cursor, execution, 'batch')
         if row is not None and ledger.executions.stop(
                 cursor, execution, ExecutionState.FAILED,
-                'stopped: it can not go on with the code of now (%s): %s' % (
-                    worker_name(), one_line(error))):
+                'stopped: it can not go on with the installed code '
+                '(%s): %s' % (worker_name(), one_line(error))):
             return row['batch']
         return None
 

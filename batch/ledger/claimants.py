@@ -17,7 +17,7 @@ LOCKS = 0x62617463
 #: outside of a worker
 worker_key = 0
 #: what is known of a death that nobody could tell of
-GONE = 'worker lost, with its whole worker'
+GONE = 'worker lost, together with its parent'
 
 
 def worker_name() -> str:
