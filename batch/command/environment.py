@@ -127,12 +127,17 @@ def begin_log(options):
 def show_less():
     """Let the log of a batch have what modules log at level INFO.
 
-    The handlers of the command go on to show what they did.
+    The command itself goes on to show the lines that it showed before.
     """
     root = logging.getLogger()
+    level = root.level
+
+    def is_shown(record):
+        return record.levelno >= level or record.name.split('.')[0] == 'batch'
+
     for handler in root.handlers:
-        handler.setLevel(max(handler.level, root.level))
-    root.setLevel(min(root.level, logging.INFO))
+        handler.addFilter(is_shown)
+    root.setLevel(min(level, logging.INFO))
 
 
 def database_of(options):
