@@ -17,8 +17,8 @@ START = '''
 import logging
 end, broker, given = json.loads(sys.argv[1])
 if broker:
-    # Before anything reads it
-    config.set('celery', 'broker_url', broker)
+    from trytond.modules.batch import tasks
+    tasks.celery_app.conf.broker_url = broker
 from trytond.modules.batch.exceptions import BatchError
 from trytond.modules.batch.transaction import load_pool
 from trytond.pool import Pool
