@@ -6,13 +6,17 @@ Importing this package stays cheap: what business modules subclass is loaded
 when it is first asked for.
 """
 
-__all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect']
+__all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect', 'get_logger']
 
 
 def __getattr__(name):
     if name == 'BatchRootFiles':
         from .file_batch import BatchRootFiles
         return BatchRootFiles
+    if name == 'get_logger':
+        # As batches of before ask for it
+        from .logging import get_logger
+        return get_logger
     if name in __all__:
         from . import batch
         return getattr(batch, name)

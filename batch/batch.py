@@ -14,7 +14,9 @@ from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
 from . import chunking
-from .class_checks import check_class, check_models, check_search, merged_items
+from .class_checks import (
+    check_class, check_models, check_output_arguments, check_search,
+    merged_items)
 from .config import BatchConfig
 from .context import Work, current_work
 from .exceptions import DefinitionError, UnknownBatchError
@@ -22,7 +24,7 @@ from .ledger.rows import streamed
 from .logging import get_logger
 from .names import tag_of
 from .output import Outputs, filepath
-from .parameters import NAMED
+from .parameters import NAMED, resolve_parameters
 from .settings import SETTINGS
 from .signatures import call_hook, declared_parameters
 from .texts import calls_hooks
@@ -184,21 +186,38 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     @classmethod
     def get_conf_items(cls, key):
-        """Return the setting key as this execution was started with it.
+        """Return the setting, or parameter, that this execution was given.
 
         Outside of an execution, as batch.conf has it now.  Raises KeyError
-        if there is no such setting.
+        if there is neither.
         """
-        return cls.current_settings()[key]
+        if key in SETTINGS:
+            return cls.current_settings()[key]
+        work = current_work()
+        if work is not None and work.batch == cls.__name__ \
+                and key in work.parameters:
+            return work.parameters[key]
+        declared = cls.declared_parameters()
+        if key not in declared:
+            raise KeyError('"%s" is no setting, and no parameter of the batch '
+                '"%s"; make it an argument of "execute" with a default'
+                % (key, cls.__name__))
+        batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+        value, _, _ = resolve_parameters(
+            cls.__name__, {key: declared[key]}, {},
+            lambda name: batch_config.parameter(cls.__name__, name),
+            today)[key]
+        return value
 
     get_conf_item = get_conf_items
 
     @classmethod
-    def generate_filepath(cls, filename):
+    def generate_filepath(cls, filename='', **old):
         """Return the path that the settings give to filename.
 
         Raises OutputError where root_dir is missing or would be left.
         """
+        check_output_arguments(cls, 'generate_filepath', filename, old)
         work = current_work() or Work(
             cls.__name__, 0, started_at=dt.datetime.now(),
             database=Transaction().database.name)
@@ -207,13 +226,14 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             work.chunk, work.started_at, work.database)
 
     @classmethod
-    def write_batch_output(cls, buffer, filename):
+    def write_batch_output(cls, buffer, filename='', **old):
         """Write buffer (str or bytes) into a file of its own.
 
         The file appears, whole, when the transaction of the chunk commits.
         Nothing is ever overwritten: a name that is taken gets a number.
         Returns the path; raises OutputError.
         """
+        check_output_arguments(cls, 'write_batch_output', filename, old)
         work = current_work()
         outputs = work and work.outputs
         if outputs is None:
@@ -271,8 +291,11 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return declared_parameters(cls, reserved=RESERVED)
 
     @classmethod
-    def resolve_settings(cls, batch_config=None):
-        "Return each setting with its origin; raises ConfigError."
+    def resolve_settings(cls, batch_config=None, given=()):
+        """Return each setting with its origin.
+
+        Raises ConfigError, or SettingError for those that one run is given.
+        """
         if batch_config is None:
             batch_config = BatchConfig.load(
                 config.get('batch', 'config_file'))
@@ -280,7 +303,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             cls.__name__,
             defaults=cls._default_config_items,
             fixed=merged_items(cls, 'fixed_config_items'),
-            retry=config.getint('database', 'retry'))
+            retry=config.getint('database', 'retry'), given=given)
 
 
 class BatchRootNoSelect(BatchRoot):

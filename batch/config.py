@@ -10,8 +10,10 @@ import errno
 import os
 import stat
 
-from .exceptions import ConfigError, DefinitionError, nearest
+from .exceptions import ConfigError, DefinitionError, SettingError, nearest
+from .given import COMMAND_LINE
 from .masking import mask_line
+from .retired import instead_of_setting, instead_of_value
 from .settings import SETTINGS, shown
 
 __all__ = ['BatchConfig', 'DEFAULT', 'open_regular']
@@ -99,10 +101,12 @@ class BatchConfig:
         try:
             return SETTINGS[key].value_of(text)
         except ValueError as error:
-            hint = ('; an indented line continues the one above it'
-                if '\n' in text else '')
+            hint = instead_of_value(key, text) or (
+                'an indented line continues the one above it'
+                if '\n' in text else None)
             raise ConfigError(
-                self.file, '%s%s' % (error, hint), section, key) from None
+                self.file, '; '.join(filter(None, [str(error), hint])),
+                section, key) from None
 
     def check(self, batches):
         """Raise ConfigError for a section or a key that means nothing.
@@ -123,22 +127,29 @@ class BatchConfig:
                     ' ("coop list" shows the batches)' % nearest(
                         section.lower(), [DEFAULT, *batches]), section)
             for key in items:
-                if key not in SETTINGS and key not in names:
+                if key in SETTINGS or key in names:
+                    continue
+                if instead := instead_of_setting(key, items[key]):
+                    raise ConfigError(self.file, instead, section, key)
+                else:
                     raise ConfigError(self.file, 'is no setting, and no'
                         ' parameter of %s%s (%s)' % (
                             whose, nearest(key.lower(), [*SETTINGS, *names]),
                             where), section, key)
 
-    def resolve(self, batch, defaults=(), fixed=(), retry=5):
+    def resolve(self, batch, defaults=(), fixed=(), retry=5, given=()):
         """Return {name: (value, origin)} of all settings of a batch.
 
         defaults and fixed are the class's default_config_items and
-        fixed_config_items, and retry is that of [database] in trytond.conf.
-        An origin is a text that an operator understands.
+        fixed_config_items, and retry is that of [database] in trytond.conf;
+        given are the JSON values that hold for one run.  An origin is a text
+        that an operator understands.
 
-        Raises DefinitionError if defaults or fixed are malformed, and
-        ConfigError if the section of the batch contradicts fixed.
+        Raises DefinitionError if defaults or fixed are malformed, ConfigError
+        if the section of the batch contradicts fixed, and SettingError if
+        given does.
         """
+        given = dict(given)
         defaults = _of_class(batch, 'default_config_items', defaults)
         fixed = _of_class(batch, 'fixed_config_items', fixed)
         own = self._values.get(batch, {})
@@ -147,9 +158,14 @@ class BatchConfig:
                 raise ConfigError(self.file, 'is %s, but the batch is only'
                     ' right with %s; remove this line' % (
                         shown(own[name]), shown(value)), batch, name)
+            if given.get(name, value) != value:
+                raise SettingError(batch, name, 'is %s, but the batch is only '
+                    'right with %s; leave it out' % (
+                        shown(given[name]), shown(value)))
         # A [default] was not written for this batch: fixed just wins over it
         layers = [
             (fixed, 'fixed by the class'),
+            (given, COMMAND_LINE),
             (own, self._origin(batch)),
             (self._values.get(DEFAULT, {}), self._origin(DEFAULT)),
             (defaults, 'the class'),
@@ -177,15 +193,27 @@ def _of_class(batch, attribute, items):
     values = {}
     for name, value in dict(items).items():
         if name not in SETTINGS:
-            raise DefinitionError(batch, 'unknown setting "%s"%s' % (
-                    name, nearest(name, SETTINGS)
-                    or '; there are %s' % ', '.join(SETTINGS)), attribute)
+            raise DefinitionError(
+                batch, unknown_setting(name, value), attribute)
         try:
             values[name] = SETTINGS[name].value_of(value)
         except ValueError as error:
-            raise DefinitionError(
-                batch, '"%s": %s' % (name, error), attribute) from None
+            raise DefinitionError(batch, '"%s": %s' % (
+                    name, '; '.join(filter(None, [
+                                str(error), instead_of_value(name, value)]))),
+                attribute) from None
     return values
+
+
+def unknown_setting(name, value):
+    "Return what to do about an item of a class that is no setting."
+    if instead := instead_of_setting(name, value):
+        return '"%s" %s' % (name, instead)
+    if hint := nearest(name, SETTINGS):
+        return 'unknown setting "%s"%s' % (name, hint)
+    return 'unknown setting "%s"; what a batch needs of its own is a ' \
+        'parameter: make it an argument of "execute" with a default (%s=%r)' \
+        % (name, name, value)
 
 
 def open_regular(path):

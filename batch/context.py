@@ -30,6 +30,8 @@ class Work:
     chunk: str | None = None
     #: name of a setting -> its resolved value
     settings: dict = field(default_factory=dict)
+    #: name of a parameter -> its value
+    parameters: dict = field(default_factory=dict, kw_only=True)
     #: start of the execution
     started_at: dt.datetime | None = None
     #: the Custody of input files of the selection, see engine/input_files.py

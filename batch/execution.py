@@ -60,7 +60,8 @@ class Execution(_MaskedModel, ModelView):
     batch = fields.Char("Batch", required=True, readonly=True,
         help="The name of the batch's class.")
     given = _Masked("Given", readonly=True,
-        help="The parameters as the command line gave them, as JSON.")
+        help="Settings and parameters as the command line gave them, as "
+        "JSON.")
     parameters = _Masked("Parameters", readonly=True,
         help="Each parameter with its value and its origin, as JSON.")
     settings = _Masked("Settings", readonly=True,

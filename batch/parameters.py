@@ -11,8 +11,11 @@ from datetime import date
 from typing import Any
 
 from .exceptions import ParameterError, UsageError, nearest
+from .given import COMMAND_LINE
 from .masking import mask_value
 from .parameter_types import kind_of
+from .retired import instead_of_parameter
+from .settings import SETTINGS
 
 __all__ = [
     'NAMED', 'Parameter', 'TODAY', 'describe_parameters', 'dump',
@@ -95,7 +98,7 @@ def resolve_parameters(batch, declared, given, config_lookup, today):
     resolved = {}
     for name, parameter in declared.items():
         found = config_lookup(name) if name not in given else (
-            given[name], 'the command line')
+            given[name], COMMAND_LINE)
         if found:
             text, origin = found
             place = '' if name in given else ' in %s' % origin
@@ -147,9 +150,11 @@ def _by_name(batch, declared, given):
             if text is not None:
                 raise ParameterError(batch, name, 'takes no value')
             name, text = flags[name], 'no'
+        elif instead := instead_of_parameter(name, text):
+            raise ParameterError(batch, name, instead)
         else:
             raise ParameterError(batch, name, 'is unknown' + (
-                    nearest(name, [*declared, *flags])
+                    nearest(name, [*declared, *flags, *SETTINGS])
                     or '; the batch has %s' % (
                         ', '.join(declared) or 'no parameters')))
         if name in texts:

@@ -231,8 +231,9 @@ def test_what_the_class_fixed_may_be_repeated_but_not_changed(load):
 @pytest.mark.parametrize('name, value, problem', [
         ('splitsize', 1, 'unknown setting "splitsize"; did you mean'
             ' "split_size"?'),
-        ('colour', 'red', 'unknown setting "colour"; there are %s'
-            % ', '.join(SETTINGS)),
+        ('colour', 'red', 'unknown setting "colour"; what a batch needs of'
+            ' its own is a parameter: make it an argument of "execute" with a'
+            " default (colour='red')"),
         ('concurrency', 0,
             '"concurrency": expected a whole number from 1 to 10000, got 0'),
         ])

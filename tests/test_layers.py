@@ -30,8 +30,9 @@ FLOORS = [
     {'database', 'execution', 'outcome'},
     {'ledger'},
     {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
-        'logging', 'masking', 'names', 'output', 'parameter_types',
-        'parameters', 'settings', 'signatures', 'texts', 'transaction'},
+        'given', 'logging', 'masking', 'names', 'output', 'parameter_types',
+        'parameters', 'retired', 'settings', 'signatures', 'texts',
+        'transaction'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

@@ -19,14 +19,16 @@ def help_batch(options):
 
     from ..batch import doc_of, get_batch
     from ..config import BatchConfig
-    from ..parameters import describe_parameters
+    from ..given import split_given
+    from ..parameters import describe_parameters, from_arguments
     from ..settings import shown
+    given, _ = split_given(options.name, from_arguments(options.rest))
     with pool_of(options):
         Batch = get_batch(options.name)
         batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-        settings = Batch.resolve_settings(batch_config)
-        print('usage: coop batch %s [--PARAMETER VALUE ...] [options]'
-            % options.name)
+        settings = Batch.resolve_settings(batch_config, given)
+        print('usage: coop batch %s [--PARAMETER VALUE ...] '
+            '[--SETTING VALUE ...] [options]' % options.name)
         if doc := doc_of(Batch):
             print('\n' + texts.escape(doc, keep='\n'))
         rows = describe_parameters(
@@ -34,7 +36,7 @@ def help_batch(options):
             lambda name: batch_config.parameter(options.name, name))
         print('\nparameters:')
         _table(rows or [('none',)])
-        print('\nsettings (batch.conf):')
+        print('\nsettings (batch.conf, or --SETTING VALUE for one run):')
         _table([
                 (name, shown(mask_value(name, value)), origin)
                 for name, (value, origin) in settings.items()])

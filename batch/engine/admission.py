@@ -17,7 +17,9 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..batch import get_batch, get_batches, today
 from ..config import BatchConfig
-from ..exceptions import ConfigError, OverlapError, WorkerLostError
+from ..exceptions import (
+    ConfigError, OverlapError, SettingError, WorkerLostError)
+from ..given import COMMAND_LINE, split_given
 from ..ledger.states import Admission, ExecutionState
 from ..masking import mask_value
 from ..outcome import moment
@@ -89,13 +91,15 @@ def resolve_execution(transaction, row):
     batch_config.check({
             name: Other.declared_parameters()
             for name, Other in get_batches().items()})
-    settings = Batch.resolve_settings(batch_config)
-    check_directory(*settings['root_dir'])
+    settings, given = split_given(row['batch'], json.loads(row['given']))
+    settings = Batch.resolve_settings(batch_config, settings)
+    check_directory(row['batch'], *settings['root_dir'])
     parameters = resolve_parameters(
-        row['batch'], declared, json.loads(row['given']),
+        row['batch'], declared, given,
         lambda name: batch_config.parameter(row['batch'], name), today)
     job = make_job(
-        transaction.database.name, row, find_user(*settings['user']),
+        transaction.database.name, row,
+        find_user(row['batch'], *settings['user']),
         {k: v for k, (v, _) in settings.items()},
         {k: v for k, (v, _, _) in parameters.items()})
     return job, settings, parameters
@@ -113,20 +117,25 @@ def describe_running(cursor, execution):
             counts['done'], row['selected']))
 
 
-def check_directory(root_dir, origin):
-    "Raise ConfigError now, where every chunk that writes would fail."
+def check_directory(batch, root_dir, origin):
+    "Raise an error now, where every chunk that writes would fail."
     if root_dir and not os.path.isdir(root_dir):
-        raise ConfigError(
-            origin, 'is "%s", expected a directory; make it, or mount it, on '
-            'each machine that has workers' % root_dir, key='root_dir')
+        problem = 'is "%s", expected a directory; make it, or mount it, on ' \
+            'each machine that has workers' % root_dir
+        if origin == COMMAND_LINE:
+            raise SettingError(batch, 'root_dir', problem)
+        raise ConfigError(origin, problem, key='root_dir')
 
 
-def find_user(login, origin):
-    "Return the id of the user; raises ConfigError."
+def find_user(batch, login, origin):
+    "Return the id of the user; raises ConfigError or SettingError."
     if login == 'root':
         return 0
     User = Pool().get('res.user')
     users = User.search([('login', '=', login)])
+    if not users and origin == COMMAND_LINE:
+        raise SettingError(batch, 'user', 'is "%s", expected the login of an '
+            'active user' % login)
     if not users:
         raise ConfigError('setting "user"', 'is "%s" (%s), expected the login '
             'of an active user' % (login, origin))

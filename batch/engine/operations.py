@@ -11,7 +11,8 @@ from trytond.transaction import Transaction
 
 from .. import ledger
 from ..config import BatchConfig
-from ..exceptions import ExecutionError
+from ..exceptions import ExecutionError, SettingError
+from ..given import setting_of, split_given
 from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
 from ..texts import escape
 from ..transaction import transact
@@ -105,8 +106,8 @@ def retry(database, execution, local=False):
     def _retry(cursor):
         ledger.executions.lock_all(cursor)
         row = existing(
-            cursor, execution, 'state', 'batch', 'failed', 'parameters',
-            'dry_run')
+            cursor, execution, 'state', 'batch', 'failed', 'given',
+            'parameters', 'dry_run')
         if row['dry_run']:
             raise ExecutionError(
                 execution, 'was a dry run: there is nothing to do again')
@@ -123,6 +124,9 @@ def retry(database, execution, local=False):
         given = {
             name: text
             for name, (text, _) in json.loads(row['parameters']).items()}
+        given.update(
+            (name, text) for name, text in json.loads(row['given']).items()
+            if setting_of(name)[0])
         return ledger.executions.create(
             cursor, row['batch'], given, retry_of=execution,
             local=local), row['batch']
@@ -139,11 +143,19 @@ def existing(cursor, execution, *names):
 
 
 def queue_of_execution(database, batch, execution):
-    "Return the queue of an execution; before it is admitted, of batch.conf."
+    """Return the queue of an execution.
+
+    Before it is admitted, the one that it was given, or that of batch.conf.
+    """
     with Transaction().start(database, 0, readonly=True) as transaction:
-        settings = ledger.executions.columns(
-            transaction.connection.cursor(), execution, 'settings')['settings']
-    if settings:
-        return json.loads(settings)['queue'][0]
+        row = ledger.executions.columns(
+            transaction.connection.cursor(), execution, 'settings', 'given')
+    if row['settings']:
+        return json.loads(row['settings'])['queue'][0]
+    try:
+        given, _ = split_given(batch, json.loads(row['given'] or '{}'))
+    except SettingError:
+        # Whoever admits it refuses it
+        given = {}
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-    return batch_config.resolve(batch)['queue'][0]
+    return batch_config.resolve(batch, given=given)['queue'][0]

@@ -15,6 +15,7 @@ from ..batch import get_batch
 from ..context import Work, working
 from ..logging import get_logger, open_logs
 from ..parameters import reload_parameters
+from ..settings import SETTINGS
 from ..transaction import transact
 from .output_files import tag_of
 
@@ -46,7 +47,7 @@ class Job:
                 self.batch, self.execution,
                 chunk.number if chunk is not None else None,
                 self.settings, self.started_at, custody, outputs,
-                database=self.database))
+                database=self.database, parameters=self.parameters))
 
 
 def make_job(database, row, user, settings, parameters):
@@ -92,9 +93,12 @@ def load_job(database, execution):
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()
+        # The execution may be older than a setting
+        settings = {name: s.default for name, s in SETTINGS.items()}
+        settings.update(
+            (k, v) for k, (v, _) in json.loads(row['settings']).items())
         return make_job(
-            database, row, row['user'],
-            {k: v for k, (v, _) in json.loads(row['settings']).items()},
+            database, row, row['user'], settings,
             reload_parameters(row['batch'], declared, {
                     name: text for name, (text, _) in json.loads(
                         row['parameters']).items()}))
