@@ -305,6 +305,12 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             fixed=merged_items(cls, 'fixed_config_items'),
             retry=config.getint('database', 'retry'), given=given)
 
+    @classmethod
+    def contradictions(cls, batch_config):
+        "Yield an error for each line that changes what the class has fixed."
+        yield from batch_config.contradictions(
+            cls.__name__, merged_items(cls, 'fixed_config_items'))
+
 
 class BatchRootNoSelect(BatchRoot):
     """A batch that selects nothing: it is executed exactly once.

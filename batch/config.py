@@ -25,59 +25,60 @@ DEFAULT = 'default'
 class BatchConfig:
     """The content of batch.conf, its settings already typed.
 
-    file is its path or None, and texts a dictionary of each section's keys
-    and texts.  Raises ConfigError for a malformed value of a setting.
+    :param file: its path, or None
+    :param texts: a dictionary of each section's keys and texts
+    :param wrong: a list to which a ConfigError is added for each malformed
+        value of a setting; without it, the first one is raised
     """
 
-    def __init__(self, file=None, texts=()):
+    def __init__(self, file=None, texts=(), wrong=None):
         self.file = file
         self.texts = dict(texts)
-        self._values = {
-            section: {
-                key: self._read(section, key, text)
-                for key, text in items.items() if key in SETTINGS}
-            for section, items in self.texts.items()}
+        self._values = {}
+        for section, items in self.texts.items():
+            values = self._values[section] = {}
+            for key in filter(SETTINGS.__contains__, items):
+                try:
+                    values[key] = self._read(section, key, items[key])
+                except ConfigError as error:
+                    if wrong is None:
+                        raise
+                    wrong.append(error)
 
     @classmethod
-    def load(cls, path=None):
+    def load(cls, path=None, wrong=None):
         """Return the configuration of the file at path, empty without one.
 
         Raises ConfigError if the file can not be read, is no configuration
         file, or has a malformed value of a setting.  check() finds the rest.
+
+        :param wrong: a list to which each error is added that only concerns
+            some lines; without it, the first one is raised
         """
         if path is None:
             return cls()
         path = os.path.expanduser(path)
-        # [default] is a section like others: its keys must not show up in
-        # them, or nobody could say where a value came from.
-        parser = configparser.ConfigParser(
-            interpolation=None, default_section='',
-            empty_lines_in_values=False)
-        # The name of a parameter is a name of Python, where case counts
-        parser.optionxform = str
-        text = cls._text(path)
-        try:
-            parser.read_string(text, path)
-        except configparser.DuplicateSectionError as error:
-            problem = 'stands twice (again in line %s); merge the two' % (
-                error.lineno)
-            raise ConfigError(path, problem, error.section) from None
-        except configparser.DuplicateOptionError as error:
-            problem = 'stands twice (again in line %s); remove one' % (
-                error.lineno)
-            raise ConfigError(
-                path, problem, error.section, error.option) from None
-        except configparser.ParsingError as error:
-            no_header = isinstance(
-                error, configparser.MissingSectionHeaderError)
-            number = error.lineno if no_header else error.errors[0][0]
-            raise ConfigError(path, 'line %s: "%s" %s' % (
-                    number, mask_line(text.split('\n')[number - 1].strip()),
-                    'stands before any section; put [default] or the name of a'
-                    ' batch in brackets above it' if no_header else
-                    'is neither a [section] nor "key = value"')) from None
+        lines = cls._text(path).split('\n')
+        while True:
+            # [default] is a section like others: its keys must not show up in
+            # them, or nobody could say where a value came from.
+            parser = configparser.ConfigParser(
+                interpolation=None, default_section='',
+                empty_lines_in_values=False)
+            # The name of a parameter is a name of Python, where case counts
+            parser.optionxform = str
+            try:
+                parser.read_string('\n'.join(lines), path)
+                break
+            except configparser.Error as error:
+                problem, bad = _structural(path, lines, error)
+                if wrong is None:
+                    raise problem from None
+                wrong.append(problem)
+                for number in bad:
+                    lines[number - 1] = ''
         return cls(path, {name: dict(parser[name])
-                for name in parser.sections()})
+                for name in parser.sections()}, wrong)
 
     @staticmethod
     def _text(path):
@@ -108,13 +109,22 @@ class BatchConfig:
                 self.file, '; '.join(filter(None, [str(error), hint])),
                 section, key) from None
 
-    def check(self, batches):
-        """Raise ConfigError for a section or a key that means nothing.
+    def check(self, batches, installed=dict):
+        "Raise the first of unknown()."
+        for error in self.unknown(batches, installed):
+            raise error
 
-        batches is a dictionary of the names of all batches, each with the
-        names of its parameters.
+    def unknown(self, batches, installed=dict):
+        """Yield a ConfigError for each section or key that means nothing.
+
+        :param batches: the names of all batches of the database, each with
+            the names of its parameters
+        :param installed: returns the same of all modules that are installed,
+            as the file may serve several databases; it is called where a
+            batch of this one has not the name
         """
         every = [name for names in batches.values() for name in names]
+        others = None
         for section, items in self.texts.items():
             if section == DEFAULT:
                 names, whose = every, 'any batch'
@@ -123,19 +133,25 @@ class BatchConfig:
                 names, whose = batches[section], 'this batch'
                 where = '"coop batch %s --help" shows them' % section
             else:
-                raise ConfigError(self.file, 'no batch has this name%s'
-                    ' ("coop list" shows the batches)' % nearest(
-                        section.lower(), [DEFAULT, *batches]), section)
+                others = others or installed()
+                if section not in others:
+                    yield ConfigError(self.file, 'no batch has this name%s'
+                        ' ("coop list" shows the batches)' % nearest(
+                            section.lower(), [DEFAULT, *batches, *others]),
+                        section)
+                continue
             for key in items:
                 if key in SETTINGS or key in names:
                     continue
-                if instead := instead_of_setting(key, items[key]):
-                    raise ConfigError(self.file, instead, section, key)
-                else:
-                    raise ConfigError(self.file, 'is no setting, and no'
-                        ' parameter of %s%s (%s)' % (
-                            whose, nearest(key.lower(), [*SETTINGS, *names]),
-                            where), section, key)
+                if section == DEFAULT:
+                    others = others or installed()
+                    if any(key in names for names in others.values()):
+                        continue
+                yield ConfigError(self.file, instead_of_setting(
+                        key, items[key]) or 'is no setting, and no parameter'
+                    ' of %s%s (%s)' % (
+                        whose, nearest(key.lower(), [*SETTINGS, *names]),
+                        where), section, key)
 
     def resolve(self, batch, defaults=(), fixed=(), retry=5, given=()):
         """Return {name: (value, origin)} of all settings of a batch.
@@ -153,11 +169,9 @@ class BatchConfig:
         defaults = _of_class(batch, 'default_config_items', defaults)
         fixed = _of_class(batch, 'fixed_config_items', fixed)
         own = self._values.get(batch, {})
+        for error in self.contradictions(batch, fixed):
+            raise error
         for name, value in fixed.items():
-            if own.get(name, value) != value:
-                raise ConfigError(self.file, 'is %s, but the batch is only'
-                    ' right with %s; remove this line' % (
-                        shown(own[name]), shown(value)), batch, name)
             if given.get(name, value) != value:
                 raise SettingError(batch, name, 'is %s, but the batch is only '
                     'right with %s; leave it out' % (
@@ -179,6 +193,16 @@ class BatchConfig:
             resolved['retry'] = retry, '[database] of trytond.conf'
         return resolved
 
+    def contradictions(self, batch, fixed):
+        "Yield a ConfigError for each line that changes what a class fixed."
+        fixed = _of_class(batch, 'fixed_config_items', fixed)
+        own = self._values.get(batch, {})
+        for name, value in fixed.items():
+            if own.get(name, value) != value:
+                yield ConfigError(self.file, 'is %s, but the batch is only'
+                    ' right with %s; remove this line' % (
+                        shown(own[name]), shown(value)), batch, name)
+
     def parameter(self, batch, name):
         """Return (text, origin) of a parameter of a batch, or None."""
         for section in [batch, DEFAULT]:
@@ -187,6 +211,30 @@ class BatchConfig:
 
     def _origin(self, section):
         return '[%s] of %s' % (section, self.file)
+
+
+def _structural(path, lines, error):
+    """Return a ConfigError for what is no line of such a file, or one twice.
+
+    And the numbers of the lines without which the rest can be read.
+    """
+    if isinstance(error, configparser.DuplicateSectionError):
+        end = next((
+                number for number, line in enumerate(lines, 1)
+                if number > error.lineno and line.startswith('[')),
+            len(lines) + 1)
+        return ConfigError(path, 'stands twice (again in line %s); merge the '
+            'two' % error.lineno, error.section), range(error.lineno, end)
+    if isinstance(error, configparser.DuplicateOptionError):
+        return ConfigError(path, 'stands twice (again in line %s); remove one'
+            % error.lineno, error.section, error.option), [error.lineno]
+    no_header = isinstance(error, configparser.MissingSectionHeaderError)
+    number = error.lineno if no_header else error.errors[0][0]
+    return ConfigError(path, 'line %s: "%s" %s' % (
+            number, mask_line(lines[number - 1].strip()),
+            'stands before any section; put [default] or the name of a'
+            ' batch in brackets above it' if no_header else
+            'is neither a [section] nor "key = value"')), [number]
 
 
 def _of_class(batch, attribute, items):

@@ -154,7 +154,8 @@ def _by_name(batch, declared, given):
             raise ParameterError(batch, name, instead)
         else:
             raise ParameterError(batch, name, 'is unknown' + (
-                    nearest(name, [*declared, *flags, *SETTINGS])
+                    nearest(name, [*declared, *flags])
+                    or nearest(name, SETTINGS, 0.8)
                     or '; the batch has %s' % (
                         ', '.join(declared) or 'no parameters')))
         if name in texts:

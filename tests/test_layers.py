@@ -26,7 +26,7 @@ FLOORS = [
     {'rescue'},
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_environment'},
     {'engine', 'savepoints'},
-    {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
+    {'', 'batch', 'class_checks', 'file_batch', 'installed', 'view_validate'},
     {'database', 'execution', 'outcome'},
     {'ledger'},
     {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',

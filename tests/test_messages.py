@@ -454,7 +454,8 @@ CLASSES = [
     ("default_config_items = {'split_siz': 1}", 'default_config_items: '
         'unknown setting "split_siz"; did you mean "split_size"?'),
     ("fixed_config_items = {'colour': 'red'}", 'fixed_config_items: unknown '
-        'setting "colour"; there are %s' % ', '.join(SETTINGS)),
+        'setting "colour"; what a batch needs of its own is a parameter: make '
+        'it an argument of "execute" with a default (colour=\'red\')'),
     ("default_config_items = {'split_size': 'many'}", 'default_config_items: '
         '"split_size": expected %s, got "many"' % WHOLE),
     ("fixed_config_items = {'concurrency': True}", 'fixed_config_items: '

@@ -11,7 +11,9 @@ from trytond.modules.batch.exceptions import SettingError, UsageError
 from trytond.modules.batch.given import split_given
 from trytond.modules.batch.parameters import from_arguments
 from trytond.modules.batch.settings import SETTINGS, shown
+
 # What a run is given
+
 
 def given(line):
     return split_given('a.b', from_arguments(line.split()))

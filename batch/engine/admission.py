@@ -20,6 +20,7 @@ from ..config import BatchConfig
 from ..exceptions import (
     ConfigError, OverlapError, SettingError, WorkerLostError)
 from ..given import COMMAND_LINE, split_given
+from ..installed import installed_batches
 from ..ledger.states import Admission, ExecutionState
 from ..masking import mask_value
 from ..outcome import moment
@@ -90,7 +91,7 @@ def resolve_execution(transaction, row):
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     batch_config.check({
             name: Other.declared_parameters()
-            for name, Other in get_batches().items()})
+            for name, Other in get_batches().items()}, installed_batches)
     settings, given = split_given(row['batch'], json.loads(row['given']))
     settings = Batch.resolve_settings(batch_config, settings)
     check_directory(row['batch'], *settings['root_dir'])
