@@ -101,6 +101,8 @@ class Execution(_MaskedModel, ModelView):
     deaths = fields.Integer("Deaths", readonly=True,
         help="How many processes died while they selected.")
     started_at = fields.Timestamp("Started at", readonly=True)
+    closes_at = fields.Timestamp("Closes at", readonly=True,
+        help="The end of its window: no chunk begins after it.")
     ended_at = fields.Timestamp("Ended at", readonly=True)
     selected = fields.Integer("Selected", readonly=True,
         help="How many units were selected.")

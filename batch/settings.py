@@ -10,7 +10,7 @@ import os
 import re
 import textwrap
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from fractions import Fraction
 from typing import Any, Callable
 
@@ -139,6 +139,11 @@ def _template(value):
     return value
 
 
+def _time(value):
+    _refuse_unless(re.fullmatch(r'[0-9]{1,2}:[0-9]{2}', _text(value)))
+    return time(*map(int, value.split(':'))).strftime('%H:%M')
+
+
 def _timestamp(value):
     # strftime leaves what it does not know as it is
     stamp = datetime(2000, 1, 1).strftime(_text(value).replace('%%', ''))
@@ -154,6 +159,9 @@ SETTINGS = {setting.name: setting for setting in [
         Setting('split_size', 100, *_whole(1, 1000000),
             'Units of a chunk, or number of chunks: see split_mode. 1: a'
             ' chunk that fails is never split.'),
+        Setting('isolate', True, _boolean, 'yes or no',
+            'no: a chunk that fails is never split, whatever its size: all of'
+            ' it fails.'),
         Setting('concurrency', 64, *_whole(1, 10000),
             'Chunks in flight at once. 1: strictly one after the other, in'
             ' order.'),
@@ -168,6 +176,10 @@ SETTINGS = {setting.name: setting for setting in [
         Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
             'Seconds for a chunk; past it, the chunk has failed. none: no'
             ' limit.'),
+        Setting('until', None, *_or_none(_time, 'a time of day as 06:00'),
+            'The end of its window, in the time zone of the server: the first'
+            ' such time after the start. No chunk begins after it, and what'
+            ' is left waits for "coop resume". none: no end.'),
         Setting('queue', 'celery', _text, 'the name of a queue',
             'The Celery queue of the tasks.'),
         Setting('user', 'root', _text, 'the login of a user',

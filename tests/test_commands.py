@@ -360,18 +360,20 @@ root_dir = /of/another/database
     found = [
         line.split(None, 2) for line in result.stdout.splitlines()
         if 'WRONG' in line]
-    assert sorted((name, re.sub(r'^\S+\.conf: |[;,(].*', '', text).strip())
-        for name, _, text in found) == sorted([
-        ('configuration', '[default] split_size: expected a whole number from '
-            '1 to 1000000'),
-        ('batches', '[default] split_sise: is no setting'),
-        ('batches', '[batch.scenario.okk]: no batch has this name'),
+    told = [
+        (name, re.sub(r'^\S+\.conf: |[;,(].*', '', text).strip())
+        for name, _, text in found]
+    assert sorted(told) == [
         ('batches', '[batch.scenario.numbering] split_size: is 4'),
-        ('batches', 'setting "user": is "nobody"'),
+        ('batches', '[batch.scenario.okk]: no batch has this name'),
+        ('batches', '[default] split_sise: is no setting'),
         ('batches', 'batch "batch.scenario.ok": parameter "number" is "many" '
             'in [batch.scenario.ok] of %s' % scene.batch_conf),
+        ('batches', 'setting "user": is "nobody"'),
+        ('configuration', '[default] split_size: expected a whole number from '
+            '1 to 1000000'),
         ('directories', 'root_dir of [batch.scenario.ok]: /nowhere: No such '
-            'file or directory')])
+            'file or directory')]
 
 
 def test_a_batch_that_is_not_activated_here_may_stand_in_batch_conf(scene):

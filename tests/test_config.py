@@ -22,6 +22,7 @@ TEMPLATE = (
     'a path below root_dir with %{FILENAME} in it, and of other placeholders'
     ' only %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP}, %{EXECUTION}, %{CHUNK}')
 STRFTIME = 'a format of strftime as %Y-%m-%d'
+UNTIL = 'a time of day as 06:00, or none'
 JSON = 'a JSON object as {"company": 1}'
 
 
@@ -44,6 +45,11 @@ def message(error):
         ('split_size', '10', 10),
         ('split_size', 10, 10),
         ('concurrency', ' 1 ', 1),
+        ('isolate', 'no', False),
+        ('until', '06:00', '06:00'),
+        ('until', '6:05', '06:05'),
+        ('until', '23:59', '23:59'),
+        ('until', 'none', None),
         ('retry', '0', 0),
         ('retry', 'none', None),
         ('retry', None, None),
@@ -108,6 +114,11 @@ def test_a_setting_reads_texts_and_values_of_python(name, given, expected):
         ('time_limit', 'inf', SECONDS, '"inf"'),
         ('time_limit', 'nan', SECONDS, '"nan"'),
         ('time_limit', True, SECONDS, 'True'),
+        ('isolate', 'never', 'yes or no', '"never"'),
+        ('until', '6', UNTIL, '"6"'),
+        ('until', '24:00', UNTIL, '"24:00"'),
+        ('until', '06:00:00', UNTIL, '"06:00:00"'),
+        ('until', 6, UNTIL, '6'),
         ('queue', '', 'the name of a queue', '""'),
         ('queue', 3, 'the name of a queue', '3'),
         ('queue', ['slow'], 'the name of a queue', "['slow']"),

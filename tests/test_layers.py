@@ -32,7 +32,7 @@ FLOORS = [
     {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
         'given', 'logging', 'masking', 'names', 'output', 'parameter_types',
         'parameters', 'retired', 'settings', 'signatures', 'texts',
-        'transaction'},
+        'transaction', 'window'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

@@ -97,7 +97,8 @@ def taken(row, duration):
 def show(options):
     from .. import ledger
     from ..outcome import Outcome
-    names = ['parameters', 'settings', 'task_id', 'traceback']
+    names = [
+        'closes_at', 'parameters', 'settings', 'task_id', 'traceback']
     with reading(options) as cursor:
         outcome = Outcome.load(cursor, options.execution)
         if outcome is None:
@@ -126,11 +127,12 @@ def show(options):
 
 
 def show_json(outcome, details, failures, more):
-    from ..outcome import as_json, failure_as_dict
+    from ..outcome import as_json, failure_as_dict, stamp
     told = {
         **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
     for name in ['task_id', 'traceback']:
         del told[name]
+    told['closes_at'] = stamp(told['closes_at'])
     # Last, so that they can be put in one after the other
     told['failures'] = told.pop('failures')
     head, _, tail = as_json(told).rpartition('[]')
@@ -151,6 +153,8 @@ def show_text(outcome, details, failures, more):
             '%s #%s' % (outcome.batch, outcome.id), details=False))
     print('\nstate:     ', outcome.state)
     print('started:   ', moment(outcome.started_at))
+    if details['closes_at']:
+        print('window:     until', moment(details['closes_at']))
     if outcome.ended_at:
         print('ended:     ', moment(outcome.ended_at),
             '(%s)' % duration(outcome.seconds))

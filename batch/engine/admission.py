@@ -22,11 +22,13 @@ from ..exceptions import (
 from ..given import COMMAND_LINE, split_given
 from ..installed import installed_batches
 from ..ledger.states import Admission, ExecutionState
+from ..logging import server_zone
 from ..masking import mask_value
 from ..outcome import moment
 from ..parameters import resolve_parameters
 from ..settings import shown
 from ..texts import escape
+from ..window import window_end
 from .running import make_job
 
 __all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
@@ -70,14 +72,17 @@ def admit(cursor, execution):
         raise WorkerLostError(
             '%s, %s times while selecting; the log of the worker may tell '
             'more' % (ledger.claimants.GONE, MAX_DEATHS))
+    # A resume may have begun another window
+    closes_at = row['closes_at'] or window_end(
+        settings['until'][0], row['started_at'], server_zone())
     ledger.executions.update(
         cursor, execution, admission=admission, user=job.user,
-        message=message, waiting_for=None,
+        message=message, waiting_for=None, closes_at=closes_at,
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
                 for name, (_, text, origin) in parameters.items()}))
-    log_start(job, settings, parameters, row['retry_of'])
+    log_start(job, settings, parameters, row['retry_of'], closes_at)
     return True
 
 
@@ -144,7 +149,7 @@ def find_user(batch, login, origin):
     return user.id
 
 
-def log_start(job, settings, parameters, retry_of):
+def log_start(job, settings, parameters, retry_of, closes_at):
     def listed(values):
         return ', '.join(
             '%s=%s (%s)' % (name, escape(value), origin)
@@ -163,3 +168,5 @@ def log_start(job, settings, parameters, retry_of):
         job.logger.info("settings: %s", listed(
                 (k, shown(mask_value(k, v)), origin)
                 for k, (v, origin) in settings.items()))
+        if closes_at:
+            job.logger.info("no chunk begins after %s", moment(closes_at))

@@ -81,8 +81,9 @@ def fail_or_bisect(job, chunk, attempts, error, objects=None):
 
 
 def is_divisible(job, chunk):
+    "Return whether a chunk that fails, or kills its processes, has parts."
     return (chunk.units is not None and len(chunk.units) > 1
-        and job.settings['split_size'] != 1)
+        and job.settings['isolate'] and job.settings['split_size'] != 1)
 
 
 def find_suspect(chunk, objects, error):

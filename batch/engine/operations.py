@@ -14,8 +14,10 @@ from ..config import BatchConfig
 from ..exceptions import ExecutionError, SettingError
 from ..given import setting_of, split_given
 from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
+from ..logging import server_zone
 from ..texts import escape
 from ..transaction import transact
+from ..window import window_end
 from .ending import close
 
 __all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
@@ -65,8 +67,12 @@ def resume(database, execution, local=False):
         row = existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
             'missing')
+        closes_at = row['settings'] and window_end(
+            json.loads(row['settings']).get('until', [None])[0],
+            ledger.tables.now(cursor), server_zone())
         if row['state'] == ExecutionState.SELECTING:
-            ledger.executions.update(cursor, execution, local=local)
+            ledger.executions.update(
+                cursor, execution, local=local, closes_at=closes_at)
             return row['batch'], None
         if row['state'] != ExecutionState.RUNNING:
             if not row['left'] and not row['missing']:
@@ -83,9 +89,10 @@ def resume(database, execution, local=False):
             ledger.executions.update(
                 cursor, execution, state=ExecutionState.RUNNING, ended_at=None,
                 exit_status=None)
-        # The breaker begins anew; what it counted stays counted
+        # The breaker and the window begin anew; what it counted stays counted
         ledger.executions.update(
-            cursor, execution, stopping=None, message=None, local=local)
+            cursor, execution, stopping=None, message=None, local=local,
+            closes_at=closes_at)
         ledger.chunks.requeue(cursor, execution)
         ids = ledger.chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)

@@ -24,7 +24,7 @@ from ..ledger import units
 from ..ledger.claimants import worker_name
 from ..ledger.states import ExecutionState
 from ..logging import get_logger, get_print_infos
-from ..outcome import duration
+from ..outcome import duration, moment
 from ..signatures import call_hook
 from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown,
@@ -63,6 +63,13 @@ class _DeliveredBefore(Exception):
 
     def __init__(self, chunk):
         self.chunk = chunk
+
+
+class _Closed(Exception):
+    "Raised where a chunk would begin after the end of the window."
+
+    def __init__(self, closes_at):
+        self.closes_at = closes_at
 
 
 def take_turn(database, execution, chunk, *, send, again=False,
@@ -200,6 +207,8 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
                 job.execution, chunk.label)
             chunk = None
             return None
+        if not begun:
+            refuse_late(cursor, job, chunk)
         if not begun and (careful or chunk.careful):
             raise _DeliveredBefore(chunk)
         outputs = transaction.join(output.Outputs(job.tag))
@@ -240,6 +249,9 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             retry=job.settings['retry'], on_retry=on_retry)
     except _DeliveredBefore:
         raise
+    except _Closed as error:
+        close_window(job, error.closes_at)
+        return None
     except _Rehearsed as error:
         successor = transact(job.database, partial(
                 record_rehearsal, job=job, chunk=error.chunk,
@@ -273,6 +285,28 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             job.logger.info("%s done in %s", units_of(chunk),
                 duration(time.monotonic() - started))
     return successor
+
+
+def refuse_late(cursor, job, chunk):
+    "Raise _Closed if the window of the execution is over."
+    if job.settings['until'] is None:
+        # The usual case costs no trip to the server
+        return
+    # Of the ledger, as a resume begins another window
+    closes_at = ledger.executions.columns(
+        cursor, job.execution, 'closes_at')['closes_at']
+    if closes_at and chunk.claimed_at >= closes_at:
+        raise _Closed(closes_at)
+
+
+def close_window(job, closes_at):
+    "Stop the execution, as an operator would who cancels it then."
+    reason = 'stopped at the end of its window, %s (until = %s)' % (
+        moment(closes_at), job.settings['until'])
+    if transact(job.database, lambda cursor: ledger.executions.stop(
+                cursor, job.execution, ExecutionState.CANCELLED, reason)):
+        with job.working():
+            job.logger.warning("%s: no further chunk begins", reason)
 
 
 def go_on(cursor, job, chunk_id):

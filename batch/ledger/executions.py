@@ -60,7 +60,8 @@ def claim(cursor, execution, state, wait=False):
     """
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
-        'dry_run', 'stopping', 'message', 'admission', 'begun_by', 'deaths']
+        'dry_run', 'stopping', 'message', 'admission', 'begun_by', 'deaths',
+        'closes_at']
     if not is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(
