@@ -32,7 +32,7 @@ sources = setup.py pyproject.toml batch/tryton.cfg scripts/coop \
 help:
 	@echo "make venv    an environment in $(VENV) with Tryton $(TRYTOND)"
 	@echo "make test    all tests, on private servers (ARGS=\"-k name\")"
-	@echo "make lint    flake8, isort and check-manifest"
+	@echo "make lint    flake8, isort, mypy and check-manifest"
 	@echo "make doc     the documents as HTML, in build/doc"
 	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
 	@echo "make bench   measure against the alternatives (ARGS=...)"
@@ -64,15 +64,16 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@touch $@
 
 test: $(stamp)
-	@# They wait more than they compute.  In the order of their names, as
-	@# the files with few tests have the longest ones.
-	$(bin)/python -m pytest tests -n 3 --dist loadfile \
-		--no-loadscope-reorder $(ARGS)
+	@# Hundreds of processes would compile the same modules.  Who waits
+	@# leaves the cores to others, who is done takes from who is not.
+	PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest tests -n 4 \
+		--dist worksteal $(ARGS)
 
 lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .
 	$(bin)/python -m isort --check --diff --quiet \
 		--extend-skip $(VENV) .
+	$(bin)/python -m mypy
 	@# The files of the sdist are those of the repository.
 	$(bin)/python -m check_manifest --no-build-isolation
 
@@ -92,7 +93,8 @@ matrix:
 		--celeries $(CELERIES) --directory $(VENV)/matrix
 
 clean:
-	rm -rf $(VENV) .demo .hypothesis .pytest_cache build dist *.egg-info \
+	rm -rf $(VENV) .demo .hypothesis .mypy_cache .pytest_cache build dist \
+		*.egg-info \
 		tests/scenarios/build tests/scenarios/*.egg-info \
 		examples/build examples/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

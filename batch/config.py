@@ -9,7 +9,10 @@ import copy
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeAlias
 
+from .aliases import Resolved, Settings
 from .exceptions import ConfigError, DefinitionError, SettingError, nearest
 from .given import COMMAND_LINE
 from .masking import mask_line
@@ -18,35 +21,45 @@ from .settings import SETTINGS, shown
 
 __all__ = ['BatchConfig', 'DEFAULT', 'open_regular']
 
+#: name of a batch -> names of its parameters
+Declared: TypeAlias = Mapping[str, Iterable[str]]
+
 #: the section whose settings hold for every batch
 DEFAULT = 'default'
 
 
 class BatchConfig:
-    """The content of batch.conf, its settings already typed.
+    """The content of batch.conf, its settings already parsed.
 
-    :param file: its path, or None
-    :param texts: a dictionary of each section's keys and texts
+    :param file: its path
+    :param texts: section -> key -> text
     :param wrong: a list to which a ConfigError is added for each malformed
         value of a setting; without it, the first one is raised
     """
 
-    def __init__(self, file=None, texts=(), wrong=None):
+    def __init__(
+            self, file: str | None = None,
+            texts: Mapping[str, Mapping[str, str]] | None = None,
+            wrong: list[ConfigError] | None = None) -> None:
         self.file = file
-        self.texts = dict(texts)
-        self._values = {}
+        self.texts = dict(texts or {})
+        self._values: dict[str, dict[str, Any]] = {}
         for section, items in self.texts.items():
             values = self._values[section] = {}
-            for key in filter(SETTINGS.__contains__, items):
+            for key, text in items.items():
+                if key not in SETTINGS:
+                    continue
                 try:
-                    values[key] = self._read(section, key, items[key])
+                    values[key] = self._read(section, key, text)
                 except ConfigError as error:
                     if wrong is None:
                         raise
                     wrong.append(error)
 
     @classmethod
-    def load(cls, path=None, wrong=None):
+    def load(
+            cls, path: str | None = None,
+            wrong: list[ConfigError] | None = None) -> 'BatchConfig':
         """Return the configuration of the file at path, empty without one.
 
         Raises ConfigError if the file can not be read, is no configuration
@@ -60,13 +73,13 @@ class BatchConfig:
         path = os.path.expanduser(path)
         lines = cls._text(path).split('\n')
         while True:
-            # [default] is a section like others: its keys must not show up in
-            # them, or nobody could say where a value came from.
+            # [default] is a section like others: its keys must not appear in
+            # them, or the origin of a value would be lost.
             parser = configparser.ConfigParser(
                 interpolation=None, default_section='',
                 empty_lines_in_values=False)
-            # The name of a parameter is a name of Python, where case counts
-            parser.optionxform = str
+            # Names of parameters are case-sensitive
+            parser.optionxform = str  # type: ignore[assignment, method-assign]
             try:
                 parser.read_string('\n'.join(lines), path)
                 break
@@ -81,7 +94,7 @@ class BatchConfig:
                 for name in parser.sections()}, wrong)
 
     @staticmethod
-    def _text(path):
+    def _text(path: str) -> str:
         try:
             with open_regular(path) as file:
                 content = file.read()
@@ -98,7 +111,7 @@ class BatchConfig:
                 'file anew' % (text.count('\n', 0, text.index('\0')) + 1))
         return text
 
-    def _read(self, section, key, text):
+    def _read(self, section: str, key: str, text: str) -> Any:
         try:
             return SETTINGS[key].value_of(text)
         except ValueError as error:
@@ -109,22 +122,27 @@ class BatchConfig:
                 self.file, '; '.join(filter(None, [str(error), hint])),
                 section, key) from None
 
-    def check(self, batches, installed=dict):
+    def check(
+            self, batches: Declared,
+            installed: Callable[[], Declared] = dict) -> None:
         "Raise the first of unknown()."
         for error in self.unknown(batches, installed):
             raise error
 
-    def unknown(self, batches, installed=dict):
-        """Yield a ConfigError for each section or key that means nothing.
+    def unknown(
+            self, batches: Declared,
+            installed: Callable[[], Declared] = dict) -> Iterator[ConfigError]:
+        """Yield a ConfigError for each unknown section or key.
 
-        :param batches: the names of all batches of the database, each with
-            the names of its parameters
-        :param installed: returns the same of all modules that are installed,
-            as the file may serve several databases; it is called where a
-            batch of this one has not the name
+        :param batches: name of each batch of the database -> names of its
+            parameters
+        :param installed: returns the same of all installed modules, as the
+            file may serve several databases; called only if a name is none
+            of this database
         """
         every = [name for names in batches.values() for name in names]
-        others = None
+        names: Iterable[str]
+        others: Declared = {}
         for section, items in self.texts.items():
             if section == DEFAULT:
                 names, whose = every, 'any batch'
@@ -153,21 +171,25 @@ class BatchConfig:
                         whose, nearest(key.lower(), [*SETTINGS, *names]),
                         where), section, key)
 
-    def resolve(self, batch, defaults=(), fixed=(), retry=5, given=()):
+    def resolve(
+            self, batch: str, defaults: Settings | None = None,
+            fixed: Settings | None = None, retry: int = 5,
+            given: Settings | None = None) -> Resolved:
         """Return {name: (value, origin)} of all settings of a batch.
 
-        defaults and fixed are the class's default_config_items and
-        fixed_config_items, and retry is that of [database] in trytond.conf;
-        given are the JSON values that hold for one run.  An origin is a text
-        that an operator understands.
-
+        An origin is a text for the operator, such as "[default] of FILE".
         Raises DefinitionError if defaults or fixed are malformed, ConfigError
         if the section of the batch contradicts fixed, and SettingError if
         given does.
+
+        :param defaults: the class's default_config_items
+        :param fixed: the class's fixed_config_items
+        :param retry: that of [database] in trytond.conf
+        :param given: JSON values for one run
         """
-        given = dict(given)
-        defaults = _of_class(batch, 'default_config_items', defaults)
-        fixed = _of_class(batch, 'fixed_config_items', fixed)
+        given = given or {}
+        defaults = _of_class(batch, 'default_config_items', defaults or {})
+        fixed = _of_class(batch, 'fixed_config_items', fixed or {})
         own = self._values.get(batch, {})
         for error in self.contradictions(batch, fixed):
             raise error
@@ -176,7 +198,8 @@ class BatchConfig:
                 raise SettingError(batch, name, 'is %s, but the batch is only '
                     'right with %s; leave it out' % (
                         shown(given[name]), shown(value)))
-        # A [default] was not written for this batch: fixed just wins over it
+        # Nearest first.  What [default] says against fixed is no error, as it
+        # is not about this batch
         layers = [
             (fixed, 'fixed by the class'),
             (given, COMMAND_LINE),
@@ -193,7 +216,8 @@ class BatchConfig:
             resolved['retry'] = retry, '[database] of trytond.conf'
         return resolved
 
-    def contradictions(self, batch, fixed):
+    def contradictions(
+            self, batch: str, fixed: Settings) -> Iterator[ConfigError]:
         "Yield a ConfigError for each line that changes what a class fixed."
         fixed = _of_class(batch, 'fixed_config_items', fixed)
         own = self._values.get(batch, {})
@@ -203,33 +227,40 @@ class BatchConfig:
                     ' right with %s; remove this line' % (
                         shown(own[name]), shown(value)), batch, name)
 
-    def parameter(self, batch, name):
-        """Return (text, origin) of a parameter of a batch, or None."""
+    def parameter(self, batch: str, name: str) -> tuple[str, str] | None:
+        "Return (text, origin) of a parameter of a batch, or None."
         for section in [batch, DEFAULT]:
             if name in self.texts.get(section, {}):
                 return self.texts[section][name], self._origin(section)
+        return None
 
-    def _origin(self, section):
+    def _origin(self, section: str) -> str:
         return '[%s] of %s' % (section, self.file)
 
 
-def _structural(path, lines, error):
-    """Return a ConfigError for what is no line of such a file, or one twice.
+def _structural(
+        path: str, lines: list[str],
+        error: configparser.Error) -> tuple[ConfigError, Iterable[int]]:
+    """Return a ConfigError for a line that is malformed, or stands twice.
 
     And the numbers of the lines without which the rest can be read.
     """
     if isinstance(error, configparser.DuplicateSectionError):
+        first = error.lineno or 1
         end = next((
                 number for number, line in enumerate(lines, 1)
-                if number > error.lineno and line.startswith('[')),
+                if number > first and line.startswith('[')),
             len(lines) + 1)
         return ConfigError(path, 'stands twice (again in line %s); merge the '
-            'two' % error.lineno, error.section), range(error.lineno, end)
+            'two' % first, error.section), range(first, end)
     if isinstance(error, configparser.DuplicateOptionError):
+        number = error.lineno or 1
         return ConfigError(path, 'stands twice (again in line %s); remove one'
-            % error.lineno, error.section, error.option), [error.lineno]
+            % number, error.section, error.option), [number]
+    if not isinstance(error, configparser.ParsingError):
+        raise error
     no_header = isinstance(error, configparser.MissingSectionHeaderError)
-    number = error.lineno if no_header else error.errors[0][0]
+    number = getattr(error, 'lineno', None) or error.errors[0][0]
     return ConfigError(path, 'line %s: "%s" %s' % (
             number, mask_line(lines[number - 1].strip()),
             'stands before any section; put [default] or the name of a'
@@ -237,7 +268,7 @@ def _structural(path, lines, error):
             'is neither a [section] nor "key = value"')), [number]
 
 
-def _of_class(batch, attribute, items):
+def _of_class(batch: str, attribute: str, items: Settings) -> dict[str, Any]:
     values = {}
     for name, value in dict(items).items():
         if name not in SETTINGS:
@@ -253,7 +284,7 @@ def _of_class(batch, attribute, items):
     return values
 
 
-def unknown_setting(name, value):
+def unknown_setting(name: str, value: Any) -> str:
     "Return what to do about an item of a class that is no setting."
     if instead := instead_of_setting(name, value):
         return '"%s" %s' % (name, instead)
@@ -264,11 +295,11 @@ def unknown_setting(name, value):
         % (name, name, value)
 
 
-def open_regular(path):
+def open_regular(path: str) -> BinaryIO:
     """Return a file opened to read bytes; raises OSError.
 
-    Also for what is no regular file, as a FIFO would wait for its writer for
-    ever; but for those of /dev, which a shell makes.
+    Also if it is no regular file, as a FIFO without a writer would block, but
+    not if it is one of /dev, as a shell's <(...) is.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     mode = os.fstat(descriptor).st_mode

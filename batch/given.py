@@ -6,8 +6,11 @@ No parameter has the name of a setting, so both come together.
 
 Imports nothing of Tryton or Celery.
 """
+from typing import Any
+
+from .aliases import Given
 from .exceptions import SettingError
-from .settings import SETTINGS
+from .settings import SETTINGS, Setting
 
 __all__ = ['COMMAND_LINE', 'setting_of', 'split_given']
 
@@ -15,7 +18,7 @@ __all__ = ['COMMAND_LINE', 'setting_of', 'split_given']
 COMMAND_LINE = 'the command line'
 
 
-def setting_of(name):
+def setting_of(name: str) -> tuple[Setting | None, bool | None]:
     """Return the Setting that an option names, and whether it is yes or no.
 
     (None, None) where it names none.  Like a parameter that is a bool, a
@@ -31,20 +34,21 @@ def setting_of(name):
     return None, None
 
 
-def _is_flag(setting):
+def _is_flag(setting: Setting) -> bool:
     return isinstance(setting.default, bool)
 
 
-def split_given(batch, given):
+def split_given(
+        batch: str, given: Given) -> tuple[dict[str, Any], Given]:
     """Return the settings and the parameters among what a run is given.
 
     The settings are JSON values by name, the parameters are texts as they
     were given.  Raises SettingError.
 
-    :param given: texts by name, with dashes or underscores; None where no
-        value follows
+    :param given: names with dashes or underscores
     """
-    settings, parameters = {}, {}
+    settings: dict[str, Any] = {}
+    parameters = {}
     for name, text in given.items():
         setting, flag = setting_of(name)
         if setting is None:
@@ -56,7 +60,9 @@ def split_given(batch, given):
     return settings, parameters
 
 
-def _value(batch, setting, flag, text):
+def _value(
+        batch: str, setting: Setting, flag: bool | None,
+        text: str | None) -> Any:
     if text is None:
         if flag is None:
             raise SettingError(batch, setting.name,

@@ -5,6 +5,7 @@
 One ``batch.conf`` may serve several databases.
 """
 import logging
+from collections.abc import Iterable
 
 from trytond.modules import get_module_info
 from trytond.pool import Pool
@@ -18,12 +19,12 @@ __all__ = ['installed_batches']
 logger = logging.getLogger(__name__)
 
 
-def installed_batches():
+def installed_batches() -> dict[str, list[str]]:
     """Return the names of the parameters of each installed batch, by name.
 
     Modules that are not activated are imported for it.
     """
-    batches = {}
+    batches: dict[str, list[str]] = {}
     for module, classes in list(Pool.classes['model'].items()):
         if not _needs_batch(module):
             continue
@@ -42,7 +43,7 @@ def installed_batches():
     return batches
 
 
-def _needs_batch(module, seen=frozenset()):
+def _needs_batch(module: str, seen: frozenset[str] = frozenset()) -> bool:
     "Return whether a module depends on ours, directly or not."
     if module == 'batch':
         return True
@@ -54,12 +55,12 @@ def _needs_batch(module, seen=frozenset()):
         # One that is only needed where it is installed
         return False
     return any(
-        _needs_batch(other, {module, *seen})
+        _needs_batch(other, seen | {module})
         for other in [
             *info.get('depends', ()), *info.get('extras_depend', ())])
 
 
-def _parameters(cls):
+def _parameters(cls: type[BatchRoot]) -> Iterable[str]:
     try:
         return cls.declared_parameters()
     except DefinitionError:

@@ -5,6 +5,8 @@
 Imports nothing of Tryton or Celery.
 """
 import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 __all__ = [
     'instead_of_hook', 'instead_of_option', 'instead_of_parameter',
@@ -44,7 +46,7 @@ OPTIONS['connexion_date'] = OPTIONS['connection_date']
 _date = re.compile(r'\d{4}-\d{1,2}-\d{1,2}')
 
 
-def instead_of_setting(name, value=None):
+def instead_of_setting(name: str, value: Any = None) -> str | None:
     """Return what to write instead of a setting of before, None for no such.
 
     :param value: as it was written, None where there is none
@@ -61,20 +63,22 @@ def instead_of_setting(name, value=None):
     return 'is a setting of before; write %s' % text
 
 
-def instead_of_value(name, value):
+def instead_of_value(name: str, value: Any) -> str | None:
     "Return what to write instead of a value of before, None for no such."
     if name == 'split_mode' and value in {'mono_divide', 'mono_number'}:
         return 'which is a mode of before; write %s' % SETTINGS[value]
+    return None
 
 
-def instead_of_hook(name):
+def instead_of_hook(name: str) -> str | None:
     "Return what to write instead of a hook of before, None for no such."
     if name in HOOKS:
         return 'is a hook of before and would not be called; write %s' % (
             HOOKS[name])
+    return None
 
 
-def instead_of_parameter(name, text):
+def instead_of_parameter(name: str, text: str | None) -> str | None:
     "Return what to give instead of an option of before, None for no such."
     if name in OPTIONS:
         return 'is an option of before; %s' % OPTIONS[name]
@@ -87,7 +91,8 @@ def instead_of_parameter(name, text):
         found)
 
 
-def instead_of_option(rest, files=()):
+def instead_of_option(
+        rest: Sequence[str], files: Iterable[str] = ()) -> str | None:
     """Return what to give instead of a short option of before.
 
     None where there is none.  ``-c`` was a date before, and is a file now.
@@ -104,3 +109,4 @@ def instead_of_option(rest, files=()):
         if _date.fullmatch(file):
             return '"-c %s" was a date before, and names a file now; %s' % (
                 file, OPTIONS['connection_date'])
+    return None

@@ -9,7 +9,9 @@ import datetime as dt
 __all__ = ['window_end']
 
 
-def window_end(until, start, zone=None):
+def window_end(
+        until: str | None, start: dt.datetime,
+        zone: dt.tzinfo | None = None) -> dt.datetime | None:
     """Return the first time of day ``until`` after start, None without one.
 
     Both are datetimes in UTC without a zone, as the ledger has them.

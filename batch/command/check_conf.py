@@ -1,32 +1,36 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """All that is wrong with batch.conf, and with the batches of a database."""
-import trytond.config as config
+from collections.abc import Iterator
 
-from ..batch import get_batches
+import trytond.config as config
+from trytond.transaction import Transaction
+
+from ..batch import BatchRoot, get_batches
+from ..class_checks import merged_items
 from ..config import BatchConfig
 from ..engine.admission import find_user
-from ..exceptions import BatchError
+from ..exceptions import BatchError, ConfigError
 from ..installed import installed_batches
 from ..parameters import parse
 
 __all__ = ['check_all_batches', 'load_batch_config']
 
 
-def load_batch_config():
+def load_batch_config() -> tuple[BatchConfig, list[ConfigError]]:
     "Return what of batch.conf can be read, and what is wrong with the rest."
-    wrong = []
+    wrong: list[ConfigError] = []
     return BatchConfig.load(config.get('batch', 'config_file'), wrong), wrong
 
 
-def check_all_batches(transaction):
+def check_all_batches(transaction: Transaction) -> tuple[int, list[Exception]]:
     """Return how many batches there are, and the errors that were found.
 
     But for those of lines that can not be read: see load_batch_config.
     """
     batches = get_batches()
     batch_config, _ = load_batch_config()
-    wrong = list(batch_config.unknown({
+    wrong: list[Exception] = list(batch_config.unknown({
                 name: Batch.declared_parameters()
                 for name, Batch in batches.items()}, installed_batches))
     for Batch in batches.values():
@@ -34,9 +38,12 @@ def check_all_batches(transaction):
     return len(batches), wrong
 
 
-def problems_of(transaction, batch_config, Batch):
+def problems_of(
+        transaction: Transaction, batch_config: BatchConfig,
+        Batch: type[BatchRoot]) -> Iterator[Exception]:
     "Yield what is wrong with one batch, or with what batch.conf says of it."
-    contradictions = list(Batch.contradictions(batch_config))
+    contradictions = list(batch_config.contradictions(
+            Batch.__name__, merged_items(Batch, 'fixed_config_items')))
     yield from contradictions
     for parameter in Batch.declared_parameters().values():
         found = batch_config.parameter(Batch.__name__, parameter.name)

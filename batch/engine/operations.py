@@ -1,8 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Start an execution, cancel it, go on with it, retry what failed in it.
+"""Start an execution, cancel it, resume it, retry its failed units.
 
-Each asks the state first, and says it when it refuses.
+Where the state forbids it they raise ExecutionError, which names the state.
 """
 import json
 
@@ -10,9 +10,11 @@ import trytond.config as config
 from trytond.transaction import Transaction
 
 from .. import ledger
+from ..aliases import Cursor, Given
 from ..config import BatchConfig
 from ..exceptions import ExecutionError, SettingError
 from ..given import setting_of, split_given
+from ..ledger.rows import values_of
 from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
 from ..logging import server_zone
 from ..texts import escape
@@ -23,20 +25,25 @@ from .ending import close
 __all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
 
 
-def start(database, batch, given, dry_run=False, local=False):
-    "Make an execution and return its id; nothing runs yet."
+def start(
+        database: str, batch: str, given: Given, dry_run: bool = False,
+        local: bool = False) -> int:
+    "Make an execution and return its id; nothing is sent or executed."
     return transact(database, lambda cursor: ledger.executions.create(
             # What is typed may be no text; a batch has no such name
             cursor, escape(batch), given,
             dry_run=dry_run, local=local))
 
 
-def cancel(database, execution, message):
-    """Cancel what is not worked on; return whether the state allowed it.
+def cancel(database: str, execution: int, message: str) -> bool:
+    """Cancel the execution; return whether it was selecting or running.
 
-    What runs goes on to the end of its chunk.
+    Chunks that are being executed are finished.  Raises ExecutionError if it
+    does not exist.
+
+    :param message: why, as the ledger keeps it
     """
-    def _cancel(cursor):
+    def _cancel(cursor: Cursor) -> bool:
         if ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
             ledger.executions.update(
@@ -44,7 +51,7 @@ def cancel(database, execution, message):
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
             return True
-        row = existing(cursor, execution, 'state')
+        row = ledger.executions.existing(cursor, execution, 'state')
         if row['state'] != ExecutionState.RUNNING:
             return False
         ledger.executions.stop(
@@ -56,19 +63,23 @@ def cancel(database, execution, message):
     return cancelled
 
 
-def resume(database, execution, local=False):
-    """Open the execution again for what is left of it, or missing.
+def resume(
+        database: str, execution: int,
+        local: bool = False) -> tuple[str, list[int] | None]:
+    """Let the execution run again, for chunks that are left or missing files.
 
-    Returns (batch, ids of the chunks to send, None to select first).  Raises
-    ExecutionError if there is nothing to go on with.
+    Returns (batch, ids of the chunks to send; None to select first).  Raises
+    ExecutionError if nothing is left, or another execution is running.
+
+    :param local: whether the caller executes it itself
     """
-    def _resume(cursor):
+    def _resume(cursor: Cursor) -> tuple[str, list[int] | None]:
         ledger.executions.lock_all(cursor)
-        row = existing(
+        row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
             'missing')
         closes_at = row['settings'] and window_end(
-            json.loads(row['settings']).get('until', [None])[0],
+            values_of(row['settings']).get('until'),
             ledger.tables.now(cursor), server_zone())
         if row['state'] == ExecutionState.SELECTING:
             ledger.executions.update(
@@ -80,7 +91,7 @@ def resume(database, execution, local=False):
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution
                         if row['state'] == ExecutionState.FAILED else ''))
-            overlap, _ = json.loads(row['settings'])['overlap']
+            overlap = values_of(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
             if others and overlap != 'allow' and row['left']:
                 raise ExecutionError(execution, 'can not go on beside #%s, '
@@ -89,30 +100,34 @@ def resume(database, execution, local=False):
             ledger.executions.update(
                 cursor, execution, state=ExecutionState.RUNNING, ended_at=None,
                 exit_status=None)
-        # The breaker and the window begin anew; what it counted stays counted
+        # Failures before this stay counted for max_failures
         ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local,
             closes_at=closes_at)
-        ledger.chunks.requeue(cursor, execution)
-        ids = ledger.chunks.list_queued(cursor, execution)
+        ledger.open_chunks.requeue(cursor, execution)
+        ids = ledger.open_chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)
         return row['batch'], ids
 
     batch, chunks = transact(database, _resume)
     if chunks == []:
-        # Only files were missing, or whoever was to close it has died
+        # Only files were missing, or the process died before close()
         close(database, execution)
     return batch, chunks
 
 
-def retry(database, execution, local=False):
+def retry(
+        database: str, execution: int, local: bool = False) -> tuple[int, str]:
     """Make an execution of the units that failed; return (id, batch).
 
-    Raises ExecutionError if there are none, or they were retried already.
+    Raises ExecutionError if there are none, they were retried already, or the
+    execution is still open.
+
+    :param local: whether the caller executes it itself
     """
-    def _retry(cursor):
+    def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
-        row = existing(
+        row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'failed', 'given',
             'parameters', 'dry_run')
         if row['dry_run']:
@@ -128,9 +143,8 @@ def retry(database, execution, local=False):
         if retries := ledger.figures.retries(cursor, execution):
             raise ExecutionError(execution, 'was retried as #%s; what failed '
                 'there: coop retry %s' % (retries[-1], retries[-1]))
-        given = {
-            name: text
-            for name, (text, _) in json.loads(row['parameters']).items()}
+        given = values_of(row['parameters'])
+        # The settings of the first run hold again
         given.update(
             (name, text) for name, text in json.loads(row['given']).items()
             if setting_of(name)[0])
@@ -141,28 +155,20 @@ def retry(database, execution, local=False):
     return transact(database, _retry)
 
 
-def existing(cursor, execution, *names):
-    row = ledger.executions.columns(cursor, execution, *names)
-    if row is None:
-        raise ExecutionError(execution, 'does not exist '
-            '("coop history" shows the last ones)')
-    return row
-
-
-def queue_of_execution(database, batch, execution):
+def queue_of_execution(database: str, batch: str, execution: int) -> str:
     """Return the queue of an execution.
 
-    Before it is admitted, the one that it was given, or that of batch.conf.
+    Until it is admitted, the one that it was given, or that of batch.conf.
     """
     with Transaction().start(database, 0, readonly=True) as transaction:
-        row = ledger.executions.columns(
+        row = ledger.executions.existing(
             transaction.connection.cursor(), execution, 'settings', 'given')
     if row['settings']:
-        return json.loads(row['settings'])['queue'][0]
+        return values_of(row['settings'])['queue']
     try:
         given, _ = split_given(batch, json.loads(row['given'] or '{}'))
     except SettingError:
-        # Whoever admits it refuses it
+        # The admission will refuse it
         given = {}
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     return batch_config.resolve(batch, given=given)['queue'][0]

@@ -11,9 +11,10 @@ Whoever needs it imports the wing and names the room:
 terminal.
 """
 from . import (
-    chunks, claimants, executions, failures, figures, inputs, outputs,
-    planning, retention, rows, states, tables, units)
+    chunks, claimants, executions, failures, figures, inputs, open_chunks,
+    outputs, planning, retention, rows, states, tables, units)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failures', 'figures', 'inputs',
-    'outputs', 'planning', 'retention', 'rows', 'states', 'tables', 'units']
+    'open_chunks', 'outputs', 'planning', 'retention', 'rows', 'states',
+    'tables', 'units']

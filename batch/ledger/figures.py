@@ -2,32 +2,52 @@
 # this repository contains the full copyright notices and license terms.
 """What an execution came to, summed up; and which executions there are."""
 import json
+from typing import TypedDict
 
 from sql import Literal, Null
 from sql.aggregate import Count, Sum
 
+from ..aliases import Cursor
+from .rows import ExecutionRow, execution_row
 from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
 from .tables import chunk_, execution_
 
 __all__ = [
-    'batches', 'counts', 'had_deaths', 'history', 'numbers', 'planned_chunks',
-    'retries']
+    'Counts', 'batches', 'counts', 'had_deaths', 'history', 'numbers',
+    'planned_chunks', 'retries']
 
 
-def batches(cursor):
+class Counts(TypedDict):
+    "What the chunks of an execution sum up to."
+    # Units
+    done: int
+    failed: int
+    #: neither done nor failed, cancelled ones included
+    left: int
+    cancelled: int
+    # Chunks, parts included
+    chunks: int
+    split: int
+    #: attempts of all chunks
+    transactions: int
+
+
+def batches(cursor: Cursor) -> set[str]:
     "Return the set of the names of batches that were executed."
     cursor.execute(*execution_.select(
             execution_.batch, group_by=execution_.batch))
     return {name for name, in cursor.fetchall()}
 
 
-def counts(cursor, execution):
-    "Return units by state of their chunk, with chunks and transactions."
+def counts(cursor: Cursor, execution: int) -> Counts:
+    "Return the Counts of an execution as they are now."
     cursor.execute(*chunk_.select(
             chunk_.state, Sum(chunk_.size), Count(chunk_.id),
             Sum(chunk_.attempts),
             where=chunk_.execution == execution, group_by=chunk_.state))
-    units, chunks, transactions = {}, {}, 0
+    units: dict[str, int] = {}
+    chunks: dict[str, int] = {}
+    transactions = 0
     for state, size, count, attempts in cursor.fetchall():
         units[state] = int(size or 0)
         chunks[state] = count
@@ -44,8 +64,8 @@ def counts(cursor, execution):
         }
 
 
-def planned_chunks(cursor, execution):
-    "Return how many chunks of the plan were treated, in whatever parts."
+def planned_chunks(cursor: Cursor, execution: int) -> int:
+    "Return how many chunks of the plan have ended; parts do not count."
     cursor.execute(*chunk_.select(
             Count(chunk_.id),
             where=(chunk_.execution == execution) & (chunk_.parent == Null)
@@ -54,21 +74,27 @@ def planned_chunks(cursor, execution):
     return cursor.fetchone()[0]
 
 
-def numbers(cursor, execution):
+def numbers(cursor: Cursor, execution: int) -> dict[str, float]:
     "Return the sums of what the chunks returned, by name."
     cursor.execute(*chunk_.select(
             chunk_.numbers,
             where=(chunk_.execution == execution)
             & (chunk_.numbers != Null)))
-    sums = {}
+    sums: dict[str, float] = {}
     for text, in cursor.fetchall():
         for name, value in json.loads(text).items():
             sums[name] = sums.get(name, 0) + value
     return sums
 
 
-def history(cursor, batch=None, limit=20):
-    "Return the last executions, the newest first, as dicts."
+def history(
+        cursor: Cursor, batch: str | None = None,
+        limit: int = 20) -> list[ExecutionRow]:
+    """Return the last executions, the newest first.
+
+    :param batch: only those of this batch
+    :param limit: how many at most
+    """
     names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
         'started_at', 'ended_at', 'dry_run', 'message']
     where = Literal(True)
@@ -77,10 +103,10 @@ def history(cursor, batch=None, limit=20):
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names], where=where,
             order_by=execution_.id.desc, limit=limit))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    return [execution_row(names, row) for row in cursor.fetchall()]
 
 
-def had_deaths(cursor, execution):
+def had_deaths(cursor: Cursor, execution: int) -> bool:
     "Return whether a process may have died at a chunk of the execution."
     cursor.execute(*chunk_.select(
             Literal(1),
@@ -90,7 +116,7 @@ def had_deaths(cursor, execution):
     return cursor.fetchone() is not None
 
 
-def retries(cursor, execution):
+def retries(cursor: Cursor, execution: int) -> list[int]:
     """Return the ids of the executions that retry this one.
 
     One that was refused, disabled or skipped retried nothing.

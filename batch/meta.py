@@ -1,0 +1,32 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The class of the classes of batches, and properties of a class."""
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from trytond.model import ModelView
+
+__all__ = ['BatchMeta', 'classproperty']
+
+Value = TypeVar('Value')
+
+
+class classproperty(Generic[Value]):
+    "A property of a class."
+
+    def __init__(self, getter: Callable[[Any], Value]) -> None:
+        self.getter = getter
+
+    def __get__(self, instance: object, owner: type) -> Value:
+        return self.getter(owner)
+
+
+class BatchMeta(type(ModelView)):  # type: ignore[misc]
+    "The class of batches."
+
+    def __dir__(cls) -> list[str]:
+        # The tests of Tryton take each default_x of a model for the default
+        # of a field, and would fail for every module that has a batch
+        return [
+            name for name in super().__dir__()
+            if name != 'default_config_items']
