@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .batch import BatchRoot, BatchRootNoSelect
     from .file_batch import BatchRootFiles
+    from .logging import get_logger
 
-__all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect']
+__all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect', 'get_logger']
 
 
 def __getattr__(name: str) -> Any:
     if name == 'BatchRootFiles':
         from .file_batch import BatchRootFiles
         return BatchRootFiles
+    if name == 'get_logger':
+        # As batches of before ask for it
+        from .logging import get_logger
+        return get_logger
     if name in __all__:
         from . import batch
         return getattr(batch, name)

@@ -5,7 +5,6 @@
 Knows neither Celery nor the ledger.
 """
 import datetime as dt
-import inspect
 import os
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +21,9 @@ from . import chunking
 from .aliases import Params, Resolved, Settings, Unit
 from .batch_meta import BatchMeta, classproperty
 from .class_checks import (
-    check_class, check_models, check_search, is_own, merged_items)
+    check_class, check_models, check_output_arguments, check_search, is_own,
+    merged_items)
+from .conf_items import parameter_item
 from .config import BatchConfig
 from .context import Work, current_work
 from .exceptions import DefinitionError, UnknownBatchError
@@ -36,8 +37,7 @@ from .signatures import call_hook, declared_parameters
 from .texts import calls_hooks
 
 __all__ = [
-    'BatchRoot', 'BatchRootNoSelect', 'doc_of', 'get_batch', 'get_batches',
-    'today']
+    'BatchRoot', 'BatchRootNoSelect', 'get_batch', 'get_batches', 'today']
 
 #: imported only when an execution is started
 START = 'trytond.modules.batch.engine.starting:start'
@@ -218,12 +218,15 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     @classmethod
     def get_conf_items(cls, key: str) -> Any:
-        """Return the setting key as this execution was started with it.
+        """Return the setting, or parameter, that this execution was given.
 
         Outside of an execution, as batch.conf has it now.  Raises KeyError
-        if there is no such setting.
+        if there is neither.
         """
-        return cls.current_settings()[key]
+        if key in SETTINGS:
+            return cls.current_settings()[key]
+        return parameter_item(
+            cls.__name__, cls.declared_parameters(), key, today)
 
     get_conf_item = get_conf_items
 
@@ -239,11 +242,13 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return execution
 
     @classmethod
-    def generate_filepath(cls, filename: str | os.PathLike[str]) -> Path:
+    def generate_filepath(
+            cls, filename: str | os.PathLike[str] = '', **old: Any) -> Path:
         """Return the path that the settings give to filename.
 
         Raises OutputError where root_dir is missing or would be left.
         """
+        check_output_arguments(cls, 'generate_filepath', filename, old)
         work = current_work() or Work(
             cls.__name__, 0, started_at=dt.datetime.now(),
             database=Transaction().database.name)
@@ -253,13 +258,15 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     @classmethod
     def write_batch_output(
-            cls, buffer: Buffer, filename: str | os.PathLike[str]) -> Path:
+            cls, buffer: Buffer, filename: str | os.PathLike[str] = '',
+            **old: Any) -> Path:
         """Write buffer (str or bytes) into a file of its own.
 
         The file appears, whole, when the transaction of the chunk commits.
         Nothing is ever overwritten: a name that is taken gets a number.
         Returns the path; raises OutputError.
         """
+        check_output_arguments(cls, 'write_batch_output', filename, old)
         work = current_work()
         outputs = work.outputs if work else None
         if outputs is None:
@@ -319,8 +326,12 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     @classmethod
     def resolve_settings(
-            cls, batch_config: BatchConfig | None = None) -> Resolved:
-        "Return each setting with its origin; raises ConfigError."
+            cls, batch_config: BatchConfig | None = None,
+            given: Settings | None = None) -> Resolved:
+        """Return each setting with its origin.
+
+        Raises ConfigError, or SettingError for those that one run is given.
+        """
         if batch_config is None:
             batch_config = BatchConfig.load(
                 config.get('batch', 'config_file'))
@@ -328,7 +339,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             cls.__name__,
             defaults=cls._default_config_items,
             fixed=merged_items(cls, 'fixed_config_items'),
-            retry=config.getint('database', 'retry'))
+            retry=config.getint('database', 'retry'), given=given)
 
 
 class BatchRootNoSelect(BatchRoot):
@@ -383,16 +394,6 @@ def get_batch(name: str) -> type[BatchRoot]:
         return batches[name]
     except KeyError:
         raise UnknownBatchError(name, batches) from None
-
-
-def doc_of(Batch: type[BatchRoot]) -> str:
-    "Return the docstring of a batch, or ''; that of the pool has none itself."
-    for base in Batch.__mro__:
-        if base in {BatchRoot, BatchRootNoSelect}:
-            break
-        if base.__doc__:
-            return inspect.cleandoc(base.__doc__)
-    return ''
 
 
 def today() -> dt.date:

@@ -1,12 +1,13 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What the classes of batches have beside what Tryton gives to models."""
+import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from trytond.model import ModelView
 
-__all__ = ['BatchMeta', 'classproperty']
+__all__ = ['BatchMeta', 'classproperty', 'doc_of']
 
 Value = TypeVar('Value')
 
@@ -30,3 +31,14 @@ class BatchMeta(type(ModelView)):  # type: ignore[misc]
         return [
             name for name in super().__dir__()
             if name != 'default_config_items']
+
+
+def doc_of(Batch: type) -> str:
+    "Return the docstring of a batch, or ''; that of the pool has none itself."
+    for base in Batch.__mro__:
+        if base.__module__ == '%s.batch' % __package__:
+            # Those of the root classes are not about this batch
+            break
+        if base.__doc__:
+            return inspect.cleandoc(base.__doc__)
+    return ''

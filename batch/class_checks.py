@@ -8,19 +8,22 @@ of each execution and by ``coop check``.
 """
 import inspect
 import math
+import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from trytond.model import ModelSQL, fields
 from trytond.pool import Pool
 
 from .exceptions import DefinitionError, nearest
+from .retired import instead_of_hook
 from .signatures import HOOKS, definitions, place_of
 from .texts import excerpt
 
 __all__ = [
-    'check_class', 'check_models', 'check_numbers', 'check_search', 'is_own',
-    'merged_items']
+    'check_class', 'check_models', 'check_numbers', 'check_output_arguments',
+    'check_search', 'is_own', 'merged_items']
 
 #: the hooks that are given no parameters, with what they are given
 PLAIN = {
@@ -86,7 +89,10 @@ def check_class(cls: type, root: type) -> None:
         if hasattr(cls, hook):
             _check_hook(cls, hook)
     for klass in cls.__mro__[:cls.__mro__.index(root)]:
-        for name in set(vars(klass)).difference(vars(root), OPTIONAL):
+        for name in sorted(set(vars(klass)).difference(vars(root), OPTIONAL)):
+            if instead := instead_of_hook(name):
+                raise DefinitionError(
+                    cls.__name__, instead, place_of(klass, name))
             hint = nearest(name, OPTIONAL, 0.9)
             if hint and not name.startswith('_'):
                 raise DefinitionError(
@@ -158,6 +164,27 @@ def check_search(
             raise DefinitionError(cls.__name__, 'is %r, but "%s", or a model '
                 'that it relates to, has no field "%s"; correct the name' % (
                     names, Search.__name__, error.args[0]), hook) from error
+
+
+def check_output_arguments(
+        cls: type, method: str, filename: str | os.PathLike[str],
+        old: Mapping[str, Any]) -> None:
+    """Raise DefinitionError for what older batches pass to a method.
+
+    :param filename: of the output
+    :param old: further arguments
+    """
+    if old:
+        raise DefinitionError(cls.__name__, 'is given %s, expected a name%s '
+            'only; leave that out: where outputs go is said by the settings '
+            'root_dir and filepath_template' % (
+                ', '.join(sorted(old)),
+                ' and what to write' if method == 'write_batch_output'
+                else ''), method)
+    if not filename:
+        raise DefinitionError(cls.__name__, 'is given no name; give that of '
+            'the file, as "report.csv" (the directory of all outputs is '
+            'cls.get_conf_items("root_dir"))', method)
 
 
 def check_numbers(batch: str, numbers: Any) -> dict[str, float] | None:

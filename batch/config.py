@@ -9,15 +9,20 @@ import copy
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeAlias
 
 from .aliases import Resolved, Settings
-from .exceptions import ConfigError, DefinitionError, nearest
+from .exceptions import ConfigError, DefinitionError, SettingError, nearest
+from .given import COMMAND_LINE
 from .masking import mask_line
+from .retired import instead_of_setting, instead_of_value
 from .settings import SETTINGS, shown
 
 __all__ = ['BatchConfig', 'DEFAULT', 'open_regular']
+
+#: name of a batch -> names of its parameters
+Declared: TypeAlias = Mapping[str, Iterable[str]]
 
 #: the section whose settings hold for every batch
 DEFAULT = 'default'
@@ -26,63 +31,67 @@ DEFAULT = 'default'
 class BatchConfig:
     """The content of batch.conf, its settings already parsed.
 
-    Raises ConfigError for a malformed value of a setting.
-
     :param file: its path
     :param texts: section -> key -> text
+    :param wrong: a list to which a ConfigError is added for each malformed
+        value of a setting; without it, the first one is raised
     """
 
     def __init__(
             self, file: str | None = None,
-            texts: Mapping[str, Mapping[str, str]] | None = None) -> None:
+            texts: Mapping[str, Mapping[str, str]] | None = None,
+            wrong: list[ConfigError] | None = None) -> None:
         self.file = file
         self.texts = dict(texts or {})
-        self._values = {
-            section: {
-                key: self._read(section, key, text)
-                for key, text in items.items() if key in SETTINGS}
-            for section, items in self.texts.items()}
+        self._values: dict[str, dict[str, Any]] = {}
+        for section, items in self.texts.items():
+            values = self._values[section] = {}
+            for key, text in items.items():
+                if key not in SETTINGS:
+                    continue
+                try:
+                    values[key] = self._read(section, key, text)
+                except ConfigError as error:
+                    if wrong is None:
+                        raise
+                    wrong.append(error)
 
     @classmethod
-    def load(cls, path: str | None = None) -> 'BatchConfig':
+    def load(
+            cls, path: str | None = None,
+            wrong: list[ConfigError] | None = None) -> 'BatchConfig':
         """Return the configuration of the file at path, empty without one.
 
         Raises ConfigError if the file can not be read, is no configuration
         file, or has a malformed value of a setting.  check() finds the rest.
+
+        :param wrong: a list to which each error is added that only concerns
+            some lines; without it, the first one is raised
         """
         if path is None:
             return cls()
         path = os.path.expanduser(path)
-        # [default] is a section like others: its keys must not appear in
-        # them, or the origin of a value would be lost.
-        parser = configparser.ConfigParser(
-            interpolation=None, default_section='',
-            empty_lines_in_values=False)
-        # Names of parameters are case-sensitive
-        parser.optionxform = str  # type: ignore[assignment, method-assign]
-        text = cls._text(path)
-        try:
-            parser.read_string(text, path)
-        except configparser.DuplicateSectionError as error:
-            problem = 'stands twice (again in line %s); merge the two' % (
-                error.lineno)
-            raise ConfigError(path, problem, error.section) from None
-        except configparser.DuplicateOptionError as error:
-            problem = 'stands twice (again in line %s); remove one' % (
-                error.lineno)
-            raise ConfigError(
-                path, problem, error.section, error.option) from None
-        except configparser.ParsingError as error:
-            no_header = isinstance(
-                error, configparser.MissingSectionHeaderError)
-            number = getattr(error, 'lineno', None) or error.errors[0][0]
-            raise ConfigError(path, 'line %s: "%s" %s' % (
-                    number, mask_line(text.split('\n')[number - 1].strip()),
-                    'stands before any section; put [default] or the name of a'
-                    ' batch in brackets above it' if no_header else
-                    'is neither a [section] nor "key = value"')) from None
+        lines = cls._text(path).split('\n')
+        while True:
+            # [default] is a section like others: its keys must not appear in
+            # them, or the origin of a value would be lost.
+            parser = configparser.ConfigParser(
+                interpolation=None, default_section='',
+                empty_lines_in_values=False)
+            # Names of parameters are case-sensitive
+            parser.optionxform = str  # type: ignore[assignment, method-assign]
+            try:
+                parser.read_string('\n'.join(lines), path)
+                break
+            except configparser.Error as error:
+                problem, bad = _structural(path, lines, error)
+                if wrong is None:
+                    raise problem from None
+                wrong.append(problem)
+                for number in bad:
+                    lines[number - 1] = ''
         return cls(path, {name: dict(parser[name])
-                for name in parser.sections()})
+                for name in parser.sections()}, wrong)
 
     @staticmethod
     def _text(path: str) -> str:
@@ -106,18 +115,34 @@ class BatchConfig:
         try:
             return SETTINGS[key].value_of(text)
         except ValueError as error:
-            hint = ('; an indented line continues the one above it'
-                if '\n' in text else '')
+            hint = instead_of_value(key, text) or (
+                'an indented line continues the one above it'
+                if '\n' in text else None)
             raise ConfigError(
-                self.file, '%s%s' % (error, hint), section, key) from None
+                self.file, '; '.join(filter(None, [str(error), hint])),
+                section, key) from None
 
-    def check(self, batches: Mapping[str, Iterable[str]]) -> None:
-        """Raise ConfigError for an unknown section or key.
+    def check(
+            self, batches: Declared,
+            installed: Callable[[], Declared] = dict) -> None:
+        "Raise the first of unknown()."
+        for error in self.unknown(batches, installed):
+            raise error
 
-        :param batches: name of each batch -> names of its parameters
+    def unknown(
+            self, batches: Declared,
+            installed: Callable[[], Declared] = dict) -> Iterator[ConfigError]:
+        """Yield a ConfigError for each unknown section or key.
+
+        :param batches: name of each batch of the database -> names of its
+            parameters
+        :param installed: returns the same of all installed modules, as the
+            file may serve several databases; called only if a name is none
+            of this database
         """
         every = [name for names in batches.values() for name in names]
         names: Iterable[str]
+        others: Declared = {}
         for section, items in self.texts.items():
             if section == DEFAULT:
                 names, whose = every, 'any batch'
@@ -126,41 +151,58 @@ class BatchConfig:
                 names, whose = batches[section], 'this batch'
                 where = '"coop batch %s --help" shows them' % section
             else:
-                raise ConfigError(self.file, 'no batch has this name%s'
-                    ' ("coop list" shows the batches)' % nearest(
-                        section.lower(), [DEFAULT, *batches]), section)
+                others = others or installed()
+                if section not in others:
+                    yield ConfigError(self.file, 'no batch has this name%s'
+                        ' ("coop list" shows the batches)' % nearest(
+                            section.lower(), [DEFAULT, *batches, *others]),
+                        section)
+                continue
             for key in items:
-                if key not in SETTINGS and key not in names:
-                    raise ConfigError(self.file, 'is no setting, and no'
-                        ' parameter of %s%s (%s)' % (
-                            whose, nearest(key.lower(), [*SETTINGS, *names]),
-                            where), section, key)
+                if key in SETTINGS or key in names:
+                    continue
+                if section == DEFAULT:
+                    others = others or installed()
+                    if any(key in names for names in others.values()):
+                        continue
+                yield ConfigError(self.file, instead_of_setting(
+                        key, items[key]) or 'is no setting, and no parameter'
+                    ' of %s%s (%s)' % (
+                        whose, nearest(key.lower(), [*SETTINGS, *names]),
+                        where), section, key)
 
     def resolve(
             self, batch: str, defaults: Settings | None = None,
-            fixed: Settings | None = None, retry: int = 5) -> Resolved:
+            fixed: Settings | None = None, retry: int = 5,
+            given: Settings | None = None) -> Resolved:
         """Return {name: (value, origin)} of all settings of a batch.
 
         An origin is a text for the operator, such as "[default] of FILE".
-        Raises DefinitionError if defaults or fixed are malformed, and
-        ConfigError if the section of the batch contradicts fixed.
+        Raises DefinitionError if defaults or fixed are malformed, ConfigError
+        if the section of the batch contradicts fixed, and SettingError if
+        given does.
 
         :param defaults: the class's default_config_items
         :param fixed: the class's fixed_config_items
         :param retry: that of [database] in trytond.conf
+        :param given: JSON values for one run
         """
+        given = given or {}
         defaults = _of_class(batch, 'default_config_items', defaults or {})
         fixed = _of_class(batch, 'fixed_config_items', fixed or {})
         own = self._values.get(batch, {})
+        for error in self.contradictions(batch, fixed):
+            raise error
         for name, value in fixed.items():
-            if own.get(name, value) != value:
-                raise ConfigError(self.file, 'is %s, but the batch is only'
-                    ' right with %s; remove this line' % (
-                        shown(own[name]), shown(value)), batch, name)
+            if given.get(name, value) != value:
+                raise SettingError(batch, name, 'is %s, but the batch is only '
+                    'right with %s; leave it out' % (
+                        shown(given[name]), shown(value)))
         # Nearest first.  What [default] says against fixed is no error, as it
         # is not about this batch
         layers = [
             (fixed, 'fixed by the class'),
+            (given, COMMAND_LINE),
             (own, self._origin(batch)),
             (self._values.get(DEFAULT, {}), self._origin(DEFAULT)),
             (defaults, 'the class'),
@@ -174,6 +216,17 @@ class BatchConfig:
             resolved['retry'] = retry, '[database] of trytond.conf'
         return resolved
 
+    def contradictions(
+            self, batch: str, fixed: Settings) -> Iterator[ConfigError]:
+        "Yield a ConfigError for each line that changes what a class fixed."
+        fixed = _of_class(batch, 'fixed_config_items', fixed)
+        own = self._values.get(batch, {})
+        for name, value in fixed.items():
+            if own.get(name, value) != value:
+                yield ConfigError(self.file, 'is %s, but the batch is only'
+                    ' right with %s; remove this line' % (
+                        shown(own[name]), shown(value)), batch, name)
+
     def parameter(self, batch: str, name: str) -> tuple[str, str] | None:
         "Return (text, origin) of a parameter of a batch, or None."
         for section in [batch, DEFAULT]:
@@ -185,19 +238,61 @@ class BatchConfig:
         return '[%s] of %s' % (section, self.file)
 
 
+def _structural(
+        path: str, lines: list[str],
+        error: configparser.Error) -> tuple[ConfigError, Iterable[int]]:
+    """Return a ConfigError for a line that is malformed, or stands twice.
+
+    And the numbers of the lines without which the rest can be read.
+    """
+    if isinstance(error, configparser.DuplicateSectionError):
+        first = error.lineno or 1
+        end = next((
+                number for number, line in enumerate(lines, 1)
+                if number > first and line.startswith('[')),
+            len(lines) + 1)
+        return ConfigError(path, 'stands twice (again in line %s); merge the '
+            'two' % first, error.section), range(first, end)
+    if isinstance(error, configparser.DuplicateOptionError):
+        number = error.lineno or 1
+        return ConfigError(path, 'stands twice (again in line %s); remove one'
+            % number, error.section, error.option), [number]
+    if not isinstance(error, configparser.ParsingError):
+        raise error
+    no_header = isinstance(error, configparser.MissingSectionHeaderError)
+    number = getattr(error, 'lineno', None) or error.errors[0][0]
+    return ConfigError(path, 'line %s: "%s" %s' % (
+            number, mask_line(lines[number - 1].strip()),
+            'stands before any section; put [default] or the name of a'
+            ' batch in brackets above it' if no_header else
+            'is neither a [section] nor "key = value"')), [number]
+
+
 def _of_class(batch: str, attribute: str, items: Settings) -> dict[str, Any]:
     values = {}
     for name, value in dict(items).items():
         if name not in SETTINGS:
-            raise DefinitionError(batch, 'unknown setting "%s"%s' % (
-                    name, nearest(name, SETTINGS)
-                    or '; there are %s' % ', '.join(SETTINGS)), attribute)
+            raise DefinitionError(
+                batch, unknown_setting(name, value), attribute)
         try:
             values[name] = SETTINGS[name].value_of(value)
         except ValueError as error:
-            raise DefinitionError(
-                batch, '"%s": %s' % (name, error), attribute) from None
+            raise DefinitionError(batch, '"%s": %s' % (
+                    name, '; '.join(filter(None, [
+                                str(error), instead_of_value(name, value)]))),
+                attribute) from None
     return values
+
+
+def unknown_setting(name: str, value: Any) -> str:
+    "Return what to do about an item of a class that is no setting."
+    if instead := instead_of_setting(name, value):
+        return '"%s" %s' % (name, instead)
+    if hint := nearest(name, SETTINGS):
+        return 'unknown setting "%s"%s' % (name, hint)
+    return 'unknown setting "%s"; what a batch needs of its own is a ' \
+        'parameter: make it an argument of "execute" with a default (%s=%r)' \
+        % (name, name, value)
 
 
 def open_regular(path: str) -> BinaryIO:

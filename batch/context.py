@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from .aliases import Settings
+from .aliases import Params, Settings
 
 __all__ = ['Work', 'current_work', 'end_child', 'working']
 
@@ -53,6 +53,7 @@ class Work:
     #: number of the chunk ('7', '7.2'), None while selecting
     chunk: str | None = None
     settings: Settings = field(default_factory=dict)
+    parameters: Params = field(default_factory=dict, kw_only=True)
     #: start of the execution
     started_at: dt.datetime | None = None
     #: None but for a selection

@@ -11,9 +11,9 @@ __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'FollowError', 'InputError',
     'NoWorkerError', 'OutageError', 'OutputError', 'OverlapError',
-    'ParameterError', 'StateError', 'TimeLimitError', 'TransactionEndedError',
-    'UnitsError', 'UnknownBatchError', 'UsageError', 'WorkerLostError',
-    'nearest']
+    'ParameterError', 'SettingError', 'StateError', 'TimeLimitError',
+    'TransactionEndedError', 'UnitsError', 'UnknownBatchError', 'UsageError',
+    'WorkerLostError', 'nearest']
 
 
 def nearest(name: object, names: Iterable[object], cutoff: float = 0.6) -> str:
@@ -52,6 +52,16 @@ class ParameterError(UsageError):
         self.parameter = parameter
         super().__init__(
             'batch "%s": parameter "%s" %s' % (batch, parameter, problem))
+
+
+class SettingError(UsageError):
+    "Raised when a setting for one run is malformed, or fixed by the class."
+
+    def __init__(self, batch: str, setting: str, problem: str) -> None:
+        self.batch = batch
+        self.setting = setting
+        super().__init__('batch "%s": setting "%s" on the command line: %s' % (
+                batch, setting, problem))
 
 
 class ExecutionError(UsageError):

@@ -62,7 +62,8 @@ class Execution(_MaskedModel, ModelView):
     batch = fields.Char("Batch", required=True, readonly=True,
         help="The name of the batch's class.")
     given = _Masked("Given", readonly=True,
-        help="The parameters as the command line gave them, as JSON.")
+        help="Settings and parameters as the command line gave them, as "
+        "JSON.")
     parameters = _Masked("Parameters", readonly=True,
         help="Each parameter with its value and its origin, as JSON.")
     derived = _MaskedUnits("Derived", readonly=True,
@@ -109,6 +110,8 @@ class Execution(_MaskedModel, ModelView):
     deaths = fields.Integer("Deaths", readonly=True,
         help="How many processes died during the selection.")
     started_at = fields.Timestamp("Started at", readonly=True)
+    closes_at = fields.Timestamp("Closes at", readonly=True,
+        help="The end of its window: no chunk begins after it.")
     ended_at = fields.Timestamp("Ended at", readonly=True)
     selected = fields.Integer("Selected", readonly=True,
         help="How many units were selected.")

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .aliases import Given, Params
 from .exceptions import ParameterError, UsageError, nearest
+from .given import COMMAND_LINE
 from .masking import mask_value
 from .parameter_types import Kind, kind_of
+from .retired import instead_of_parameter
+from .settings import SETTINGS
 
 __all__ = [
     'NAMED', 'Parameter', 'ResolvedParameters', 'TODAY',
@@ -143,7 +146,7 @@ def resolve_parameters(
     resolved = {}
     for name, parameter in declared.items():
         found = config_lookup(name) if name not in texts else (
-            texts[name], 'the command line')
+            texts[name], COMMAND_LINE)
         if found:
             text, origin = found
             place = '' if name in texts else ' in %s' % origin
@@ -214,9 +217,12 @@ def _by_name(batch: str, declared: Declared, given: Given) -> dict[str, str]:
             if text is not None:
                 raise ParameterError(batch, name, 'takes no value')
             name, text = flags[name], 'no'
+        elif instead := instead_of_parameter(name, text):
+            raise ParameterError(batch, name, instead)
         else:
             raise ParameterError(batch, name, 'is unknown' + (
                     nearest(name, [*declared, *flags])
+                    or nearest(name, SETTINGS, 0.8)
                     or '; the batch has %s' % (
                         ', '.join(declared) or 'no parameters')))
         if name in texts:

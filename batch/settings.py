@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -142,6 +142,12 @@ def _template(value: Any) -> str:
     return value
 
 
+def _time(value: Any) -> str:
+    _refuse_unless(re.fullmatch(r'[0-9]{1,2}:[0-9]{2}', _text(value)))
+    hour, minute = map(int, value.split(':'))
+    return time(hour, minute).strftime('%H:%M')
+
+
 def _timestamp(value: Any) -> str:
     # strftime leaves what it does not know as it is
     stamp = datetime(2000, 1, 1).strftime(_text(value).replace('%%', ''))
@@ -157,6 +163,9 @@ SETTINGS = {setting.name: setting for setting in [
         Setting('split_size', 100, *_whole(1, 1000000),
             'The number of units in a chunk, or of chunks: see split_mode. 1:'
             ' a failed chunk is never split.'),
+        Setting('isolate', True, _boolean, 'yes or no',
+            'no: a failed chunk is never split, whatever its size: all of its'
+            ' units fail.'),
         Setting('concurrency', 64, *_whole(1, 10000),
             'How many chunks are queued or running at the same time. 1:'
             ' strictly one after the other, in order.'),
@@ -175,6 +184,10 @@ SETTINGS = {setting.name: setting for setting in [
         Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
             'The longest time for one attempt of a chunk, in seconds; after'
             ' it, the chunk fails. none: no limit.'),
+        Setting('until', None, *_or_none(_time, 'a time of day as 06:00'),
+            'The end of the batch window, in the time zone of the server: the'
+            ' first such time after the start. No chunk begins after it; "coop'
+            ' resume" goes on with the rest. none: no end.'),
         Setting('queue', 'celery', _text, 'the name of a queue',
             'The Celery queue of the batch.'),
         Setting('user', 'root', _text, 'the login of a user',

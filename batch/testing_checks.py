@@ -18,7 +18,8 @@ from trytond.pool import isregisteredby
 from trytond.transaction import Transaction
 
 from .aliases import Given
-from .batch import BatchRoot, doc_of, get_batches, today
+from .batch import BatchRoot, get_batches, today
+from .batch_meta import doc_of
 from .config import BatchConfig
 from .engine import selection
 from .exceptions import ParameterError

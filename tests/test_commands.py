@@ -339,6 +339,55 @@ def test_a_broker_that_refuses_to_work_is_a_line_of_a_check(
 
 
 @only_in_process
+def test_a_check_lists_all_that_is_wrong_with_batch_conf(scene):
+    write(scene, """\
+[default]
+split_size = many
+split_sise = 5
+user = nobody
+[batch.scenario.numbering]
+split_size = 4
+[batch.scenario.okk]
+[batch.scenario.ok]
+number = many
+root_dir = /nowhere
+[country.subdivision.label]
+of_an_extension = 1
+root_dir = /of/another/database
+""")
+    result = scene.coop('check')
+    assert result.returncode == 1
+    found = [
+        line.split(None, 2) for line in result.stdout.splitlines()
+        if 'WRONG' in line]
+    told = [
+        (name, re.sub(r'^\S+\.conf: |[;,(].*', '', text).strip())
+        for name, _, text in found]
+    assert sorted(told) == [
+        ('batches', '[batch.scenario.numbering] split_size: is 4'),
+        ('batches', '[batch.scenario.okk]: no batch has this name'),
+        ('batches', '[default] split_sise: is no setting'),
+        ('batches', 'batch "batch.scenario.ok": parameter "number" is "many" '
+            'in [batch.scenario.ok] of %s' % scene.batch_conf),
+        ('batches', 'setting "user": is "nobody"'),
+        ('configuration', '[default] split_size: expected a whole number from '
+            '1 to 1000000'),
+        ('directories', 'root_dir of [batch.scenario.ok]: /nowhere: No such '
+            'file or directory')]
+
+
+def test_a_batch_that_is_not_activated_here_may_stand_in_batch_conf(scene):
+    scene.records(1)
+    label = 'country.subdivision.label'
+    assert label not in scene.coop('list', check=True).stdout
+    scene.configure({label: {'width': 40}, 'default': {'again': 'no'}})
+    scene.batch('ok', status=0)
+    scene.configure({label + 's': {'width': 40}})
+    assert 'no batch has this name; did you mean "%s"?' % label in (
+        scene.batch('ok', status=1).stderr)
+
+
+@only_in_process
 def test_a_check_goes_on_after_whatever_is_broken(scene, tmp_path):
     options = conf(scene, tmp_path, 'celery', broker_ulr='redis://localhost')
     result = scene.coop('check', *options)

@@ -22,6 +22,7 @@ TEMPLATE = (
     'a path below root_dir with %{FILENAME} in it, and of other placeholders'
     ' only %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP}, %{EXECUTION}, %{CHUNK}')
 STRFTIME = 'a format of strftime as %Y-%m-%d'
+UNTIL = 'a time of day as 06:00, or none'
 JSON = 'a JSON object as {"company": 1}'
 
 
@@ -44,6 +45,11 @@ def message(error):
         ('split_size', '10', 10),
         ('split_size', 10, 10),
         ('concurrency', ' 1 ', 1),
+        ('isolate', 'no', False),
+        ('until', '06:00', '06:00'),
+        ('until', '6:05', '06:05'),
+        ('until', '23:59', '23:59'),
+        ('until', 'none', None),
         ('retry', '0', 0),
         ('retry', 'none', None),
         ('retry', None, None),
@@ -108,6 +114,11 @@ def test_a_setting_reads_texts_and_values_of_python(name, given, expected):
         ('time_limit', 'inf', SECONDS, '"inf"'),
         ('time_limit', 'nan', SECONDS, '"nan"'),
         ('time_limit', True, SECONDS, 'True'),
+        ('isolate', 'never', 'yes or no', '"never"'),
+        ('until', '6', UNTIL, '"6"'),
+        ('until', '24:00', UNTIL, '"24:00"'),
+        ('until', '06:00:00', UNTIL, '"06:00:00"'),
+        ('until', 6, UNTIL, '6'),
         ('queue', '', 'the name of a queue', '""'),
         ('queue', 3, 'the name of a queue', '3'),
         ('queue', ['slow'], 'the name of a queue', "['slow']"),
@@ -231,8 +242,9 @@ def test_what_the_class_fixed_may_be_repeated_but_not_changed(load):
 @pytest.mark.parametrize('name, value, problem', [
         ('splitsize', 1, 'unknown setting "splitsize"; did you mean'
             ' "split_size"?'),
-        ('colour', 'red', 'unknown setting "colour"; there are %s'
-            % ', '.join(SETTINGS)),
+        ('colour', 'red', 'unknown setting "colour"; what a batch needs of'
+            ' its own is a parameter: make it an argument of "execute" with a'
+            " default (colour='red')"),
         ('concurrency', 0,
             '"concurrency": expected a whole number from 1 to 10000, got 0'),
         ])
@@ -302,3 +314,69 @@ def test_a_default_is_one_of_its_own_values(setting):
 def test_the_form_of_the_template_names_each_placeholder():
     for name in PLACEHOLDERS:
         assert '%%{%s}' % name in SETTINGS['filepath_template'].form
+
+
+# All that is wrong
+
+def test_all_that_is_wrong_with_a_file_is_found_at_once(load, tmp_path):
+    lines = [
+        '[default]', 'split_size = many', 'nonsense', 'split_sise = 5',
+        '[a.b]', 'queue = slow', 'queue = fast', 'concurrency = 0',
+        'colour = red', '[c.c]', '[a.b]', 'retry = often', '[d.d]',
+        'overlap = never']
+    with pytest.raises(ConfigError, match='stands twice'):
+        load(*lines)
+    wrong = []
+    config = BatchConfig.load(str(tmp_path / 'batch.conf'), wrong)
+    wrong += config.unknown({'a.b': ['limit'], 'd.d': []})
+    assert [
+        re.sub(r'FILE: |; did.*|, got.*', '', message_of(error))
+        for error in wrong] == [
+        '[a.b] queue: stands twice (again in line 7); remove one',
+        '[a.b]: stands twice (again in line 11); merge the two',
+        'line 3: "nonsense" is neither a [section] nor "key = value"',
+        '[default] split_size: expected %s' % WHOLE_1,
+        '[a.b] concurrency: expected a whole number from 1 to 10000',
+        '[d.d] overlap: expected fail, skip, wait or allow',
+        '[default] split_sise: is no setting, and no parameter of any batch',
+        '[a.b] colour: is no setting, and no parameter of this batch ("coop '
+        'batch a.b --help" shows them)',
+        '[c.c]: no batch has this name ("coop list" shows the batches)']
+    assert config.resolve('a.b')['queue'][0] == 'slow'
+
+
+def message_of(error):
+    return re.sub(r'/\S*batch\.conf\b', 'FILE', str(error))
+
+
+def test_each_line_that_changes_what_is_fixed_is_found(load):
+    config = load('[a.b]', 'concurrency = 4', 'split_size = 2', 'retry = 1')
+    found = config.contradictions(
+        'a.b', {'concurrency': 1, 'split_size': 1, 'retry': 1})
+    assert [error.key for error in found] == ['concurrency', 'split_size']
+
+
+def test_a_batch_of_another_database_may_have_a_section(load):
+    asked = []
+
+    def installed():
+        asked.append(True)
+        return {'c.d': ['country'], 'e.f': []}
+
+    batches = {'a.b': ['limit']}
+    load('[default]', 'limit = 1', '[a.b]', 'limit = 2').check(
+        batches, installed)
+    assert not asked
+    config = load('[default]', 'country = FR', '[c.d]', 'country = FR',
+        'what_its_extensions_say = 1')
+    config.check(batches, installed)
+    assert asked
+    with pytest.raises(ConfigError, match='country'):
+        config.check(batches)
+    with pytest.raises(ConfigError) as error:
+        load('[c.c]').check(batches, installed)
+    assert message(error) == 'FILE: [c.c]: no batch has this name; did you ' \
+        'mean "c.d"? ("coop list" shows the batches)'
+    # Its settings are those of any other
+    with pytest.raises(ConfigError, match='expected a whole number'):
+        load('[c.d]', 'split_size = many')

@@ -30,6 +30,8 @@ PARAMETERS = {
 FOREIGN = {
     '--activate-dependencies', '--email', '--no-build-isolation', '--no-deps',
     '--repeats', '--scale', '--write'}
+#: options of before, which migration.rst tells
+RETIRED = {'--connection', '--connexion-date', '--job', '--name'}
 COMMANDS = next(
     a for a in cli.get_parser()._actions if a.dest == 'command').choices
 
@@ -81,6 +83,9 @@ def allowed(command):
     found = options(COMMANDS[command])
     if command == 'batch':
         found |= PARAMETERS
+        for name in SETTINGS:
+            name = name.replace('_', '-')
+            found |= {'--' + name, '--no-' + name}
     elif command == 'worker':
         found |= options_of_celery_worker()
     return found
@@ -145,7 +150,8 @@ def test_every_option_that_a_document_names_alone_exists(path):
         option
         for literal in literals(path.read_text(encoding='utf-8'))
         for option in re.findall(r'(?<![\w-])--[a-z][a-z-]+', literal)}
-    assert named - known - FOREIGN == set()
+    assert named - known - FOREIGN - (
+        RETIRED if path.name == 'migration.rst' else set()) == set()
 
 
 @pytest.mark.parametrize('name', ['README.rst', 'doc/usage.rst'])

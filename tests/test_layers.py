@@ -27,13 +27,14 @@ FLOORS = [
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_checks',
         'testing_environment'},
     {'engine', 'savepoints'},
-    {'', 'batch', 'batch_meta', 'class_checks', 'file_batch', 'view_validate'},
+    {'', 'batch', 'batch_meta', 'class_checks', 'conf_items', 'file_batch',
+        'installed', 'view_validate'},
     {'database', 'execution', 'failure', 'outcome'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
-        'exceptions', 'files', 'internals', 'logging', 'masking', 'names',
-        'output', 'parameter_types', 'parameters', 'settings', 'signatures',
-        'texts', 'transaction'},
+        'exceptions', 'files', 'given', 'internals', 'logging', 'masking',
+        'names', 'output', 'parameter_types', 'parameters', 'retired',
+        'settings', 'signatures', 'texts', 'transaction', 'window'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

@@ -59,8 +59,9 @@ class Stock(BatchRoot):
 class Renew:
     @classmethod
     def execute(cls, objects, ids, treatment_date, limit: int = 5, post=False,
-            tags: list[int] = (), rate: Decimal = None, until: datetime = None,
-            path: Path = None, mode: Mode = Mode.FAST, extra: dict = None):
+            tags: list[int] = (), rate: Decimal = None,
+            moment: datetime = None, path: Path = None,
+            mode: Mode = Mode.FAST, extra: dict = None):
         pass
 
     @classmethod
@@ -86,7 +87,7 @@ PARAMETERS = [
     ('--no-pots', 'parameter "no_pots" is unknown; did you mean "no_post"?'),
     ('--no-limit', 'parameter "no_limit" is unknown; did you mean "limit"?'),
     ('--xyz 1', 'parameter "xyz" is unknown; the batch has treatment_date, '
-        'limit, post, tags, rate, until, path, mode, extra, country'),
+        'limit, post, tags, rate, moment, path, mode, extra, country'),
     # Not what it takes
     ('--limit', 'parameter "limit" needs a value, expected a whole number'),
     ('--limit 5.0', 'parameter "limit" is "5.0", expected a whole number'),
@@ -101,7 +102,7 @@ PARAMETERS = [
         '"2026-02-30", expected a date as YYYY-MM-DD'),
     ('--treatment-date today', 'parameter "treatment_date" is "today", '
         'expected a date as YYYY-MM-DD'),
-    ('--until noon', 'parameter "until" is "noon", expected a date and time '
+    ('--moment noon', 'parameter "moment" is "noon", expected a date and time '
         'as YYYY-MM-DDTHH:MM:SS, or none'),
     ('--tags 1,a', 'parameter "tags" is "1,a", expected %s' % EACH),
     ('--tags "1', 'parameter "tags" is ""1", expected %s' % EACH),
@@ -461,7 +462,8 @@ CLASSES = [
     ("default_config_items = {'split_siz': 1}", 'default_config_items: '
         'unknown setting "split_siz"; did you mean "split_size"?'),
     ("fixed_config_items = {'colour': 'red'}", 'fixed_config_items: unknown '
-        'setting "colour"; there are %s' % ', '.join(SETTINGS)),
+        'setting "colour"; what a batch needs of its own is a parameter: make '
+        'it an argument of "execute" with a default (colour=\'red\')'),
     ("default_config_items = {'split_size': 'many'}", 'default_config_items: '
         '"split_size": expected %s, got "many"' % WHOLE),
     ("fixed_config_items = {'concurrency': True}", 'fixed_config_items: '

@@ -216,7 +216,8 @@ def test_a_race_for_a_unique_value_fails_nobody(scene):
     execution = scene.batch('racing', '--directory', str(scene.marks),
         status=0)
     exactly(scene, execution, 2)
-    assert any('a unique constraint rejected' in line for line in execution.log())
+    assert any(
+        'a unique constraint rejected' in line for line in execution.log())
 
 
 # The broker

@@ -424,14 +424,14 @@ def test_the_help_shows_each_parameter_with_its_default_and_origin():
     conf = {'limit': ('7', '[a.b] of f')}
     cls = batch(
         EXECUTE % 'treatment_date, limit: int = 5, post=False',
-        'select_ids(cls, country, until: date | None = None)')
+        'select_ids(cls, country, due: date | None = None)')
     rows = describe_parameters(declared_parameters(cls), conf.get)
     assert [tuple(row) for row in rows] == [
         ('--treatment-date', 'a date as YYYY-MM-DD', 'today', 'default'),
         ('--limit', 'a whole number', '7', '[a.b] of f'),
         ('--post, --no-post', 'yes or no', 'no', 'default'),
         ('--country', 'a text', '', 'required'),
-        ('--until', 'a date as YYYY-MM-DD, or none', 'none', 'default'),
+        ('--due', 'a date as YYYY-MM-DD, or none', 'none', 'default'),
         ]
 
 

@@ -5,6 +5,7 @@
 ``broker`` and ``tasks`` are imported inside of the steps that need them,
 because this reads ``[celery]``, which may be wrong.
 """
+import contextlib
 import os
 import tempfile
 
@@ -13,18 +14,26 @@ from trytond.transaction import Transaction
 
 from .. import texts
 from ..batch import get_batches
-from ..config import BatchConfig
+from ..config import DEFAULT
 from ..engine.errors import one_line
 from ..exceptions import BatchError, BrokerError, DatabaseError, NoWorkerError
 from ..masking import mask_secrets
 from ..transaction import load_pool
+from .check_conf import check_all_batches, load_batch_config
 from .streams import written
 
 __all__ = ['check_all']
 
 
+class _Problems(Exception):
+    "Raised with all errors that were found."
+
+
 def check_all(database):
-    "Print a line for each thing checked; return 0 if all is well."
+    """Print a line for each thing checked; return 0 if all is well.
+
+    Of what is wrong with batch.conf, each problem has a line.
+    """
     status = 0
     for name, step in [
             ('configuration', check_configuration),
@@ -34,21 +43,30 @@ def check_all(database):
             ('workers', check_workers),
             ('directories', check_directories)]:
         try:
-            word, text = 'ok', step(database)
+            word, found = 'ok', [step(database)]
+        except _Problems as problems:
+            status, word, found = 1, 'WRONG', problems.args
         except Exception as error:
             # Go on: the next check may pass
-            status, word = 1, 'WRONG'
-            text = error if isinstance(error, BatchError) \
-                else one_line(error)
-        print('%-14s %-5s  %s' % (
-                name, word, texts.clean(str(text), texts.RECORD)),
-            flush=True)
+            status, word, found = 1, 'WRONG', [error]
+        # One line of [default] may be wrong for many batches
+        for text in dict.fromkeys(map(text_of, found)):
+            print('%-14s %-5s  %s' % (
+                    name, word, texts.clean(text, texts.RECORD)), flush=True)
     return max(status, written())
+
+
+def text_of(found):
+    if isinstance(found, Exception) and not isinstance(found, BatchError):
+        return one_line(found)
+    return str(found)
 
 
 def check_configuration(database):
     name = config.get('batch', 'config_file')
-    BatchConfig.load(name)
+    _, wrong = load_batch_config()
+    if wrong:
+        raise _Problems(*wrong)
     return name or 'no config_file in [batch] of trytond.conf: defaults only'
 
 
@@ -72,16 +90,10 @@ def check_batches(database):
     check_database(database)
     load_pool(database)
     with Transaction().start(database, 0, readonly=True) as transaction:
-        batches = get_batches()
-        batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-        batch_config.check({
-                name: Batch.declared_parameters()
-                for name, Batch in batches.items()})
-        for Batch in batches.values():
-            context, _ = Batch.resolve_settings(batch_config)['context']
-            with transaction.set_context(context):
-                Batch.check_models()
-    return '%s, and batch.conf fits them' % len(batches)
+        count, wrong = check_all_batches(transaction)
+    if wrong:
+        raise _Problems(*wrong)
+    return '%s, and batch.conf fits them' % count
 
 
 def check_broker(database):
@@ -116,19 +128,31 @@ def check_workers(database):
 
 def check_directories(database):
     names = {config.get('batch', 'log_dir'): 'log_dir'}
-    batch_config = BatchConfig.load(config.get('batch', 'config_file'))
+    batch_config, _ = load_batch_config()
+    sections = set(batch_config.texts)
+    with contextlib.suppress(Exception):
+        # Those of other databases are none of this one's.  If it can not be
+        # loaded, that is said already
+        load_pool(database)
+        with Transaction().start(database, 0, readonly=True):
+            sections &= {DEFAULT, *get_batches()}
     for section in batch_config.texts:
+        if section not in sections:
+            continue
         root_dir, _ = batch_config.resolve(section)['root_dir']
         names[root_dir] = 'root_dir of [%s]' % section
     names.pop(None, None)
+    wrong = []
     for path, name in names.items():
         try:
             with tempfile.TemporaryFile(dir=os.path.expanduser(path)):
                 pass
         except OSError as error:
-            raise BatchError('%s: %s: %s; make the directory, and let the '
-                'user of the workers write it'
-                % (name, path, error.strerror)) from error
+            wrong.append(BatchError('%s: %s: %s; make the directory, and let '
+                    'the user of the workers write it'
+                    % (name, path, error.strerror)))
+    if wrong:
+        raise _Problems(*wrong)
     if 'log_dir' not in names.values():
         raise BatchError('no log_dir in [batch] of trytond.conf: batches '
             'have no log files; name a directory')

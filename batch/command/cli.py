@@ -15,6 +15,7 @@ import traceback
 
 from .. import texts
 from ..exceptions import BatchError, UsageError
+from ..retired import instead_of_option
 from . import environment, manage, run, show
 from .streams import lasting, written
 
@@ -81,7 +82,8 @@ def get_parser():
 
     batch = add('batch', run.batch, "run a batch and wait for its end",
         add_help=False,
-        usage='coop batch NAME [--PARAMETER VALUE ...] [options]')
+        usage='coop batch NAME [--PARAMETER VALUE ...] '
+        '[--SETTING VALUE ...] [options]')
     batch.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help='the batch ("coop list" shows them)')
     batch.add_argument('-h', '--help', action='store_true',
@@ -215,13 +217,16 @@ def parse(argv):
     "Return the options; ``rest`` has the arguments that are not known."
     parser = get_parser()
     options, rest = parser.parse_known_args(argv)
+    if options.command == 'batch' and (problem := instead_of_option(
+                rest, getattr(options, 'configfile', []))):
+        raise UsageError(problem)
     if rest and options.command not in {'batch', 'worker'}:
         parser.error('unrecognized arguments: %s' % ' '.join(rest))
     if options.command == 'batch' and not options.name:
         if options.help:
             options.parser.print_help()
             options.parser.exit()
-        options.parser.error('the name of a batch is missing')
+        options.parser.error('the name of a batch is missing: coop batch NAME')
     options.rest = rest
     for name, default in [
             ('configfile', [os.environ.get('TRYTOND_CONFIG')]),

@@ -17,8 +17,11 @@ __all__ = ['batch', 'resume', 'retry']
 def batch(options):
     if options.help:
         return help_batch(options)
+    from ..given import split_given
     from ..parameters import from_arguments
     given = from_arguments(options.rest)
+    # What is malformed for any batch is said before anything is made
+    split_given(options.name, given)
     if options.plan:
         return plan_batch(options, given)
     from ..engine import operations

@@ -17,16 +17,19 @@ __all__ = ['help_batch', 'history', 'list_', 'show']
 def help_batch(options):
     import trytond.config as config
 
-    from ..batch import doc_of, get_batch
+    from ..batch import get_batch
+    from ..batch_meta import doc_of
     from ..config import BatchConfig
-    from ..parameters import describe_parameters
+    from ..given import split_given
+    from ..parameters import describe_parameters, from_arguments
     from ..settings import shown
+    given, _ = split_given(options.name, from_arguments(options.rest))
     with pool_of(options):
         Batch = get_batch(options.name)
         batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-        settings = Batch.resolve_settings(batch_config)
-        print('usage: coop batch %s [--PARAMETER VALUE ...] [options]'
-            % options.name)
+        settings = Batch.resolve_settings(batch_config, given)
+        print('usage: coop batch %s [--PARAMETER VALUE ...] '
+            '[--SETTING VALUE ...] [options]' % options.name)
         if doc := doc_of(Batch):
             print('\n' + texts.escape(doc, keep='\n'))
         rows = describe_parameters(
@@ -34,7 +37,7 @@ def help_batch(options):
             lambda name: batch_config.parameter(options.name, name))
         print('\nparameters:')
         _table(rows or [('none',)])
-        print('\nsettings (batch.conf):')
+        print('\nsettings (batch.conf, or --SETTING VALUE for one run):')
         _table([
                 (name, shown(mask_value(name, value)), origin)
                 for name, (value, origin) in settings.items()])
@@ -44,7 +47,8 @@ def help_batch(options):
 
 
 def list_(options):
-    from ..batch import doc_of, get_batches
+    from ..batch import get_batches
+    from ..batch_meta import doc_of
     with pool_of(options):
         batches = get_batches()
         if not batches:
@@ -95,7 +99,8 @@ def taken(row, duration):
 def show(options):
     from .. import ledger
     from ..outcome import Outcome
-    names = ['parameters', 'settings', 'task_id', 'traceback']
+    names = [
+        'closes_at', 'parameters', 'settings', 'task_id', 'traceback']
     with reading(options) as cursor:
         outcome = Outcome.load(cursor, options.execution)
         if outcome is None:
@@ -123,11 +128,12 @@ def show(options):
 
 
 def show_json(outcome, details, failures, more):
-    from ..outcome import as_json, failure_as_dict
+    from ..outcome import as_json, failure_as_dict, stamp
     told = {
         **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
     for name in ['task_id', 'traceback']:
         del told[name]
+    told['closes_at'] = stamp(told['closes_at'])
     # At the end, so that they can be printed one by one
     told['failures'] = told.pop('failures')
     head, _, tail = as_json(told).rpartition('[]')
@@ -149,6 +155,8 @@ def show_text(outcome, details, failures, more):
             '%s #%s' % (outcome.batch, outcome.id), details=False))
     print('\nstate:     ', outcome.state)
     print('started:   ', moment(outcome.started_at))
+    if details['closes_at']:
+        print('window:     until', moment(details['closes_at']))
     if outcome.ended_at:
         print('ended:     ', moment(outcome.ended_at),
             '(%s)' % duration(outcome.seconds))

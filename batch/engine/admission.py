@@ -5,6 +5,7 @@
 Its batch, settings, parameters and user are resolved, and written into the
 ledger with their origins.
 """
+import datetime as dt
 import json
 import os
 from collections.abc import Iterable
@@ -24,15 +25,20 @@ from ..batch import BatchRoot, get_batch, get_batches, today
 from ..class_checks import is_own
 from ..config import BatchConfig
 from ..exceptions import (
-    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
+    ConfigError, DefinitionError, OverlapError, SettingError, UsageError,
+    WorkerLostError)
+from ..given import COMMAND_LINE, split_given
+from ..installed import installed_batches
 from ..ledger.rows import ExecutionRow
 from ..ledger.states import Admission, ExecutionState
 from ..ledger.units import dump_units
+from ..logging import server_zone
 from ..masking import mask_value
 from ..outcome import moment
 from ..parameters import ResolvedParameters, require_all, resolve_parameters
 from ..settings import shown
 from ..texts import calls_hooks, escape, excerpt
+from ..window import window_end
 from .errors import text_of
 from .hooks import Guard
 from .running import Job, make_job
@@ -78,15 +84,18 @@ def admit(cursor: Cursor, execution: int) -> bool:
         raise WorkerLostError(
             '%s, %s times while selecting; the log of the worker may tell '
             'more' % (ledger.claimants.GONE, MAX_DEATHS))
+    # A resume may have begun another window
+    closes_at = row['closes_at'] or window_end(
+        settings['until'][0], row['started_at'], server_zone())
     ledger.executions.update(
         cursor, execution, admission=admission, user=job.user,
-        message=message, waiting_for=None,
+        message=message, waiting_for=None, closes_at=closes_at,
         derived=derived(job, parameters),
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
                 for name, (_, text, origin) in parameters.items()}))
-    log_start(job, settings, parameters, row['retry_of'])
+    log_start(job, settings, parameters, row['retry_of'], closes_at)
     return True
 
 
@@ -104,15 +113,17 @@ def resolve_execution(
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     batch_config.check({
             name: Other.declared_parameters()
-            for name, Other in get_batches().items()})
-    settings = Batch.resolve_settings(batch_config)
-    check_directory(*settings['root_dir'])
+            for name, Other in get_batches().items()}, installed_batches)
+    for_one_run, given = split_given(row['batch'], json.loads(row['given']))
+    settings = Batch.resolve_settings(batch_config, for_one_run)
+    check_directory(row['batch'], *settings['root_dir'])
     parameters = resolve_parameters(
-        row['batch'], declared, json.loads(row['given']),
+        row['batch'], declared, given,
         lambda name: batch_config.parameter(row['batch'], name), today,
         complete=not parses(Batch))
     job = make_job(
-        transaction.database.name, row, find_user(*settings['user']),
+        transaction.database.name, row,
+        find_user(row['batch'], *settings['user']),
         {k: v for k, (v, _) in settings.items()},
         {k: v for k, (v, _, _) in parameters.items()})
     return job, settings, parameters
@@ -189,20 +200,28 @@ def describe_running(cursor: Cursor, execution: int) -> str:
             counts['done'], row['selected']))
 
 
-def check_directory(root_dir: str | None, origin: str) -> None:
-    "Raise ConfigError if root_dir is set, and no directory of this machine."
+def check_directory(batch: str, root_dir: str | None, origin: str) -> None:
+    "Raise an error if root_dir is set, and no directory of this machine."
     if root_dir and not os.path.isdir(root_dir):
-        raise ConfigError(
-            origin, 'is "%s", expected a directory; make it, or mount it, on '
-            'each machine that has workers' % root_dir, key='root_dir')
+        problem = 'is "%s", expected a directory; make it, or mount it, on ' \
+            'each machine that has workers' % root_dir
+        if origin == COMMAND_LINE:
+            raise SettingError(batch, 'root_dir', problem)
+        raise ConfigError(origin, problem, key='root_dir')
 
 
-def find_user(login: str, origin: str) -> int:
-    "Return the id of the user with that login; raises ConfigError."
+def find_user(batch: str, login: str, origin: str) -> int:
+    """Return the id of the user with that login.
+
+    Raises ConfigError, or SettingError if the command line names the user.
+    """
     if login == 'root':
         return 0
     User = Pool().get('res.user')
     users = User.search([('login', '=', login)])
+    if not users and origin == COMMAND_LINE:
+        raise SettingError(batch, 'user', 'is "%s", expected the login of an '
+            'active user' % login)
     if not users:
         raise ConfigError('setting "user"', 'is "%s" (%s), expected the login '
             'of an active user' % (login, origin))
@@ -212,7 +231,7 @@ def find_user(login: str, origin: str) -> int:
 
 def log_start(
         job: Job, settings: Resolved, parameters: ResolvedParameters,
-        retry_of: int | None) -> None:
+        retry_of: int | None, closes_at: dt.datetime | None) -> None:
     "Log the first lines of an execution: parameters and settings."
     def listed(values: Iterable[tuple[str, Any, str]]) -> str:
         return ', '.join(
@@ -232,3 +251,5 @@ def log_start(
         job.logger.info("settings: %s", listed(
                 (k, shown(mask_value(k, v)), origin)
                 for k, (v, origin) in settings.items()))
+        if closes_at:
+            job.logger.info("no chunk begins after %s", moment(closes_at))

@@ -100,7 +100,7 @@ def fail_or_bisect(
 def is_divisible(job: Job, chunk: Chunk) -> bool:
     "Return whether a chunk may be replaced by parts."
     return (chunk.units is not None and len(chunk.units) > 1
-        and job.settings['split_size'] != 1)
+        and job.settings['isolate'] and job.settings['split_size'] != 1)
 
 
 def find_suspect(

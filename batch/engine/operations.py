@@ -4,6 +4,7 @@
 
 Where the state forbids it they raise ExecutionError, which names the state.
 """
+import json
 from collections.abc import Sequence
 
 import trytond.config as config
@@ -12,11 +13,14 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..aliases import Cursor, Given
 from ..config import BatchConfig
-from ..exceptions import ExecutionError
+from ..exceptions import ExecutionError, SettingError
+from ..given import setting_of, split_given
 from ..ledger.rows import ExecutionRow, values_of
 from ..ledger.states import ExecutionState, Finish
+from ..logging import server_zone
 from ..texts import escape
 from ..transaction import transact
+from ..window import window_end
 from .chosen import chosen
 from .ending import close
 
@@ -85,8 +89,12 @@ def resume(
             raise ExecutionError(execution, 'is running, and its finish is '
                 'being called: nothing is to be done')
         has_failed = row['finish'] == Finish.FAILED
+        closes_at = row['settings'] and window_end(
+            values_of(row['settings']).get('until'),
+            ledger.tables.now(cursor), server_zone())
         if row['state'] == ExecutionState.SELECTING:
-            ledger.executions.update(cursor, execution, local=local)
+            ledger.executions.update(
+                cursor, execution, local=local, closes_at=closes_at)
             return row['batch'], None
         if row['state'] != ExecutionState.RUNNING:
             if not (row['left'] or row['missing'] or has_failed):
@@ -107,7 +115,7 @@ def resume(
         # Failures before this stay counted for max_failures
         ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local,
-            error_type=None, traceback=None)
+            error_type=None, traceback=None, closes_at=closes_at)
         if has_failed:
             ledger.executions.update(cursor, execution, finish=Finish.DUE)
         ledger.open_chunks.requeue(cursor, execution)
@@ -138,11 +146,16 @@ def retry(
     def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
         row = ledger.executions.existing(
-            cursor, execution, 'state', 'batch', 'parameters', 'dry_run')
+            cursor, execution, 'state', 'batch', 'given', 'parameters',
+            'dry_run')
         ids = chosen(cursor, execution, row, texts)
+        given = values_of(row['parameters'])
+        # The settings of the first run hold again
+        given.update(
+            (name, text) for name, text in json.loads(row['given']).items()
+            if setting_of(name)[0])
         id = ledger.executions.create(
-            cursor, row['batch'], values_of(row['parameters']),
-            retry_of=execution, local=local)
+            cursor, row['batch'], given, retry_of=execution, local=local)
         ledger.settling.take_up(cursor, execution, id, ids)
         return id, row['batch']
 
@@ -182,11 +195,19 @@ def is_finishing(cursor: Cursor, execution: int, row: ExecutionRow) -> bool:
 
 
 def queue_of_execution(database: str, batch: str, execution: int) -> str:
-    "Return the queue of an execution: until it is admitted, of batch.conf."
+    """Return the queue of an execution.
+
+    Until it is admitted, the one that it was given, or that of batch.conf.
+    """
     with Transaction().start(database, 0, readonly=True) as transaction:
-        settings = ledger.executions.existing(
-            transaction.connection.cursor(), execution, 'settings')['settings']
-    if settings:
-        return values_of(settings)['queue']
+        row = ledger.executions.existing(
+            transaction.connection.cursor(), execution, 'settings', 'given')
+    if row['settings']:
+        return values_of(row['settings'])['queue']
+    try:
+        given, _ = split_given(batch, json.loads(row['given'] or '{}'))
+    except SettingError:
+        # The admission will refuse it
+        given = {}
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-    return batch_config.resolve(batch)['queue'][0]
+    return batch_config.resolve(batch, given=given)['queue'][0]

@@ -21,6 +21,7 @@ from ..ledger.rows import ExecutionRow, values_of
 from ..ledger.units import load_units
 from ..logging import BatchLogger, get_logger, open_logs
 from ..parameters import reload_parameters
+from ..settings import SETTINGS
 from ..transaction import transact
 from .tags import tag_of
 
@@ -55,7 +56,7 @@ class Job:
                 self.batch, self.execution,
                 chunk.number if chunk is not None else None,
                 self.settings, self.started_at, custody, outputs,
-                database=self.database))
+                database=self.database, parameters=self.parameters))
 
 
 def make_job(
@@ -111,9 +112,11 @@ def load_job(database: str, execution: int) -> Job | None:
             row['batch'], declared, values_of(row['parameters']), changed)
         for name in removed:
             parameters.pop(name, None)
+        # The execution may be older than a setting
+        settings = {name: s.default for name, s in SETTINGS.items()}
         return make_job(
-            database, row, row['user'] or 0, values_of(row['settings']),
-            parameters)
+            database, row, row['user'] or 0,
+            {**settings, **values_of(row['settings'])}, parameters)
     return transact(database, load)
 
 

@@ -35,6 +35,7 @@ from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown,
     is_unique_race, load_pool, transact)
 from . import hooks, suspects
+from .closing import WindowClosed, close_window, refuse_late
 from .ending import close
 from .errors import describe, one_line
 from .isolation import (
@@ -227,6 +228,8 @@ def attempt(
                 job.execution, chunk.label)
             chunk = None
             return None
+        if not begun:
+            refuse_late(cursor, job, chunk)
         if not begun and (careful or chunk.careful):
             raise _DeliveredBefore(chunk)
         outputs = transaction.join(output.Outputs(job.tag))
@@ -268,6 +271,9 @@ def attempt(
             retry=job.settings['retry'], on_retry=on_retry)
     except _DeliveredBefore:
         raise
+    except WindowClosed as error:
+        close_window(job, error.closes_at)
+        return None
     except _Rehearsed as error:
         successor = transact(job.database, partial(
                 record_rehearsal, job=job, chunk=error.chunk,

@@ -81,7 +81,7 @@ def claim(
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
         'dry_run', 'stopping', 'message', 'admission', 'begun_by', 'deaths',
-        'finish', 'outputs']
+        'finish', 'outputs', 'closes_at']
     if not is_shared():
         # The first write takes the lock of the whole database
         cursor.execute(*execution_.update(

@@ -43,6 +43,7 @@ class ExecutionRow(TypedDict, total=False):
     deaths: int | None
     task_id: str | None
     started_at: dt.datetime
+    closes_at: dt.datetime | None
     ended_at: dt.datetime | None
     selected: int | None
     duplicates: int | None
