@@ -13,6 +13,7 @@ from trytond.transaction import Transaction
 from . import ledger
 from .ledger.states import Admission, ChunkState, ExecutionState
 from .masking import mask_given, mask_secrets
+from .read_only import ReadOnlyMixin
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
 
@@ -39,7 +40,7 @@ class _MaskedUnits(_Masked):
     mask = staticmethod(mask_secrets)
 
 
-class _MaskedModel(ModelSQL):
+class _MaskedModel(ReadOnlyMixin, ModelSQL):
     __slots__ = ()
 
     @classmethod
@@ -291,7 +292,7 @@ class ExecutionChunk(_MaskedModel, ModelView):
         return '#%s.%s' % (self.execution.id, self.number)
 
 
-class ExecutionInput(ModelSQL, ModelView):
+class ExecutionInput(ReadOnlyMixin, ModelSQL, ModelView):
     __name__ = 'batch.execution.input'
     _rec_name = 'path'
 

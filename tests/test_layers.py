@@ -21,17 +21,19 @@ OWN = {
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: what each room may know: its own floor and those behind it
 FLOORS = [
-    {'command'},
+    {'command', 'client_actions', 'execution_rows', 'execution_view',
+        'failure_view', 'start_wizard'},
     {'worker'},
     {'rescue'},
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_environment'},
     {'engine', 'savepoints'},
     {'', 'batch', 'class_checks', 'file_batch', 'view_validate'},
-    {'database', 'execution', 'outcome'},
+    {'database', 'execution', 'outcome', 'read_only'},
     {'ledger'},
     {'chunking', 'config', 'context', 'directories', 'exceptions', 'files',
         'logging', 'masking', 'names', 'output', 'parameter_types',
-        'parameters', 'settings', 'signatures', 'texts', 'transaction'},
+        'parameters', 'settings', 'signatures', 'start_form', 'texts',
+        'transaction'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

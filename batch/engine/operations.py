@@ -17,7 +17,9 @@ from ..texts import escape
 from ..transaction import transact
 from .ending import close
 
-__all__ = ['cancel', 'queue_of_execution', 'resume', 'retry', 'start']
+__all__ = [
+    'cancel', 'queue_of_batch', 'queue_of_execution', 'resume', 'retry',
+    'start']
 
 
 def start(database, batch, given, dry_run=False, local=False):
@@ -145,5 +147,10 @@ def queue_of_execution(database, batch, execution):
             transaction.connection.cursor(), execution, 'settings')['settings']
     if settings:
         return json.loads(settings)['queue'][0]
+    return queue_of_batch(batch)
+
+
+def queue_of_batch(batch):
+    "Return the queue that batch.conf gives to a batch."
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     return batch_config.resolve(batch)['queue'][0]

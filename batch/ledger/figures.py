@@ -11,7 +11,7 @@ from .tables import chunk_, execution_
 
 __all__ = [
     'batches', 'counts', 'had_deaths', 'history', 'numbers', 'planned_chunks',
-    'retries']
+    'retried', 'retries', 'units_of']
 
 
 def batches(cursor):
@@ -42,6 +42,21 @@ def counts(cursor, execution):
         'split': chunks.get('split', 0),
         'transactions': transactions,
         }
+
+
+def units_of(cursor, executions):
+    """Return units by state of their chunk, of each execution that has any.
+
+    In one statement, for the list that a client shows.
+    """
+    units = {}
+    cursor.execute(*chunk_.select(
+            chunk_.execution, chunk_.state, Sum(chunk_.size),
+            where=chunk_.execution.in_(executions),
+            group_by=[chunk_.execution, chunk_.state]))
+    for execution, state, size in cursor.fetchall():
+        units.setdefault(execution, {})[state] = int(size or 0)
+    return units
 
 
 def planned_chunks(cursor, execution):
@@ -97,8 +112,17 @@ def retries(cursor, execution):
     """
     cursor.execute(*execution_.select(
             execution_.id,
-            where=(execution_.retry_of == execution)
-            & ((execution_.selected > 0)
-                | execution_.state.in_(OPEN_EXECUTIONS)),
+            where=(execution_.retry_of == execution) & _has_retried(),
             order_by=execution_.id))
     return [id for id, in cursor.fetchall()]
+
+
+def retried():
+    "Return the query of the ids of executions that were retried."
+    return execution_.select(
+        execution_.retry_of,
+        where=(execution_.retry_of != Null) & _has_retried())
+
+
+def _has_retried():
+    return (execution_.selected > 0) | execution_.state.in_(OPEN_EXECUTIONS)
