@@ -29,12 +29,15 @@ PLAIN = {
     'split': ('units',),
     }
 #: the hooks whose result may be a generator
-STREAMS = {'select_ids', 'split', 'convert_to_instances', 'read_file'}
+STREAMS = {
+    'convert_to_instances', 'format_errors', 'read_file', 'select_ids',
+    'split'}
 #: what does nothing, silently, if its name is not spelled right
 OPTIONAL = [
     'convert_to_instances', 'default_config_items', 'fixed_config_items',
-    'get_batch_domain', 'get_batch_field', 'get_batch_ordering',
-    'get_batch_search_model', 'read_file', 'select_ids']
+    'format_errors', 'get_batch_domain', 'get_batch_field',
+    'get_batch_ordering', 'get_batch_search_model', 'read_file',
+    'select_ids']
 
 
 def is_own(cls, hook, root):

@@ -7,9 +7,8 @@ then a message goes to the broker: so all of this is outside of the
 transaction of the request.  What refuses is a UserError.
 """
 import contextlib
-import logging
 
-from trytond.exceptions import UserError
+from trytond.exceptions import UserError, UserWarning
 from trytond.i18n import gettext
 from trytond.pool import Pool
 from trytond.transaction import Transaction
@@ -18,9 +17,9 @@ from .engine import operations
 from .engine.running import open_configured_logs
 from .exceptions import BatchError
 
-__all__ = ['cancel', 'missing_workers', 'resume', 'retry', 'start']
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    'cancel', 'dismiss', 'missing_workers', 'resume', 'retry', 'saying',
+    'start']
 
 
 @contextlib.contextmanager
@@ -67,11 +66,27 @@ def resume(execution):
                     execution=execution.rec_name, problem=problem))
 
 
-def retry(execution):
-    "Retry the units that failed; return the id of the new execution."
+def retry(execution, failures=None):
+    """Retry units that failed; return the id of the new execution.
+
+    :param failures: only these records
+    """
     check_broker(execution.rec_name, execution.batch, execution.id)
     with saying():
-        return _begin(*operations.retry(_database(), execution.id))
+        return _begin(*operations.retry(
+                _database(), execution.id, failures=_ids(failures)))
+
+
+def dismiss(execution, failures):
+    "Note that failures are settled otherwise."
+    with saying():
+        operations.dismiss(
+            _database(), execution.id, 'dismissed by %s' % _login(),
+            failures=_ids(failures))
+
+
+def _ids(records):
+    return None if records is None else [record.id for record in records]
 
 
 def start(batch, given, dry_run=False):
@@ -102,9 +117,7 @@ def check_broker(name, batch, execution=None):
     A warning is one that the client shows once, and that can be passed.
     """
     Warning = Pool().get('res.user.warning')
-    problem = missing_workers(batch, execution)
-    if problem:
-        from trytond.exceptions import UserWarning
+    if problem := missing_workers(batch, execution):
         key = 'batch.no_worker.%s.%s' % (batch, execution)
         if Warning.check(key):
             raise UserWarning(key, gettext(

@@ -10,6 +10,7 @@ from trytond.transaction import Transaction
 
 from .exceptions import DatabaseError
 from .execution import Execution, ExecutionChunk, ExecutionInput
+from .failure import Failure
 from .texts import message_of
 from .transaction import connect
 
@@ -88,7 +89,7 @@ def is_outdated():
     No pool is loaded: the columns are the fields of the classes.
     """
     cursor = Transaction().connection.cursor()
-    for Model in [Execution, ExecutionChunk, ExecutionInput]:
+    for Model in [Execution, ExecutionChunk, ExecutionInput, Failure]:
         table = Model.__name__.replace('.', '_')
         if not backend.TableHandler.table_exist(table):
             return True

@@ -10,6 +10,7 @@ Imports nothing of Tryton or Celery.
 """
 import contextlib
 import errno
+import hashlib
 import os
 import resource
 import stat
@@ -19,8 +20,8 @@ from pathlib import Path
 from .exceptions import OutputError
 
 __all__ = [
-    'NO_LINKS', 'Directory', 'explained', 'identity', 'identity_of',
-    'open_file', 'open_to_append', 'readable']
+    'NO_LINKS', 'Directory', 'content_of', 'explained', 'identity',
+    'identity_of', 'open_file', 'open_to_append', 'readable']
 
 # Enough to go through a directory that must not be read
 _directory = os.O_DIRECTORY | getattr(os, 'O_PATH', os.O_RDONLY)
@@ -215,6 +216,19 @@ def identity_of(status):
         raise FileNotFoundError(errno.ENOENT, "it is no file")
     return '%s-%s-%s' % (
         status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def content_of(path):
+    """Return a hash of the content of a file, as a text.
+
+    A program may rewrite a file and give it back its time, or come within the
+    few milliseconds in which the time of a file does not move.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with open(open_file(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def open_to_append(path):

@@ -17,8 +17,8 @@ from .ledger.states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
 
 __all__ = ['Execution', 'hide_empty', 'in_colour', 'title_of']
 
-#: chunks that a form lists; an action opens all of them
-CHUNKS = 200
+#: chunks and failures that a form lists; an action opens all of them
+FIRST = 200
 
 
 def title_of(name):
@@ -64,20 +64,26 @@ class Execution(metaclass=PoolMeta):
     units_failed = fields.Function(fields.Integer("Failed"), 'get_counts')
     units_left = fields.Function(
         fields.Integer("Left", help="Neither done nor failed."), 'get_counts')
-    is_retried = fields.Function(
-        fields.Boolean("Retried",
-            help="Another execution treats its failed units again."),
-        'get_is_retried', searcher='search_is_retried')
+    is_settled = fields.Function(
+        fields.Boolean("Settled", help="Nobody has to look at it."),
+        'get_is_settled', searcher='search_is_settled')
+    open_failures = fields.Function(
+        fields.Integer("To Do", help="Failed units that nobody retried or "
+            "dismissed."), 'get_open_failures')
     can_cancel = fields.Function(fields.Boolean("Can Cancel"), 'get_acts')
     can_resume = fields.Function(fields.Boolean("Can Resume"), 'get_acts')
     can_retry = fields.Function(fields.Boolean("Can Retry"), 'get_acts')
     errors = fields.One2Many(
-        'batch.execution.error', 'execution', "Errors", readonly=True,
-        help="What failed, by the kind of error.")
+        'batch.execution.error', 'execution', "Kinds of Errors",
+        readonly=True, help="What failed, counted.")
+    first_failures = fields.Function(
+        fields.Many2Many('batch.failure', None, None, "Failures",
+            help="The first %s, those to do before the others." % FIRST),
+        'get_first_failures')
     first_chunks = fields.Function(
         fields.Many2Many('batch.execution.chunk', None, None, "Chunks",
             help="The first %s: those that failed, then those at work."
-            % CHUNKS),
+            % FIRST),
         'get_first_chunks')
     parameter_values = fields.Function(
         fields.Many2Many('batch.execution.value', None, None, "Parameters"),
@@ -161,23 +167,25 @@ class Execution(metaclass=PoolMeta):
         return {name: counts[name] for name in names}
 
     @classmethod
-    def get_is_retried(cls, executions, name):
-        retried = cls._retried_ids()
-        return {e.id: e.id in retried for e in executions}
+    def get_is_settled(cls, executions, name):
+        settled = {e.id for e in cls.search([
+                    ('id', 'in', [e.id for e in executions]),
+                    ('is_settled', '=', True)])}
+        return {e.id: e.id in settled for e in executions}
 
     @classmethod
-    def _retried_ids(cls):
-        cursor = Transaction().connection.cursor()
-        cursor.execute(*ledger.figures.retried())
-        return {id for id, in cursor.fetchall()}
-
-    @classmethod
-    def search_is_retried(cls, name, clause):
+    def search_is_settled(cls, name, clause):
         _, operator, value = clause
         is_wanted = bool(value) == (operator in {'=', 'in'})
         return [(
                 'id', 'in' if is_wanted else 'not in',
-                ledger.figures.retried())]
+                ledger.figures.settled())]
+
+    @classmethod
+    def get_open_failures(cls, executions, name):
+        counts = ledger.failed_units.count_free(
+            Transaction().connection.cursor(), [e.id for e in executions])
+        return {e.id: counts.get(e.id, 0) for e in executions}
 
     # What a form shows
 
@@ -189,11 +197,26 @@ class Execution(metaclass=PoolMeta):
             ids = []
             for states in [['failed'], ['queued'], ['waiting', 'cancelled'],
                     ['done', 'split']]:
-                if len(ids) < CHUNKS:
+                if len(ids) < FIRST:
                     ids.extend(chunk.id for chunk in Chunk.search([
                                 ('execution', '=', execution.id),
                                 ('state', 'in', states)],
-                            order=[('id', 'ASC')], limit=CHUNKS - len(ids)))
+                            order=[('id', 'ASC')], limit=FIRST - len(ids)))
+            found[execution.id] = ids
+        return found
+
+    @classmethod
+    def get_first_failures(cls, executions, name):
+        Failure = Pool().get('batch.failure')
+        found = {}
+        for execution in executions:
+            ids = []
+            for operator in ['=', '!=']:
+                if len(ids) < FIRST:
+                    ids.extend(failure.id for failure in Failure.search([
+                                ('execution', '=', execution.id),
+                                ('state', operator, 'open')],
+                            order=[('id', 'ASC')], limit=FIRST - len(ids)))
             found[execution.id] = ids
         return found
 
@@ -213,7 +236,8 @@ class Execution(metaclass=PoolMeta):
 
     @classmethod
     def get_acts(cls, executions, names):
-        retried = cls._retried_ids() if 'can_retry' in names else set()
+        is_free = ledger.failed_units.count_free(
+            Transaction().connection.cursor(), [e.id for e in executions])
         acts = {
             'can_cancel': {
                 e.id: e.state in OPEN_EXECUTIONS and not e.stopping
@@ -223,8 +247,8 @@ class Execution(metaclass=PoolMeta):
                 and bool(e.left or e.missing)
                 for e in executions},
             'can_retry': {
-                e.id: e.state not in OPEN_EXECUTIONS and bool(e.failed)
-                and not e.dry_run and e.id not in retried
+                e.id: e.state not in OPEN_EXECUTIONS and not e.dry_run
+                and e.id in is_free
                 for e in executions},
             }
         return {name: acts[name] for name in names}

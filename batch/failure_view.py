@@ -1,38 +1,40 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What failed, as the client shows it."""
-from sql import Null
-from sql.aggregate import Max, Min, Sum
+"""What failed, as the client shows it: by the kind of error, and by unit."""
+from itertools import groupby
+
+from sql import Literal
+from sql.aggregate import Count, Min
 
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval
 from trytond.transaction import Transaction, check_access
 
-from .batch import BatchRoot, record_id
-from .execution_view import hide_empty, in_colour
-from .ledger.states import ChunkState
-from .ledger.tables import chunk_
+from . import client_actions
+from .execution_view import hide_empty, in_colour, title_of
+from .ledger.tables import failure_
 from .ledger.units import load_units, shown_unit
-from .masking import mask_secrets
+from .read_only import ReadOnlyMixin
 from .texts import excerpt
 
-__all__ = ['ExecutionChunk', 'ExecutionError']
+__all__ = ['ExecutionChunk', 'ExecutionError', 'Failure']
 
 #: units that are named
 NAMED = 3
 
 
-class ExecutionError(ModelSQL, ModelView):
+class ExecutionError(ReadOnlyMixin, ModelSQL, ModelView):
     "The failures of an execution that are of one kind, counted."
     __name__ = 'batch.execution.error'
-    _rec_name = 'error_type'
+    _rec_name = 'fingerprint'
 
     execution = fields.Many2One('batch.execution', "Execution", readonly=True)
-    error_type = fields.Char("Kind", readonly=True)
+    fingerprint = fields.Char("Fingerprint", readonly=True)
     units = fields.Integer("Units", readonly=True)
-    chunk = fields.Many2One(
-        'batch.execution.chunk', "Example", readonly=True)
-    example = fields.Function(fields.Char("Error"), 'get_examples')
+    failure = fields.Many2One('batch.failure', "Example", readonly=True)
+    error_type = fields.Function(fields.Char("Kind"), 'get_of_failure')
+    first_line = fields.Function(fields.Char("Error"), 'get_of_failure')
 
     @classmethod
     def __setup__(cls):
@@ -41,30 +43,131 @@ class ExecutionError(ModelSQL, ModelView):
 
     @classmethod
     def table_query(cls):
-        return chunk_.select(
-            Min(chunk_.id).as_('id'),
-            chunk_.execution.as_('execution'),
-            Max(chunk_.error_type).as_('error_type'),
-            Sum(chunk_.size).as_('units'),
-            Min(chunk_.id).as_('chunk'),
-            where=(chunk_.state == ChunkState.FAILED)
-            & (chunk_.ended_at != Null),
-            group_by=[chunk_.execution, chunk_.fingerprint])
+        return failure_.select(
+            Min(failure_.id).as_('id'),
+            failure_.execution.as_('execution'),
+            failure_.fingerprint.as_('fingerprint'),
+            Count(Literal(1)).as_('units'),
+            Min(failure_.id).as_('failure'),
+            group_by=[failure_.execution, failure_.fingerprint])
+
+    def get_of_failure(self, name):
+        return getattr(self.failure, name)
+
+
+class Failure(metaclass=PoolMeta):
+    __name__ = 'batch.failure'
+
+    title = fields.Function(fields.Char("Batch"), 'get_titles')
+    shown_unit = fields.Function(
+        fields.Char("Record", help="Its name, for those who may read it."),
+        'get_units')
+    shown_record = fields.Function(
+        fields.Reference("Record", selection='get_models'), 'get_units')
+    first_line = fields.Function(fields.Char("Error"), 'get_first_line')
+    ended = fields.Function(
+        fields.DateTime("Failed", help="In whole seconds."), 'get_ended')
+    is_free = fields.Function(
+        fields.Boolean("To Do", help="Nobody retried or dismissed it."),
+        'get_is_free')
 
     @classmethod
-    def get_examples(cls, errors, name):
-        return {
-            e.id: excerpt(mask_secrets(e.chunk.error or '')) for e in errors}
+    def __setup__(cls):
+        super().__setup__()
+        hide_empty(
+            cls, 'shown_record', 'retried_by', 'reason', 'traceback')
+        cls._buttons.update({
+                name: {'invisible': ~Eval('is_free'), 'depends': ['is_free']}
+                for name in ['retry', 'dismiss']})
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree/field[@name="state"]', 'visual', in_colour({
+                        'open': 'danger', 'solved': 'success',
+                        'dismissed': 'muted'}, 'warning'))]
+
+    @classmethod
+    def get_titles(cls, failures, name):
+        return {f.id: title_of(f.execution.batch) for f in failures}
+
+    @classmethod
+    def get_units(cls, failures, names):
+        names_of = cls._record_names(failures)
+        found = {
+            'shown_unit': {}, 'shown_record': dict.fromkeys(
+                f.id for f in failures)}
+        for failure in failures:
+            text = 'the batch'
+            if failure.unit is not None:
+                text = ', '.join(map(shown_unit, load_units(failure.unit)))
+            key = failure.record and str(failure.record)
+            if key in names_of:
+                found['shown_record'][failure.id] = key
+                text = '%s (%s)' % (names_of[key], text)
+            found['shown_unit'][failure.id] = text
+        return {name: found[name] for name in names}
+
+    @classmethod
+    def _record_names(cls, failures):
+        """Return the names of records by reference.
+
+        Of those that are still there, and that the user may read.
+        """
+        pool = Pool()
+        ModelAccess = pool.get('ir.model.access')
+        is_root = Transaction().user == 0
+        references = sorted({
+                str(f.record) for f in failures if f.record is not None
+                and not isinstance(f.record, str)})
+        names = {}
+        for model, group in groupby(
+                references, key=lambda reference: reference.split(',')[0]):
+            if not (is_root or ModelAccess.get_access([model])[model]['read']):
+                continue
+            ids = [int(reference.split(',')[1]) for reference in group]
+            # A getter is called without that check
+            with check_access():
+                records = pool.get(model).search([('id', 'in', ids)])
+            names.update((str(r), r.rec_name) for r in records)
+        return names
+
+    def get_first_line(self, name):
+        return excerpt(self.error) if self.error else None
+
+    def get_ended(self, name):
+        at = self.chunk.ended_at
+        return at and at.replace(microsecond=0)
+
+    def get_is_free(self, name):
+        return self.state == 'open' and self.retried_by is None
+
+    @classmethod
+    @ModelView.button_action('batch.act_execution_one')
+    def retry(cls, failures):
+        return {'res_id': [
+                client_actions.retry(execution, list(some))
+                for execution, some in by_execution(failures)]}
+
+    @classmethod
+    @ModelView.button
+    def dismiss(cls, failures):
+        for execution, some in by_execution(failures):
+            client_actions.dismiss(execution, list(some))
+
+
+def by_execution(failures):
+    return groupby(
+        sorted(failures, key=lambda f: f.execution.id),
+        key=lambda f: f.execution)
 
 
 class ExecutionChunk(metaclass=PoolMeta):
     __name__ = 'batch.execution.chunk'
 
     shown_units = fields.Function(
-        fields.Char("Records", help="The units of the chunk."),
-        'get_shown_units')
+        fields.Char("Units", help="The first of them."), 'get_shown_units')
     first_line = fields.Function(fields.Char("Error"), 'get_first_line')
-
     ended = fields.Function(
         fields.DateTime("Ended", help="In whole seconds."), 'get_ended')
 
@@ -81,60 +184,17 @@ class ExecutionChunk(metaclass=PoolMeta):
                         'failed': 'danger', 'done': 'success',
                         'split': 'muted', 'cancelled': 'muted'}, 'warning'))]
 
-    @classmethod
-    def get_shown_units(cls, chunks, name):
-        return {c.id: cls._shown(c) for c in chunks}
-
-    @classmethod
-    def _shown(cls, chunk):
-        units = load_units(chunk.units)
-        if units is None:
+    def get_shown_units(self, name):
+        if self.units is None:
             return None
-        if len(units) == 1 and (name := cls._record_name(chunk, units[0])):
-            return name
+        units = load_units(self.units)
         text = ', '.join(map(shown_unit, units[:NAMED]))
         if len(units) > NAMED:
             text += ' ... (+%s)' % (len(units) - NAMED)
         return text
 
-    @classmethod
-    def _record_name(cls, chunk, unit):
-        "Return the name of the record, for those who may read its model."
-        Model = model_of(chunk.execution.batch)
-        id = record_id(unit)
-        if Model is None or type(id) is not int:
-            return None
-        if not may_read(Model):
-            return None
-        # A getter is called without that check
-        with check_access():
-            records = Model.search([('id', '=', id)], limit=1)
-        return '%s (%s)' % (records[0].rec_name, id) if records else None
-
-    def get_ended(self, name):
-        return self.ended_at and self.ended_at.replace(microsecond=0)
-
     def get_first_line(self, name):
         return excerpt(self.error) if self.error else None
 
-
-def model_of(batch):
-    "Return the class of the records of a batch, None without such."
-    pool = Pool()
-    try:
-        Batch = pool.get(batch)
-        if not issubclass(Batch, BatchRoot):
-            return None
-        Model = pool.get(Batch.get_batch_main_model_name())
-    except Exception:
-        # A hook, of a module that may not be there any more
-        return None
-    return Model if issubclass(Model, ModelSQL) else None
-
-
-def may_read(Model):
-    "Return whether the user of the request may read the records."
-    ModelAccess = Pool().get('ir.model.access')
-    name = Model.__name__
-    return Transaction().user == 0 or ModelAccess.get_access(
-        [name])[name]['read']
+    def get_ended(self, name):
+        return self.ended_at and self.ended_at.replace(microsecond=0)

@@ -10,15 +10,17 @@ import fnmatch
 import os
 import socket
 from pathlib import Path
+from typing import Optional
 
 from trytond import backend
 from trytond.transaction import TransactionError
 
-from . import texts
+from . import error_lines, texts
 from .batch import BatchRoot
 from .context import current_work, end_child
-from .directories import Directory, identity
+from .directories import Directory, content_of, identity
 from .exceptions import DefinitionError, InputError, ParameterError
+from .ledger.units import dump_units
 from .signatures import call_hook
 from .texts import calls_hooks
 from .transaction import is_shutdown
@@ -56,7 +58,7 @@ class BatchRootFiles(BatchRoot):
     @classmethod
     def select_ids(
             cls, directory: Path, archive: Path = Path('archive'),
-            pattern='*', **parameters):
+            pattern='*', errors: Optional[Path] = None, **parameters):
         """Yield the units of all files in directory.
 
         Hidden files, directories, links and what ends with ``.part`` are
@@ -66,11 +68,14 @@ class BatchRootFiles(BatchRoot):
         :param archive: where files go in the end, below directory if it is
             relative; it is made if need be
         :param pattern: of the names, as in a shell
+        :param errors: where files with the failed rows are written, as archive
         """
         parameters.update(
-            directory=directory, archive=archive, pattern=pattern)
+            directory=directory, archive=archive, pattern=pattern,
+            errors=errors)
         check_directories(
-            cls.__name__, directory, archive_of(directory, archive))
+            cls.__name__, directory, archive_of(directory, archive),
+            errors and archive_of(directory, errors))
         custody = current_custody()
         # By whatever way: one file has one path
         for path in files_of(directory.resolve(), pattern):
@@ -88,6 +93,26 @@ class BatchRootFiles(BatchRoot):
         return [
             id[-1] if isinstance(id, tuple)
             else cls.file_of(directory / id, parameters) for id in ids]
+
+    @classmethod
+    def format_errors(cls, path, failed, **parameters):
+        """Return what is written of the rows of a file that failed.
+
+        Text, bytes, or an iterable of either; None: they can not be given
+        back, and stay to be retried.  Called at the end of an execution that
+        has a parameter ``errors``.  By default the lines of the rows are
+        copied as they are, each with one more column that has the error.
+
+        :param path: the file that came in
+        :param failed: (number of the row, row, error) of each, by number
+        """
+        delimiter = parameters.get('delimiter')
+        return error_lines.copied(
+            path, failed,
+            lambda path: call_hook(cls, 'read_file', parameters, path),
+            lambda row, other: dump_units([row]) == dump_units([other]),
+            delimiter if isinstance(delimiter, str) and len(delimiter) == 1
+            else None)
 
     # What the engine asks
 
@@ -126,7 +151,11 @@ class BatchRootFiles(BatchRoot):
                 texts.excerpt(path.name), texts.name_of(type(error)),
                 texts.excerpt(error, texts.TEXT))
         if custody := current_custody():
-            custody.take(path, before, 1 if rows is None else count,
+            try:
+                content = content_of(path)
+            except FileNotFoundError as error:
+                raise SelectAgain('"%s" is gone' % path) from error
+            custody.take(path, before, content, 1 if rows is None else count,
                 archive_of(parameters['directory'], parameters['archive']))
         if rows is None:
             yield path.name
@@ -232,10 +261,11 @@ def archive_of(directory, archive):
     return Path(os.path.realpath(archive.parent), archive.name)
 
 
-def check_directories(batch, directory, archive):
+def check_directories(batch, directory, archive, errors=None):
     """See that files can be moved from directory to archive.
 
     :param archive: as of archive_of
+    :param errors: likewise, None for none
     :raises: ParameterError, InputError
     """
     def error(name, path, problem):
@@ -246,30 +276,34 @@ def check_directories(batch, directory, archive):
     if not directory.is_absolute():
         raise ParameterError(batch, 'directory', 'is "%s", expected an '
             'absolute path' % directory)
-    if archive == Path(os.path.realpath(directory)):
-        raise ParameterError(batch, 'archive', 'is "%s", expected another '
-            'directory than "directory"' % archive)
-    # What is not there yet is made in the nearest one that is
-    nearest = archive
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
-    try:
-        Directory(nearest).close()
-    except OSError as e:
-        # What else is wrong with it is told below
-        if e.errno == errno.ELOOP:
-            raise error('archive', archive, 'is a link or below one: name '
-                'the directory itself')
-    for name, path, existing in [
-            ('directory', directory, directory),
-            ('archive', archive, nearest)]:
-        if not existing.is_dir():
-            raise error(name, path, (
-                    'is no directory' if os.path.lexists(existing)
+    existing = {'directory': directory}
+    for name, path in [('archive', archive), ('errors', errors)]:
+        if path is None:
+            continue
+        if path == Path(os.path.realpath(directory)):
+            raise ParameterError(batch, name, 'is "%s", expected another '
+                'directory than "directory"' % path)
+        # What is not there yet is made in the nearest one that is
+        nearest = path
+        while not os.path.lexists(nearest):
+            nearest = nearest.parent
+        try:
+            Directory(nearest).close()
+        except OSError as e:
+            # What else is wrong with it is told below
+            if e.errno == errno.ELOOP:
+                raise error(name, path, 'is a link or below one: name '
+                    'the directory itself')
+        existing[name] = nearest
+    paths = {'directory': directory, 'archive': archive, 'errors': errors}
+    for name, nearest in existing.items():
+        if not nearest.is_dir():
+            raise error(name, paths[name], (
+                    'is no directory' if os.path.lexists(nearest)
                     else 'does not exist: create or mount it'))
-        if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
-            raise error(name, path, "can not be read and written by the "
-                "workers' user: let it, or files could not be archived")
-    if nearest.stat().st_dev != directory.stat().st_dev:
+        if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
+            raise error(name, paths[name], "can not be read and written by "
+                "the workers' user: let it, or files could not be archived")
+    if existing['archive'].stat().st_dev != directory.stat().st_dev:
         raise error('archive', archive, 'is of another file system than '
             '"directory": name one of the same')

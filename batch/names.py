@@ -24,6 +24,8 @@ __all__ = [
 #: longest name, in bytes, that its hidden files bear: they get 72 bytes more,
 #: and the usual file system has names of 255.  A hash stands for a longer one
 LONGEST = 183
+#: bytes that a name has at most, and that a number leaves of it at least
+NAME_MAX, SHORTEST = 255, 100
 
 _hidden = re.compile(
     r'\.(?P<stem>.+)\.(?P<tag>[\w-]{1,24}-(?P<execution>\d+)-[0-9a-f]{12})'
@@ -128,12 +130,28 @@ def is_taken(directory, name, tag, mine=False):
         for n in [hidden(name, tag, 'ready'), name])
 
 
+def cut(name, size):
+    "Return the beginning of a name, of at most size bytes."
+    encoded = os.fsencode(name)
+    if len(encoded) <= size:
+        return name
+    while size and encoded[size] & 0xC0 == 0x80:
+        # In the middle of a character of UTF-8
+        size -= 1
+    return os.fsdecode(encoded[:size])
+
+
 def free_names(directory, name, tag):
     "Yield a name and its successors, from about the first that is free."
     name = PurePath(name)
 
     def numbered(number):
-        return '%s_%s%s' % (name.stem, number, name.suffix)
+        end = '_%s%s' % (number, name.suffix)
+        room = NAME_MAX - len(os.fsencode(end))
+        if room < SHORTEST:
+            # What is behind the dot is no type of file
+            return cut(name.name, NAME_MAX - 12) + '_%s' % number
+        return cut(name.stem, room) + end
 
     if not is_taken(directory, name.name, tag, mine=True):
         yield name.name

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from . import exceptions, ledger
-from .ledger.states import Admission, ExecutionState
+from .ledger.states import Admission, ExecutionState, FailureState
 from .ledger.units import shown_unit
 from .logging import server_zone
 from .masking import mask_value
@@ -149,6 +149,8 @@ class Outcome:
     planned: int
     numbers: dict
     failures: Failures = field(repr=False)
+    #: how many failures there are in each state
+    failure_states: dict
     #: time of the database
     read_at: object = field(repr=False)
 
@@ -171,7 +173,10 @@ class Outcome:
             counts=ledger.figures.counts(cursor, execution),
             planned=ledger.figures.planned_chunks(cursor, execution),
             numbers=ledger.figures.numbers(cursor, execution),
-            failures=failures, read_at=ledger.tables.now(cursor), **row)
+            failures=failures,
+            failure_states=ledger.failed_units.count_by_state(
+                cursor, execution) if failures.count else {},
+            read_at=ledger.tables.now(cursor), **row)
 
     @property
     def seconds(self):
@@ -181,6 +186,11 @@ class Outcome:
     @property
     def succeeded(self):
         return self.state == ExecutionState.SUCCEEDED
+
+    @property
+    def open_failures(self):
+        "How many units failed with which nobody has dealt."
+        return self.failure_states.get(FailureState.OPEN, 0)
 
     @property
     def is_refused(self):
@@ -233,8 +243,7 @@ class Outcome:
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
                     ('details', 'show', details),
-                    ('again', 'retry', self.ended_at
-                        and counts['failed'] and not self.dry_run),
+                    ('again', 'retry', self.ended_at and self.open_failures),
                     ('go on', 'resume', (self.ended_at or self.local)
                         and (counts['left'] or self.missing))]
                 if wanted]
@@ -255,6 +264,7 @@ class Outcome:
             'duplicates': self.duplicates,
             'done': self.counts['done'],
             'failed': self.counts['failed'],
+            'open': self.open_failures,
             'left': self.counts['left'],
             'seconds': round(self.seconds, 3),
             'numbers': self.numbers,
@@ -265,11 +275,19 @@ class Outcome:
             }
 
 
-def failure_as_dict(number, units, type_, error):
-    "Return what JSON has of a failure."
-    return {
+def failure_as_dict(number, units, type_, error, settled=None):
+    """Return what JSON has of a failed chunk.
+
+    :param settled: of ledger.failed_units.settled_in
+    """
+    found = {
         'chunk': number, 'units': mask_value(None, units),
         'error_type': type_, 'error': error}
+    if settled is not None:
+        found['settled'] = [
+            dict(zip(['state', 'retried_by', 'reason', 'units'], row))
+            for row in settled]
+    return found
 
 
 def as_json(value):

@@ -26,11 +26,11 @@ __all__ = [
 #: the hooks whose named arguments are parameters
 HOOKS = (
     'execute', 'select_ids', 'get_batch_domain', 'convert_to_instances',
-    'read_file')
+    'read_file', 'format_errors')
 #: the arguments that a hook is given by position, before its parameters
 POSITIONAL = {
     'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',),
-    'read_file': ('path',)}
+    'read_file': ('path',), 'format_errors': ('path', 'failed')}
 # A hook as one class of the MRO has it, and a parameter as that declares it
 Definition = namedtuple(
     'Definition', 'depth where globals positional parameters is_open')

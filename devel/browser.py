@@ -152,6 +152,54 @@ class Client:
     def click(self, selector, **options):
         self.page.locator(selector).first.click(delay=CLICK, **options)
 
+    def menu(self, *names):
+        "Open an entry of the menu; each name is below the one before."
+        for name in names:
+            entry = self.page.locator('#menu').get_by_text(name, exact=True)
+            if name == names[-1]:
+                entry.first.click(delay=CLICK)
+            elif not self.page.locator('#menu').get_by_text(
+                    names[names.index(name) + 1], exact=True).count():
+                entry.first.dblclick(delay=CLICK)
+
+    def tab(self, name):
+        "Choose a tab of the one that is open: of a list, or of a form."
+        self.page.locator('.tab-pane.active .nav-tabs a').filter(
+            has_text=name).locator('visible=true').last.click(delay=CLICK)
+
+    def row(self, text):
+        "Return the row of a list that has the text."
+        return self.page.locator('.tab-pane.active tr.selectable-row, '
+            '.tab-pane.active tbody tr').filter(has_text=text).locator(
+            'visible=true').first
+
+    def open(self, text):
+        "Open the record of the row of a list that has the text."
+        self.row(text).locator('td').filter(has_text=text).first.dblclick(
+            delay=CLICK)
+
+    def button(self, name):
+        "Click on the button that has the name."
+        self.page.get_by_role('button', name=name, exact=True).locator(
+            'visible=true').last.click(delay=CLICK)
+
+    def field(self, label):
+        "Return the field of the form with the label."
+        return self.page.get_by_label(label, exact=True).locator(
+            'visible=true').last
+
+    def enter(self, label, text):
+        "Enter a text into a field."
+        self.field(label).click()
+        # Some put another element there while one types
+        self.page.keyboard.press('ControlOrMeta+A')
+        self.page.keyboard.type(text, delay=20)
+        self.page.keyboard.press('Tab')
+
+    def see(self, text):
+        "Wait until the text is there to be read."
+        self.page.get_by_text(text).locator('visible=true').first.wait_for()
+
 
 @contextlib.contextmanager
 def launched():

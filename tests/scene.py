@@ -17,7 +17,8 @@ __all__ = ['Execution', 'Scene', 'one_line']
 
 #: what a test may leave behind, in the order in which it can be deleted
 TABLES = [
-    'batch_execution_input', 'batch_execution_chunk', 'batch_execution',
+    'batch_failure', 'batch_execution_input', 'batch_execution_chunk',
+    'batch_execution',
     'batch_scenario_record', 'batch_scenario_key', 'ir_queue']
 #: seconds for whatever is awaited, on a busy machine
 PATIENCE = 30

@@ -180,7 +180,8 @@ def test_every_setting_is_documented_with_its_form_and_default():
 
 @pytest.mark.parametrize('title, edges', [
         ('States of an execution', ledger.states.EXECUTION),
-        ('States of a chunk', ledger.states.CHUNK)])
+        ('States of a chunk', ledger.states.CHUNK),
+        ('States of a failure', ledger.states.FAILURE)])
 def test_every_state_is_documented_with_its_causes(title, edges):
     text = read('doc/design.rst')
     _, found, text = text.partition(
@@ -196,7 +197,8 @@ def test_every_state_is_documented_with_its_causes(title, edges):
 def test_every_column_of_the_ledger_is_documented():
     text = read('doc/design.rst')
     names = re.findall(
-        r'^    (\w+) = fields\.', read('batch/execution.py'), re.MULTILINE)
+        r'^    (\w+) = (?:fields\.|_Masked)',
+        read('batch/execution.py') + read('batch/failure.py'), re.MULTILINE)
     assert len(names) > 30
     assert [name for name in names if '``%s``' % name not in text] == []
 

@@ -14,9 +14,8 @@ BEFORE = dt.datetime(2026, 1, 1)
 OLD, YOUNG = BEFORE - dt.timedelta(1), BEFORE
 
 
-def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
-        selected=10, ended_at=OLD, dry_run=False, in_hand=False,
-        missing=None):
+def ended(id, state='succeeded', open=0, left=0, retry_of=None,
+        ended_at=OLD, dry_run=False, in_hand=False, missing=None):
     return locals()
 
 
@@ -25,40 +24,42 @@ def ended(id, state='succeeded', failed=0, left=0, retry_of=None,
         ([ended(1)], [1], []),
         ([ended(1, ended_at=YOUNG)], [], []),
         ([ended(1, 'running', ended_at=None)], [], []),
-        ([ended(1, 'failed', failed=1)], [], [1]),
-        ([ended(1, 'cancelled', failed=1)], [], [1]),
+        ([ended(1, 'failed', open=1)], [], [1]),
+        ([ended(1, 'cancelled', open=1)], [], [1]),
+        # Dismissed
+        ([ended(1, 'failed')], [1], []),
         # It stopped by itself: nobody decided to leave the rest
         ([ended(1, 'failed', left=5)], [], [1]),
         ([ended(1, 'cancelled', left=5)], [1], []),
         # The selection failed, or the start was refused
-        ([ended(1, 'failed', None, None, selected=None)], [1], []),
-        ([ended(1, 'failed', failed=1, dry_run=True)], [1], []),
+        ([ended(1, 'failed', left=None)], [1], []),
+        ([ended(1, 'failed', open=1, dry_run=True)], [1], []),
         # Retried with success
-        ([ended(2, retry_of=1), ended(1, 'failed', failed=1)], [2, 1], []),
+        ([ended(2, retry_of=1), ended(1, 'failed')], [2, 1], []),
         # What failed in the retry is open in its place
-        ([ended(2, 'failed', failed=1, retry_of=1),
-            ended(1, 'failed', failed=2)], [], [2]),
-        ([ended(3, retry_of=2), ended(2, 'failed', failed=1, retry_of=1),
-            ended(1, 'failed', failed=2)], [3, 2, 1], []),
-        # A chain stays whole: else it would be retried once more
+        ([ended(2, 'failed', open=1, retry_of=1),
+            ended(1, 'failed')], [], [2]),
+        ([ended(3, retry_of=2), ended(2, 'failed', retry_of=1),
+            ended(1, 'failed')], [3, 2, 1], []),
+        # Retried in part
+        ([ended(2, retry_of=1), ended(1, 'failed', open=1)], [], [1]),
+        ([ended(3, 'failed', open=1, retry_of=1), ended(2, retry_of=1),
+            ended(1, 'failed')], [], [3]),
+        # A chain stays whole
         ([ended(3, retry_of=2, ended_at=YOUNG),
-            ended(2, 'failed', failed=1, retry_of=1),
-            ended(1, 'failed', failed=2)], [], []),
+            ended(2, 'failed', retry_of=1),
+            ended(1, 'failed')], [], []),
         ([ended(2, 'running', retry_of=1, ended_at=None),
-            ended(1, 'failed', failed=2)], [], []),
-        # A retry that was refused has retried nothing
-        ([ended(2, 'failed', None, None, retry_of=1, selected=None),
-            ended(1, 'failed', failed=1)], [], [1]),
+            ended(1, 'failed')], [], []),
         # Input files of it are not archived yet
         ([ended(2, retry_of=1, in_hand=True),
-            ended(1, 'failed', failed=1, in_hand=True)], [], [1, 2]),
+            ended(1, 'failed', in_hand=True)], [], [1, 2]),
         # A file that was committed is not there
         ([ended(1, missing='["/a"]')], [], [1]),
         ([ended(2, 'failed', retry_of=1, missing='["/a"]'),
-            ended(1, 'failed', failed=1)], [], [2]),
+            ended(1, 'failed')], [], [2]),
         # Retried, but for what was left
-        ([ended(2, retry_of=1), ended(1, 'failed', failed=1, left=5)],
-            [], [1]),
+        ([ended(2, retry_of=1), ended(1, 'failed', left=5)], [], [1]),
         ])
 def test_what_is_old_and_dealt_with_is_forgotten(executions, deleted, open_):
     assert forgettable(executions, BEFORE) == (deleted, open_)
@@ -86,7 +87,8 @@ def test_prune_forgets_executions_and_their_chunks(scene):
     said, kept = result.stdout.splitlines()
     assert said.startswith('1 execution forgotten that ended before 20')
     assert kept == ('kept for their open failures: 1 execution: %s; '
-        'coop show N, then coop retry N or coop resume N' % failed)
+        'coop show N, then coop retry N, coop dismiss N or coop resume N'
+        % failed)
     assert ids(scene) == [failed, young]
     assert {id for id, in scene.execute(
             'SELECT execution FROM batch_execution_chunk')} == {failed, young}

@@ -19,6 +19,7 @@ VERSIONS = sorted((Path(__file__).parent / 'upgrades').glob('*.sql'))
 @pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
 def scene(request, postgresql, redis):
     with Scene(postgresql=postgresql, redis=redis) as scene:
+        scene.execute('DROP TABLE batch_failure')
         for table in ['input', 'chunk']:
             scene.execute('DROP TABLE batch_execution_%s CASCADE' % table)
         scene.execute('DROP TABLE batch_execution CASCADE')
@@ -42,10 +43,12 @@ def schema(scene):
         set(scene.execute(
                 "SELECT table_name, column_name, data_type "
                 "FROM information_schema.columns "
-                "WHERE table_name LIKE 'batch_execution%'")),
+                "WHERE table_name LIKE 'batch_execution%' "
+                "OR table_name = 'batch_failure'")),
         set(scene.execute(
                 "SELECT indexdef FROM pg_indexes "
-                "WHERE tablename LIKE 'batch_execution%'")))
+                "WHERE tablename LIKE 'batch_execution%' "
+                "OR tablename = 'batch_failure'")))
 
 
 def test_what_was_open_or_failed_goes_on_after_the_update(
@@ -64,6 +67,10 @@ def test_what_was_open_or_failed_goes_on_after_the_update(
             "SELECT careful, begun_by FROM batch_execution_chunk")) <= {
         (None, None), (False, None), (True, None),
         (True, 'batch1:22909:17')}
+    # Each unit of a chunk that failed is a failure
+    assert failures(scene) == [
+        (2, '[3]', 'open', None), (2, '[4]', 'open', None),
+        (3, '[3]', 'open', None)]
     scene.records(40)
     history = scene.coop('history', check=True).stdout
     assert 'batch.scenario.failing' in history
@@ -80,6 +87,36 @@ def test_what_was_open_or_failed_goes_on_after_the_update(
     scene.execute('UPDATE batch_scenario_record SET treated = 0')
     scene.coop('retry', '2', check=True)
     assert scene.treated() == once([3, 4])
+    retry = scene.last_execution()
+    assert failures(scene)[:2] == [
+        (2, '[3]', 'solved', retry), (2, '[4]', 'solved', retry)]
+
+
+def test_what_was_retried_before_the_update_is_known(scene):
+    # 3, where unit 3 failed again and others are left, is a retry of 2; and
+    # 4 one of 3, which still has to select
+    scene.execute('UPDATE batch_execution SET retry_of = 2 WHERE id = 3')
+    scene.execute('UPDATE batch_execution SET retry_of = 3 WHERE id = 4')
+    update(scene)
+    assert failures(scene) == [
+        (2, '[3]', 'retried', 3), (2, '[4]', 'retried', 3),
+        (3, '[3]', 'open', 4)]
+    scene.execute('DROP TABLE batch_failure')
+    scene.execute('UPDATE batch_execution SET retry_of = NULL WHERE id = 4')
+    scene.execute(
+        "UPDATE batch_execution_chunk SET state = 'done', ended_at = "
+        "'2026-01-01 00:00:00' WHERE execution = 3 AND ended_at IS NULL")
+    update(scene)
+    assert failures(scene) == [
+        (2, '[3]', 'retried', 3), (2, '[4]', 'solved', 3),
+        (3, '[3]', 'open', None)]
+    assert '1 open' in scene.coop('show', '3', check=True).stdout
+
+
+def failures(scene):
+    return scene.execute(
+        'SELECT execution, unit, state, retried_by FROM batch_failure '
+        'ORDER BY execution, unit')
 
 
 def test_what_is_not_updated_is_said_in_one_line(scene):

@@ -118,11 +118,20 @@ def get_parser():
     for again in [
             add('resume', run.resume,
                 "go on with what is left of an execution"),
-            add('retry', run.retry, "run again just the units that failed")]:
+            add('retry', run.retry,
+                "run again units that failed: all that are open")]:
         _execution(again)
         again.add_argument('--local', action='store_true',
             help="in this process, without broker and workers")
         _output(again)
+    _units(again)
+
+    dismiss = add('dismiss', manage.dismiss,
+        "note that units that failed are settled otherwise: all that are open")
+    _execution(dismiss)
+    _units(dismiss)
+    dismiss.add_argument('--reason', metavar='TEXT', type=_text,
+        help="why, for coop show")
 
     cancel = add('cancel', manage.cancel,
         "stop an execution; what runs ends its chunk")
@@ -172,6 +181,20 @@ def _execution(parser):
         # What a column of PostgreSQL takes
         type=_whole(1, 2 ** 31 - 1, 'the number of an execution'),
         help="the number of the execution")
+
+
+def _units(parser):
+    parser.add_argument('--unit', metavar='UNITS', action='append', default=[],
+        type=_text, help="just these: one or more, separated by commas, each "
+        "as coop show names it; may be repeated")
+
+
+def _text(text):
+    if not text.strip() or text != texts.escape(text):
+        raise argparse.ArgumentTypeError(
+            'is "%s", expected a text of one line' % texts.clean(
+                text, texts.EXCERPT))
+    return text
 
 
 def _output(parser):

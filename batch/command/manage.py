@@ -1,10 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The commands that change no record: cancel, prune, check, worker."""
+"""The commands that change no record: cancel, dismiss, prune, check, worker.
+"""
 from ..exceptions import ExecutionError
 from .environment import check_batch, checked_name, database_of
 
-__all__ = ['cancel', 'check', 'prune', 'worker']
+__all__ = ['cancel', 'check', 'dismiss', 'prune', 'worker']
 
 
 def cancel(options):
@@ -20,6 +21,18 @@ def cancel(options):
             'can not be cancelled: it is over, or its selection runs')
     print('execution #%s is cancelled; what runs ends its chunk'
         % options.execution)
+    return 0
+
+
+def dismiss(options):
+    from ..database import check_database
+    from ..engine import operations
+    database = database_of(options)
+    check_database(database)
+    count, open_ = operations.dismiss(
+        database, options.execution, options.reason, options.unit)
+    print('{:,} failure{} of execution #{} dismissed, {:,} still open'.format(
+            count, '' if count == 1 else 's', options.execution, open_))
     return 0
 
 
@@ -44,7 +57,7 @@ def prune(options):
             count, '' if count == 1 else 's', before))
     if open_:
         print('kept for their open failures: %s; coop show N, then coop retry '
-            'N or coop resume N' % get_print_infos(
+            'N, coop dismiss N or coop resume N' % get_print_infos(
                 open_, 'execution'))
     return 0
 

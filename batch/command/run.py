@@ -62,7 +62,8 @@ def resume(options):
 def retry(options):
     from ..engine import operations
     return again(options, lambda database, local: (
-            *operations.retry(database, options.execution, local), None))
+            *operations.retry(
+                database, options.execution, local, options.unit), None))
 
 
 def again(options, prepare):

@@ -74,14 +74,14 @@ def history(options):
                 if options.name else ''), file=sys.stderr)
         return written()
     head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
-        'failed', 'left']
+        'failed', 'open', 'left']
     _table([head] + [
             (row['id'],
                 row['batch'] + (' (dry run)' if row['dry_run'] else ''),
                 row['state'],
                 moment(row['started_at']), taken(row, duration),
                 *('{:,}'.format(row[n]) if row[n] is not None else '-'
-                    for n in ['selected', 'done', 'failed', 'left']))
+                    for n in ['selected', 'done', 'failed', 'open', 'left']))
             for row in rows])
     return written()
 
@@ -115,8 +115,7 @@ def show(options):
                 cursor, options.execution)]
         # As they come: there may be many, with their tracebacks
         failures = ledger.failures.list_failures(
-            cursor, options.execution, options.limit,
-            tracebacks=not options.json)
+            cursor, options.execution, options.limit, details=True)
         (show_json if options.json else show_text)(
             outcome, details, failures,
             max(0, outcome.failures.count - options.limit))
@@ -134,14 +133,15 @@ def show_json(outcome, details, failures, more):
     head, _, tail = as_json(told).rpartition('[]')
     print(head, end='[')
     separator = '\n'
-    for failure in failures:
+    for *failure, _, settled in failures:
         print(separator + textwrap.indent(
-                as_json(failure_as_dict(*failure)), '    '), end='')
+                as_json(failure_as_dict(*failure, settled)), '    '), end='')
         separator = ',\n'
     print(('\n  ]' if separator != '\n' else ']') + tail)
 
 
 def show_text(outcome, details, failures, more):
+    from ..ledger.states import FailureState
     from ..ledger.units import shown_unit
     from ..outcome import duration, moment
     from ..settings import shown
@@ -183,13 +183,18 @@ def show_text(outcome, details, failures, more):
                     texts.clean(wait['error'], texts.TEXT))
                 for wait in details['waiting']])
     if outcome.failures.count:
-        print('\nfailures:')
-    for number, units, type_, error, traceback in failures:
+        print('\nfailures (%s):' % ', '.join(
+                '{:,} {}'.format(outcome.failure_states[state], state)
+                for state in FailureState
+                if state in outcome.failure_states))
+    for number, units, type_, error, traceback, settled in failures:
         print('\n  #%s.%s  %s: %s: %s' % (
                 outcome.id, number,
                 'the batch' if units is None
                 else 'unit %s' % ', '.join(map(shown_unit, units)),
                 texts.excerpt(type_), texts.clean(error, texts.TEXT)))
+        for row in settled:
+            print('    ' + said_of(*row, len(units or [None])))
         if traceback:
             print(textwrap.indent(texts.clean(
                         traceback, texts.TRACEBACK, keep='\n\t').rstrip(),
@@ -197,6 +202,17 @@ def show_text(outcome, details, failures, more):
     if more:
         print('\n... and {:,} more; coop show {} --limit N shows N of them'
             .format(more, outcome.id))
+
+
+def said_of(state, retry, reason, count, size):
+    "Return what became of count of the size failures of a chunk."
+    told = '%s%s' % ('{:,} of {:,} '.format(count, size)
+        if count != size else '', 'taken up' if state == 'open' else state)
+    if retry:
+        told += ' by #%s (coop show %s)' % (retry, retry)
+    if reason:
+        told += ': %s' % texts.clean(reason, texts.TEXT)
+    return told
 
 
 def _table(rows, indent='  '):

@@ -11,7 +11,7 @@ from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
-from . import input_files
+from . import error_files, input_files
 from .output_files import discard_leftovers, publish, tag_of
 
 __all__ = ['close']
@@ -62,6 +62,8 @@ def close(database, execution):
             left=counts['left'],
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
+        if row['retry_of']:
+            ledger.failed_units.solve(cursor, execution)
         if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
         return missing, settled, Outcome.load(cursor, execution)
@@ -72,6 +74,7 @@ def close(database, execution):
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
+        error_files.write_errors(database, execution, claim_if_over)
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended

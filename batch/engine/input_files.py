@@ -18,7 +18,7 @@ from functools import cached_property
 from trytond import backend
 
 from .. import files, ledger
-from ..directories import Directory, identity
+from ..directories import Directory, content_of, identity
 from ..exceptions import InputError, OutputError
 from ..file_batch import SelectAgain, check_unchanged
 from ..ledger.states import OPEN_EXECUTIONS
@@ -45,6 +45,7 @@ class Custody:
         #: why files were left out, by name
         self.left_out = {}
         self._files = []
+        self._before = {}
         self._whys = {}
 
     @cached_property
@@ -67,9 +68,15 @@ class Custody:
         self.left_out[path.name] = why
         return why
 
-    def take(self, path, identity, units, archive):
+    def take(self, path, before, content, units, archive):
+        """Have a file in hand that was read.
+
+        :param before: its identity, before that
+        :param content: a hash of it, see directories.content_of
+        """
         if not self.keep:
             return
+        identity = '%s-%s' % (before, content)
         if self.root:
             # It failed as a whole, and is read again
             try:
@@ -81,6 +88,7 @@ class Custody:
                     'for a while; coop history shows it' % path) from error
             return
         self._files.append((path, identity, units, archive))
+        self._before[path] = before
         if len(self._files) >= ledger.inputs.BULK:
             self.flush()
 
@@ -91,9 +99,9 @@ class Custody:
             ledger.inputs.add(self.cursor, self.execution, self._files)
         except backend.DatabaseIntegrityError as error:
             raise SelectAgain('another execution took a file first') from error
-        for path, before, _, archive in self._files:
+        for path, _, _, archive in self._files:
             # Before we had it in hand, another one may have archived it
-            check_unchanged(path, before)
+            check_unchanged(path, self._before.pop(path))
             try:
                 Directory(archive, make=True).close()
             except OSError as error:
@@ -116,7 +124,7 @@ def is_running(cursor, root):
     return any(
         ledger.executions.columns(cursor, execution, 'state')['state']
         in OPEN_EXECUTIONS
-        for execution in ledger.inputs.chain_of(cursor, root))
+        for execution in ledger.inputs.tree_of(cursor, root))
 
 
 def settle(cursor, execution, tag=None):
@@ -132,7 +140,7 @@ def settle(cursor, execution, tag=None):
     if not (found := ledger.inputs.held_by(cursor, root)):
         return []
     undone = ledger.inputs.count_undone(
-        cursor, ledger.inputs.chain_of(cursor, root))
+        cursor, ledger.inputs.tree_of(cursor, root))
     settled, directories = [], set()
     for file in found:
         archived, why, values = None, undone_of(file, undone), {}
@@ -141,20 +149,20 @@ def settle(cursor, execution, tag=None):
                 if is_in_sight(file):
                     # By one who died before the commit, or else by somebody
                     archived = None if why else files.moved(
-                        file.archive, file.identity)
+                        file.archive, stat_of(file))
                     values = {'held': None}
                 if not archived:
                     why = 'it is not there any more'
             elif why:
                 pass
-            elif identity(file.path) != file.identity:
+            elif not is_unchanged(file):
                 why = 'it is not as it was when it was selected; to have ' \
                     'it treated as a new one, rename it'
             elif not tag:
                 why = 'and has still to archive it'
             else:
                 archived = files.move(
-                    file.path, file.archive, file.identity, tag)
+                    file.path, file.archive, stat_of(file), tag)
                 directories |= {file.path.parent, file.archive}
                 values = {'held': None}
         except (OSError, OutputError) as error:
@@ -169,6 +177,20 @@ def settle(cursor, execution, tag=None):
         with contextlib.suppress(OSError), Directory(directory) as opened:
             opened.sync()
     return settled
+
+
+def stat_of(file):
+    "Return the identity of a file that was selected, see directories."
+    return '-'.join(file.identity.split('-')[:3])
+
+
+def is_unchanged(file):
+    "Return whether a file is as it was when it was selected."
+    if identity(file.path) != stat_of(file):
+        return False
+    # Those of an earlier version have no hash
+    _, _, _, *content = file.identity.split('-')
+    return not content or content == [content_of(file.path)]
 
 
 def is_in_sight(file):

@@ -18,6 +18,7 @@ from ..transaction import transact
 from . import bisection, suspects
 from .ending import close
 from .errors import describe, exc_info, one_line, write_down
+from .records import model_of_units
 
 __all__ = [
     'chunk_died', 'fail_or_bisect', 'flattened', 'give_up', 'is_divisible',
@@ -41,6 +42,7 @@ def fail_or_bisect(job, chunk, attempts, error, objects=None):
     """
     # What is wrong with the class is wrong for each of its units
     is_ended = issubclass(type(error), TransactionEndedError)
+    model = model_of_units(job)
 
     def record(cursor, details):
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
@@ -61,7 +63,8 @@ def fail_or_bisect(job, chunk, attempts, error, objects=None):
                 suspect=None if suspect is None
                 else parts.index([chunk.units[suspect]]))
         else:
-            first = ledger.chunks.fail(cursor, chunk, attempts, details)
+            first = ledger.chunks.fail(
+                cursor, chunk, attempts, details, model, job.dry_run)
             stop_if_hopeless(cursor, job, is_ended)
         return first, parts, repeated
 
@@ -177,6 +180,7 @@ def chunk_died(database, execution, chunk_id, cause, blame):
 def give_up(job, chunk):
     "Take apart a chunk whose processes died, or fail the one unit."
     error = WorkerLostError(chunk.error or 'worker lost')
+    model = model_of_units(job)
 
     def record(cursor):
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
@@ -187,7 +191,7 @@ def give_up(job, chunk):
                 cursor, chunk, parts, chunk.deaths, describe(error),
                 careful=True), parts
         first = ledger.chunks.fail(
-            cursor, chunk, chunk.deaths, describe(error))
+            cursor, chunk, chunk.deaths, describe(error), model, job.dry_run)
         stop_if_hopeless(cursor, job)
         return first, None
 

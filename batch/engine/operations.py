@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Start an execution, cancel it, go on with it, retry what failed in it.
+"""Start an execution, cancel it, go on with it; retry or dismiss failures.
 
 Each asks the state first, and says it when it refuses.
 """
@@ -12,14 +12,15 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
-from ..ledger.states import OPEN_EXECUTIONS, ExecutionState
+from ..ledger.states import ExecutionState
 from ..texts import escape
 from ..transaction import transact
+from .chosen import among, chosen
 from .ending import close
 
 __all__ = [
-    'cancel', 'queue_of_batch', 'queue_of_execution', 'resume', 'retry',
-    'start']
+    'cancel', 'dismiss', 'queue_of_batch', 'queue_of_execution', 'resume',
+    'retry', 'start']
 
 
 def start(database, batch, given, dry_run=False, local=False):
@@ -42,6 +43,7 @@ def cancel(database, execution, message):
                 cursor, execution, state=ExecutionState.CANCELLED,
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
+            ledger.failed_units.give_back(cursor, execution)
             return True
         row = existing(cursor, execution, 'state')
         if row['state'] != ExecutionState.RUNNING:
@@ -99,37 +101,50 @@ def resume(database, execution, local=False):
     return batch, chunks
 
 
-def retry(database, execution, local=False):
-    """Make an execution of the units that failed; return (id, batch).
+def retry(database, execution, local=False, texts=(), failures=None):
+    """Make an execution of open failures; return (id, batch).
 
-    Raises ExecutionError if there are none, or they were retried already.
+    Raises ExecutionError where there are none, or not those.
+
+    :param texts: which units, as ``--unit`` gives them; without, all of them
+    :param failures: ids of failures instead
     """
     def _retry(cursor):
         ledger.executions.lock_all(cursor)
         row = existing(
-            cursor, execution, 'state', 'batch', 'failed', 'parameters',
-            'dry_run')
-        if row['dry_run']:
-            raise ExecutionError(
-                execution, 'was a dry run: there is nothing to do again')
-        if row['state'] in OPEN_EXECUTIONS:
-            raise ExecutionError(execution, 'is %s: wait for its end, or '
-                'cancel it' % row['state'])
-        if not row['failed']:
-            raise ExecutionError(execution, 'has no failed units%s' % (
-                    '; what is left of it: coop resume %s' % execution
-                    if row['state'] != ExecutionState.SUCCEEDED else ''))
-        if retries := ledger.figures.retries(cursor, execution):
-            raise ExecutionError(execution, 'was retried as #%s; what failed '
-                'there: coop retry %s' % (retries[-1], retries[-1]))
+            cursor, execution, 'state', 'batch', 'parameters', 'dry_run')
+        ids = chosen(cursor, execution, row, texts) if failures is None \
+            else among(cursor, execution, row, failures)
         given = {
             name: text
             for name, (text, _) in json.loads(row['parameters']).items()}
-        return ledger.executions.create(
-            cursor, row['batch'], given, retry_of=execution,
-            local=local), row['batch']
+        id = ledger.executions.create(
+            cursor, row['batch'], given, retry_of=execution, local=local)
+        ledger.failed_units.take_up(cursor, execution, id, ids)
+        return id, row['batch']
 
     return transact(database, _retry)
+
+
+def dismiss(
+        database, execution, reason=None, texts=(), failures=None):
+    """Note that open failures are settled otherwise.
+
+    Returns (how many, how many of the execution are still open).  Raises
+    ExecutionError where there are none, or not those.
+
+    :param texts, failures: as of retry
+    """
+    def _dismiss(cursor):
+        ledger.executions.lock_all(cursor)
+        row = existing(cursor, execution, 'state', 'dry_run')
+        ids = chosen(cursor, execution, row, texts) if failures is None \
+            else among(cursor, execution, row, failures)
+        count = ledger.failed_units.dismiss(cursor, execution, reason, ids)
+        return count, ledger.failed_units.count_open(
+            cursor, [execution]).get(execution, 0)
+
+    return transact(database, _dismiss)
 
 
 def existing(cursor, execution, *names):

@@ -37,28 +37,27 @@ def prune(database, before, batch=None):
 def list_prunable(cursor, batch):
     "Return the executions as forgettable() takes them, the newest first."
     executions = ledger.retention.list_executions(cursor, batch)
+    failures = ledger.failed_units.count_open(cursor)
     # What is not archived yet depends on all that was done of it
     in_hand = {
         id for holder in ledger.inputs.holders(cursor, batch)
-        for id in ledger.inputs.chain_of(cursor, holder)}
-    return [{**row, 'in_hand': row['id'] in in_hand} for row in executions]
+        for id in ledger.inputs.tree_of(cursor, holder)}
+    return [
+        {**row, 'in_hand': row['id'] in in_hand,
+            'open': failures.get(row['id'], 0)} for row in executions]
 
 
 def forgettable(executions, before):
     """Return (ids to delete, ids with open failures) of those before a moment.
 
-    Failures are open until they are retried; those of the retry then count
-    in their place.  What a stopped execution left is open until it is
+    Failures are open until they are retried or dismissed; those of a retry
+    count in their place.  What a stopped execution left is open until it is
     resumed, an execution with input files in hand until they are archived or
     taken away, and one with committed files that are missing until a resume
     finds them.
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
-    # As ledger.figures.retries: one that was refused retried nothing
-    retried = {
-        e['retry_of'] for e in executions
-        if e['selected'] or e['ended_at'] is None}
     roots = {None: None}
     for execution in reversed(executions):
         roots[execution['id']] = roots.get(execution['retry_of']) \
@@ -67,7 +66,7 @@ def forgettable(executions, before):
     for execution in executions:
         if execution['ended_at'] is None or execution['ended_at'] >= before:
             kept.add(roots[execution['id']])
-        elif is_open(execution, retried):
+        elif is_open(execution):
             open_.append(execution['id'])
     # What was retried and its retries stay or go together
     kept.update(map(roots.get, open_))
@@ -76,11 +75,11 @@ def forgettable(executions, before):
         ], sorted(open_)
 
 
-def is_open(execution, retried):
+def is_open(execution):
     if execution['dry_run']:
         return False
     return bool(
         execution['in_hand']
         or execution['missing']
-        or execution['failed'] and execution['id'] not in retried
+        or execution['open']
         or execution['left'] and execution['state'] == ExecutionState.FAILED)

@@ -5,6 +5,7 @@
 Two transactions: one admits the execution, one selects the units and writes
 the chunks, under one snapshot.
 """
+import itertools
 import json
 import logging
 from collections.abc import Iterable
@@ -191,10 +192,10 @@ def write_selection(cursor, job, task_id):
             job.working(custody=custody, outputs=outputs), Guard(job.batch):
         if row['admission'] != Admission.ADMITTED:
             # Skipped or disabled: it has no units
-            pass
+            ledger.failed_units.give_back(cursor, job.execution)
         elif row['retry_of']:
             Batch.check_models()
-            plan_failures(cursor, job, Batch, plan, row['retry_of'])
+            plan_failures(cursor, job, Batch, plan)
         elif not Batch.has_units():
             plan.add(None, 1)
         else:
@@ -213,19 +214,25 @@ def write_selection(cursor, job, task_id):
     return ledger.chunks.list_queued(cursor, job.execution), outputs
 
 
-def plan_failures(cursor, job, Batch, plan, execution):
-    "Plan the units that failed in an earlier execution."
-    units = []
-    for _, failed, *_ in ledger.failures.list_failures(cursor, execution):
-        if isinstance(failed, ledger.units.Unreadable):
-            raise failed.error
-        elif failed is None:
-            plan.add(None, 1)
-        else:
-            units.extend(failed)
-    if units:
-        units = Batch.units_again(units, job.parameters)
+def plan_failures(cursor, job, Batch, plan):
+    "Plan the units that a retry took up."
+    def taken():
+        for units in ledger.failed_units.list_taken(cursor, job.execution):
+            if isinstance(units, ledger.units.Unreadable):
+                raise units.error
+            # None: the batch, which was executed as a whole
+            yield from units or [None]
+
+    units = taken()
+    first = next(units, None)
+    if first is None:
+        plan.add(None, 1)
+    else:
+        units = Batch.units_again(
+            itertools.chain([first], units), job.parameters)
         write_plan(job, Batch, plan, chunking.Distinct(units))
+    plan.flush()
+    ledger.failed_units.note_planned(cursor, job.execution)
 
 
 @calls_hooks
@@ -305,6 +312,7 @@ def refuse_start(database, batch, execution, error):
                 cursor, execution, ExecutionState.SELECTING):
             return None
         ledger.planning.discard(cursor, execution)
+        ledger.failed_units.give_back(cursor, execution)
         ledger.executions.forget_secrets(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [

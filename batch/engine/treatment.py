@@ -16,7 +16,7 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction, inactive_records
 
 from .. import ledger, output
-from ..batch import BatchRoot, record_id
+from ..batch import record_id
 from ..class_checks import check_numbers
 from ..context import Work, working
 from ..exceptions import OutageError, StateError
@@ -35,6 +35,7 @@ from .errors import describe, one_line
 from .isolation import (
     fail_or_bisect, flattened, give_up, is_divisible, units_of)
 from .output_files import note_appeared
+from .records import has_records
 from .running import load_job, open_configured_logs
 from .time_limit import call_within
 
@@ -311,8 +312,7 @@ def find_gone(job, chunk, error):
     """
     Batch = Pool(job.database).get(job.batch)
     if (chunk.units is None or not issubclass(type(error), AccessError)
-            or Batch.convert_to_instances.__func__
-            is not BatchRoot.convert_to_instances.__func__):
+            or not has_records(Batch)):
         return frozenset()
 
     def search(cursor):

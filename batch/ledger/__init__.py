@@ -11,9 +11,10 @@ Whoever needs it imports the wing and names the room:
 terminal.
 """
 from . import (
-    chunks, claimants, executions, failures, figures, inputs, outputs,
-    planning, retention, rows, states, tables, units)
+    chunks, claimants, executions, failed_units, failures, figures, inputs,
+    outputs, planning, retention, rows, states, tables, units, upgrading)
 
 __all__ = [
-    'chunks', 'claimants', 'executions', 'failures', 'figures', 'inputs',
-    'outputs', 'planning', 'retention', 'rows', 'states', 'tables', 'units']
+    'chunks', 'claimants', 'executions', 'failed_units', 'failures',
+    'figures', 'inputs', 'outputs', 'planning', 'retention', 'rows', 'states',
+    'tables', 'units', 'upgrading']

@@ -16,6 +16,7 @@ from sql.operators import Exists
 from .. import transaction
 from ..exceptions import StateError
 from .claimants import GONE, claimant, has_died, worker_name
+from .failed_units import insert_failures
 from .planning import insert_chunks
 from .states import CHUNK, OPEN_CHUNKS, ChunkState
 from .tables import (
@@ -140,11 +141,18 @@ def done(cursor, chunk, attempts, files=None, numbers=None):
         numbers=json.dumps(numbers) if numbers else None)
 
 
-def fail(cursor, chunk, attempts, error):
-    "queued -> failed; returns the id of the successor it queues, or None."
-    return _end(
+def fail(cursor, chunk, attempts, error, model=None, dry_run=False):
+    """queued -> failed; returns the id of the successor it queues, or None.
+
+    Each of its units becomes a failure.
+
+    :param model: name of the model of the records that the units stand for
+    """
+    successor = _end(
         cursor, chunk, ChunkState.FAILED, chunk.successor, attempts,
         **error)
+    insert_failures(cursor, chunk, error['fingerprint'], model, dry_run)
+    return successor
 
 
 def replace_by_parts(

@@ -5,6 +5,7 @@
 from sql import Literal, Null, Table
 from sql.aggregate import Sum
 
+from .failed_units import settled_in
 from .rows import streamed
 from .states import ChunkState
 from .tables import chunk_, has_ended, has_not_ended
@@ -53,21 +54,28 @@ def _lied(cursor, execution, ancestor):
     return False
 
 
-def list_failures(cursor, execution, limit=None, tracebacks=False):
+def list_failures(cursor, execution, limit=None, details=False):
     """Yield (number, units, type, error) of each failed chunk, by its id.
 
     :param limit: how many at most
-    :param tracebacks: whether the traceback is a fifth item: they are long
+    :param details: whether two more items are its traceback and what became
+        of its failures, see failed_units.settled_in
     """
-    columns = [chunk_.number, chunk_.units, chunk_.error_type, chunk_.error]
-    if tracebacks:
+    columns = [
+        chunk_.id, chunk_.number, chunk_.units, chunk_.error_type,
+        chunk_.error]
+    if details:
         columns.append(chunk_.traceback)
     query = chunk_.select(
         *columns,
         where=has_ended(execution) & (chunk_.state == ChunkState.FAILED),
         order_by=chunk_.id, limit=limit)
-    for rows in streamed(cursor, query, 100 if tracebacks else 1000):
-        for number, units, *error in rows:
+    for rows in streamed(cursor, query, 100 if details else 1000):
+        settled = settled_in(
+            cursor, [row[0] for row in rows]) if details else {}
+        for id, number, units, *error in rows:
+            if details:
+                error.append(settled.get(id, []))
             yield number, load_units(units), *error
 
 

@@ -3,15 +3,17 @@
 """What an execution came to, summed up; and which executions there are."""
 import json
 
-from sql import Literal, Null
+from sql import Literal, Null, Table
 from sql.aggregate import Count, Sum
+from sql.operators import Exists
 
-from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
-from .tables import chunk_, execution_
+from .failed_units import count_open
+from .states import OPEN_CHUNKS, ChunkState, ExecutionState, FailureState
+from .tables import chunk_, execution_, failure_
 
 __all__ = [
     'batches', 'counts', 'had_deaths', 'history', 'numbers', 'planned_chunks',
-    'retried', 'retries', 'units_of']
+    'settled', 'units_of']
 
 
 def batches(cursor):
@@ -83,7 +85,10 @@ def numbers(cursor, execution):
 
 
 def history(cursor, batch=None, limit=20):
-    "Return the last executions, the newest first, as dicts."
+    """Return the last executions, the newest first, as dicts.
+
+    ``open``: how many of their failures nobody has dealt with.
+    """
     names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
         'started_at', 'ended_at', 'dry_run', 'message']
     where = Literal(True)
@@ -92,7 +97,9 @@ def history(cursor, batch=None, limit=20):
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names], where=where,
             order_by=execution_.id.desc, limit=limit))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    rows = [dict(zip(names, row)) for row in cursor.fetchall()]
+    open_ = count_open(cursor, [row['id'] for row in rows])
+    return [{**row, 'open': open_.get(row['id'], 0)} for row in rows]
 
 
 def had_deaths(cursor, execution):
@@ -105,24 +112,26 @@ def had_deaths(cursor, execution):
     return cursor.fetchone() is not None
 
 
-def retries(cursor, execution):
-    """Return the ids of the executions that retry this one.
+def settled():
+    """Return the query of the ids of executions that nobody has to look at.
 
-    One that was refused, disabled or skipped retried nothing.
+    All is done, or its failures were retried or dismissed.  Where nothing was
+    selected, a later execution of the batch has come so far.
     """
-    cursor.execute(*execution_.select(
-            execution_.id,
-            where=(execution_.retry_of == execution) & _has_retried(),
-            order_by=execution_.id))
-    return [id for id, in cursor.fetchall()]
-
-
-def retried():
-    "Return the query of the ids of executions that were retried."
+    later = Table('batch_execution')
+    is_open = failure_.select(
+        failure_.execution,
+        where=(failure_.state == FailureState.OPEN)
+        & (failure_.retried_by == Null))
+    has_later = Exists(later.select(
+            Literal(1),
+            where=(later.batch == execution_.batch)
+            & (later.id > execution_.id) & (later.selected != Null)))
     return execution_.select(
-        execution_.retry_of,
-        where=(execution_.retry_of != Null) & _has_retried())
-
-
-def _has_retried():
-    return (execution_.selected > 0) | execution_.state.in_(OPEN_EXECUTIONS)
+        execution_.id,
+        where=(execution_.ended_at != Null)
+        & ((execution_.left == Null) | (execution_.left == 0))
+        & ((execution_.failed > 0) | has_later
+            | (execution_.state != ExecutionState.FAILED))
+        & (execution_.missing == Null)
+        & ~execution_.id.in_(is_open))

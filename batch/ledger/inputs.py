@@ -11,18 +11,19 @@ from pathlib import Path
 from sql import Null
 
 from .executions import columns
-from .states import OPEN_CHUNKS, ChunkState
-from .tables import chunk_, execution_, input_, now
+from .rows import streamed
+from .states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState, FailureState
+from .tables import chunk_, execution_, failure_, input_, now
 from .units import names
 
 __all__ = [
-    'InputFile', 'add', 'chain_of', 'count_undone', 'held_by', 'hold_again',
-    'holders', 'holders_by_path', 'list_inputs', 'root_of', 'update_input']
+    'InputFile', 'add', 'count_undone', 'held_by', 'hold_again', 'holders',
+    'holders_by_path', 'list_inputs', 'root_of', 'tree_of', 'update_input']
 
 #: rows per statement
 BULK = 200
-#: states of a chunk of which no unit is done
-UNDONE = [*OPEN_CHUNKS, ChunkState.CANCELLED, ChunkState.FAILED]
+#: states of a chunk whose units are left
+UNDONE = [*OPEN_CHUNKS, ChunkState.CANCELLED]
 
 InputFile = namedtuple('InputFile', 'id path identity units archive')
 
@@ -117,38 +118,41 @@ def root_of(cursor, execution):
     return execution
 
 
-def chain_of(cursor, root):
-    "Return the ids of an execution and of those that took up its failures."
-    ids = [root]
-    while True:
+def tree_of(cursor, root):
+    "Return the ids of an execution and of all that took up its failures."
+    ids, last = [root], [root]
+    while last:
         cursor.execute(*execution_.select(
-                execution_.id, where=(execution_.retry_of == ids[-1])
-                & (execution_.selected > 0), order_by=execution_.id.desc))
-        row = cursor.fetchone()
-        if row is None:
-            return ids
-        ids.append(row[0])
+                execution_.id, where=execution_.retry_of.in_(last)
+                & ((execution_.selected > 0)
+                    | execution_.state.in_(OPEN_EXECUTIONS)),
+                order_by=execution_.id))
+        last = [id for id, in cursor.fetchall()]
+        ids += last
+    return ids
 
 
 def count_undone(cursor, executions):
     """Return how many units of each file are not done, by name and why.
 
-    :param executions: a chain: what failed in one was taken up by the next
+    What failed is not done until a retry has taken it up, where it is left
+    or may fail, or somebody has dismissed it.
+
+    :param executions: an execution and its retries
     """
-    counts, last = {}, 0
-    while True:
-        cursor.execute(*chunk_.select(
-                chunk_.id, chunk_.execution, chunk_.state, chunk_.units,
-                where=chunk_.execution.in_(executions)
-                & chunk_.state.in_(UNDONE) & (chunk_.id > last),
-                order_by=chunk_.id, limit=BULK))
-        rows = cursor.fetchall()
-        if not rows:
-            return counts
-        for last, execution, state, units in rows:
-            if state == ChunkState.FAILED and execution != executions[-1]:
-                continue
-            for name, is_row in names(units):
-                if isinstance(name, str):
-                    counts.setdefault(name, Counter())[
-                        state == ChunkState.FAILED, execution, is_row] += 1
+    counts = {}
+    for table, texts, where in [
+            (chunk_, chunk_.units,
+                (chunk_.ended_at == Null) & chunk_.state.in_(UNDONE)),
+            (failure_, failure_.unit,
+                failure_.state == FailureState.OPEN)]:
+        query = table.select(
+            table.execution, texts,
+            where=table.execution.in_(executions) & where)
+        for rows in streamed(cursor, query, BULK):
+            for execution, text in rows:
+                for name, is_row in names(text):
+                    if isinstance(name, str):
+                        counts.setdefault(name, Counter())[
+                            table is failure_, execution, is_row] += 1
+    return counts

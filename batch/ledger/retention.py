@@ -6,7 +6,7 @@ from sql import Literal
 from trytond.tools import grouped_slice
 
 from .states import ENDED_EXECUTIONS
-from .tables import chunk_, execution_, for_update, input_
+from .tables import chunk_, execution_, failure_, for_update, input_
 
 __all__ = ['claim_ended', 'forget', 'list_executions']
 
@@ -17,8 +17,7 @@ def list_executions(cursor, batch=None):
     :param batch: only those of this batch
     """
     names = [
-        'id', 'state', 'retry_of', 'dry_run', 'selected', 'failed', 'left',
-        'ended_at', 'missing']
+        'id', 'state', 'retry_of', 'dry_run', 'left', 'ended_at', 'missing']
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=execution_.batch == batch if batch else Literal(True),
@@ -50,7 +49,7 @@ def forget(cursor, execution):
     ids = claim_ended(cursor, [execution])
     if ids:
         # SQLite cascades nothing
-        for table in [chunk_, input_]:
+        for table in [failure_, chunk_, input_]:
             cursor.execute(*table.delete(where=table.execution.in_(ids)))
         cursor.execute(*execution_.delete(where=execution_.id.in_(ids)))
     return len(ids)

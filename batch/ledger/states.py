@@ -1,11 +1,12 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The states of an execution and of a chunk, and the edges between them."""
+"""The states of an execution, a chunk and a failure, and their edges."""
 from enum import Enum
 
 __all__ = [
     'Admission', 'CHUNK', 'ChunkState', 'ENDED_EXECUTIONS', 'EXECUTION',
-    'ExecutionState', 'OPEN_CHUNKS', 'OPEN_EXECUTIONS']
+    'ExecutionState', 'FAILURE', 'FailureState', 'OPEN_CHUNKS',
+    'OPEN_EXECUTIONS']
 
 
 class _Text(str, Enum):
@@ -31,6 +32,14 @@ class ChunkState(_Text):
     SPLIT = 'split'
     FAILED = 'failed'
     CANCELLED = 'cancelled'
+
+
+class FailureState(_Text):
+    "The column ``state`` of a failure: what became of a unit that failed."
+    OPEN = 'open'
+    RETRIED = 'retried'
+    SOLVED = 'solved'
+    DISMISSED = 'dismissed'
 
 
 class Admission(_Text):
@@ -81,6 +90,15 @@ CHUNK = {
     (ChunkState.QUEUED, ChunkState.CANCELLED):
         "the execution was cancelled, nobody was at it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
+    }
+FAILURE = {
+    (None, FailureState.OPEN): "the unit failed, alone or with its chunk",
+    (None, FailureState.DISMISSED): "the unit failed in a dry run",
+    (FailureState.OPEN, FailureState.RETRIED): "a retry has planned the unit",
+    (FailureState.OPEN, FailureState.DISMISSED):
+        "somebody settled it otherwise",
+    (FailureState.RETRIED, FailureState.SOLVED):
+        "the retry has ended, and the unit is done",
     }
 #: states of a chunk that still has to be treated
 OPEN_CHUNKS = [ChunkState.WAITING, ChunkState.QUEUED]

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The three tables, and what all statements on them need.
+"""The tables, and what all statements on them need.
 
 Whether a row is being worked on is asked of its lock, never of a clock.
 """
@@ -13,12 +13,13 @@ from sql.functions import AtTimeZone, ClockTimestamp, Function
 
 __all__ = [
     'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
-    'execute_written', 'execution_', 'for_update', 'has_ended',
+    'execute_written', 'execution_', 'failure_', 'for_update', 'has_ended',
     'has_not_ended', 'input_', 'is_shared', 'now', 'written']
 
 execution_ = Table('batch_execution')
 chunk_ = Table('batch_execution_chunk')
 input_ = Table('batch_execution_input')
+failure_ = Table('batch_failure')
 
 
 def is_shared():

@@ -32,6 +32,8 @@ class Unreadable(list):
 
     def __init__(self, text, error):
         super().__init__([texts.excerpt(text)])
+        #: as the ledger has them
+        self.text = text
         self.error = UnitsError('%s: %s' % (
                 texts.name_of(type(error)), texts.excerpt(error)))
 

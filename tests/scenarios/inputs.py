@@ -61,14 +61,38 @@ class Lines(_Inputs):
     @classmethod
     def execute(
             cls, objects, ids, change: Optional[Path] = None,
-            mark: Optional[Path] = None):
+            mark: Optional[Path] = None, rewrite: Optional[Path] = None,
+            spoil: Optional[Path] = None):
         if mark:
             Transaction().join(Killer(mark))
         if change and change.exists():
             with change.open('a') as file:
                 file.write('1;2026-01-01;1\n')
+        if spoil:
+            spoil.rmdir()
+            spoil.symlink_to('/tmp')
+        if rewrite:
+            status, text = rewrite.stat(), rewrite.read_text()
+            with rewrite.open('r+') as file:
+                file.write(text.replace('1;', '3;', 1))
+            os.utime(rewrite, ns=(status.st_atime_ns, status.st_mtime_ns))
         for row, (name, number, same) in zip(objects, ids, strict=True):
             assert row == same and name.endswith('.csv') and number > 0
             assert type(row['day']) is dt.date
             cls.treat([row['id']])
         return {'amount': float(sum(row['amount'] for row in objects))}
+
+
+class Payments(Lines):
+    "Give back what failed in a format of its own"
+    __name__ = 'batch.scenario.payments'
+
+    @classmethod
+    def format_errors(cls, path, failed, way='text', **parameters):
+        if way == 'crash':
+            raise ValueError('no format')
+        if way == 'none':
+            return None
+        return (
+            '%s %s: %s\n' % (number, row['id'], error)
+            for number, row, error in failed)

@@ -1,0 +1,141 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Which failures somebody means who names their units.
+
+A unit is named by the text with which it is shown everywhere.
+"""
+from .. import ledger, texts
+from ..exceptions import ExecutionError
+from ..ledger.states import OPEN_EXECUTIONS, ExecutionState, FailureState
+
+__all__ = ['among', 'candidates', 'chosen', 'units_in']
+
+#: characters of a text of a unit, and what its cutting may add
+LONGEST = texts.EXCERPT + 100
+#: how many units an error names
+NAMED = 10
+
+
+def candidates(text):
+    """Return all texts of units that a list with commas may name.
+
+    There may be commas in a unit, too: (5, 2026-01-31).
+    """
+    parts, found = text.split(','), set()
+    for start in range(len(parts)):
+        candidate = parts[start]
+        found.add(candidate.strip())
+        for part in parts[start + 1:]:
+            candidate += ',' + part
+            if len(candidate) > LONGEST:
+                break
+            found.add(candidate.strip())
+    return found
+
+
+def units_in(text, known):
+    """Return (the known units that a text names, what else it names).
+
+    The longest comes first: "a,b" is that unit where there is one.
+    """
+    parts, found, unknown, start = text.split(','), [], [], 0
+    if text.strip() in known:
+        return [text.strip()], []
+    while start < len(parts):
+        best = None
+        candidate, end = None, start
+        while end < len(parts):
+            candidate = parts[end] if candidate is None \
+                else '%s,%s' % (candidate, parts[end])
+            end += 1
+            if candidate.strip() in known:
+                best = candidate.strip(), end
+            if len(candidate) > LONGEST:
+                break
+        if best is None:
+            if parts[start].strip():
+                unknown.append(parts[start].strip())
+            start += 1
+        else:
+            found.append(best[0])
+            start = best[1]
+    return found, unknown
+
+
+def chosen(cursor, execution, row, named):
+    """Return the ids of the failures that are meant, None for all open ones.
+
+    Raises ExecutionError where there are none, or not those.
+
+    :param row: ``state`` and ``dry_run`` of the execution
+    :param named: texts, each with units
+    """
+    check_ended(execution, row)
+    wanted = set().union(*map(candidates, named))
+    ids, first, count = {}, [], 0
+    # Without texts, it is enough that there is one
+    for id, text in ledger.failed_units.list_free(
+            cursor, execution, limit=None if named else 1):
+        count += 1
+        if len(first) < NAMED:
+            first.append(text)
+        if text in wanted:
+            ids.setdefault(text, []).append(id)
+    if not count:
+        raise ExecutionError(
+            execution, why_none(cursor, execution, row['state']))
+    if not named:
+        return None
+    meant, unknown = set(), []
+    for text in named:
+        units, others = units_in(text, ids)
+        meant.update(units)
+        unknown.extend(others)
+    if unknown or not meant:
+        raise ExecutionError(execution, 'has no open failure of unit %s; '
+            'there %s %s%s' % (
+                ', '.join(unknown[:NAMED]) or '""',
+                'is one of' if count == 1 else 'are those of',
+                ', '.join(first),
+                ' ... (+{:,})'.format(count - NAMED)
+                if count > NAMED else ''))
+    return sorted(id for text in meant for id in ids[text])
+
+
+def among(cursor, execution, row, ids):
+    """Return those failures that wait for somebody, of the ids of failures.
+
+    Raises ExecutionError where it is none.
+    """
+    check_ended(execution, row)
+    free = {id for id, _ in ledger.failed_units.list_free(cursor, execution)}
+    if not (found := sorted(free.intersection(ids))):
+        raise ExecutionError(
+            execution, why_none(cursor, execution, row['state']) if not free
+            else 'has no open failure among these: look again')
+    return found
+
+
+def check_ended(execution, row):
+    "Raise ExecutionError unless there may be failures for somebody."
+    if row['dry_run']:
+        raise ExecutionError(
+            execution, 'was a dry run: there is nothing to do again')
+    if row['state'] in OPEN_EXECUTIONS:
+        raise ExecutionError(execution, 'is %s: wait for its end, or '
+            'cancel it' % row['state'])
+
+
+def why_none(cursor, execution, state):
+    "Return why an execution has no failure that waits for somebody."
+    counts = ledger.failed_units.count_by_state(cursor, execution)
+    if not counts:
+        return 'has no failed units%s' % (
+            '; what is left of it: coop resume %s' % execution
+            if state != ExecutionState.SUCCEEDED else '')
+    if retries := ledger.failed_units.retries(cursor, execution):
+        return 'was retried as %s; what failed there: coop retry %s' % (
+            ', '.join('#%s' % id for id in retries), retries[-1])
+    return 'has no open failures: %s' % ', '.join(
+        '{:,} {}'.format(counts[state], state)
+        for state in FailureState if state in counts)

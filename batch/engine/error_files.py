@@ -1,0 +1,168 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The rows of input files that failed, given back as files.
+
+Whoever corrects such a file lets it come in again: so with it, the failures
+of its rows are settled, and dismissed.  Both are one commit, and the file is
+an output of the execution: it appears whatever dies.
+"""
+import json
+
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+
+from .. import ledger, output
+from ..exceptions import BatchError
+from ..file_batch import archive_of
+from ..signatures import call_hook
+from ..texts import escape
+from ..transaction import is_outage, is_shutdown, load_pool, transact
+from . import input_files
+from .errors import exc_info, one_line
+from .hooks import Guard
+from .output_files import discard_leftovers, note_appeared
+from .running import load_job
+
+__all__ = ['write_errors']
+
+
+def write_errors(database, execution, claim):
+    """Write the files of an execution that is about to end.
+
+    Not of one that was stopped: that says that something else is wrong.
+    Nothing that goes wrong here keeps it from ending.
+
+    :param claim: called with (cursor, execution): returns its row, locked, if
+        it is over
+    """
+    if not transact(database, lambda cursor: is_wanted(cursor, execution)):
+        return
+    load_pool(database)
+    job = load_job(database, execution)
+    outputs = None
+
+    def write(cursor):
+        nonlocal outputs
+        if claim(cursor, execution) is None:
+            return []
+        outputs = Transaction().join(output.Outputs(job.tag))
+        with job.working(outputs=outputs), Guard(job.batch):
+            return write_files(cursor, job, outputs)
+
+    with job.working():
+        try:
+            discard_leftovers(
+                database, execution, {(directory_of(job), False)}, job.logger)
+            written = transact(
+                database, write, user=job.user, context=job.context)
+        except BaseException as error:
+            if is_shutdown(error) or is_outage(error, database):
+                raise
+            if issubclass(type(error), BatchError):
+                job.logger.error(
+                    "the failed rows can not be written: %s", error)
+            else:
+                job.logger.exception(
+                    "the failed rows can not be written: %s",
+                    one_line(error), exc_info=exc_info(error))
+            return
+    note_appeared(database, execution, outputs)
+    for path, count in written:
+        with job.working():
+            job.logger.info('%s failed rows are written to "%s"',
+                count, escape(path))
+
+
+def is_wanted(cursor, execution):
+    row = ledger.executions.columns(
+        cursor, execution, 'parameters', 'stopping', 'dry_run')
+    errors, _ = json.loads(row['parameters'] or '{}').get('errors', ('', ''))
+    return bool(
+        errors and not row['stopping'] and not row['dry_run']
+        and ledger.inputs.held_by(
+            cursor, ledger.inputs.root_of(cursor, execution))
+        and ledger.failed_units.count_open(cursor, [execution]))
+
+
+def directory_of(job):
+    return archive_of(job.parameters['directory'], job.parameters['errors'])
+
+
+def write_files(cursor, job, outputs):
+    "Write the files, dismiss their failures; return (path, count) of each."
+    root = ledger.inputs.root_of(cursor, job.execution)
+    undone = ledger.inputs.count_undone(
+        cursor, ledger.inputs.tree_of(cursor, root))
+    failures = failed_rows(cursor, job.execution)
+    written = {}
+    for file in ledger.inputs.held_by(cursor, root):
+        name = file.path.name
+        failed = failures.get(name)
+        if not failed or any(
+                not is_failed for is_failed, _, _ in undone[name]):
+            continue
+        if not input_files.is_unchanged(file):
+            # Which is told when it is not archived
+            continue
+        content = call_hook(
+            Pool().get(job.batch), 'format_errors', job.parameters,
+            file.path, [
+                (number, row, error)
+                for number, row, error, _ in failed])
+        if content is None:
+            job.logger.warning('the failed rows of "%s" are not written: they '
+                'are not found among its lines; let the batch have '
+                '"format_errors"', escape(name))
+            continue
+        path = outputs.write(directory_of(job) / name, content)
+        written[name] = path, failed
+    reasons = {}
+    for name, (path, failed) in written.items():
+        for *_, (id, names) in failed:
+            # A group may have rows of several files
+            if names <= written.keys():
+                reasons.setdefault(
+                    'written to "%s"' % path, []).append(id)
+    for reason, ids in reasons.items():
+        ledger.failed_units.dismiss(
+            cursor, job.execution, reason, sorted(set(ids)))
+    if written:
+        row = ledger.executions.columns(
+            cursor, job.execution, 'outputs', 'message')
+        told = 'failed rows are written to %s' % ', '.join(
+            '"%s"' % path for path, _ in list(written.values())[:3])
+        if len(written) > 3:
+            told += ' and {:,} more files'.format(len(written) - 3)
+        ledger.executions.update(
+            cursor, job.execution,
+            outputs=json.dumps({
+                    **json.loads(row['outputs'] or '{}'),
+                    **outputs.identities}),
+            message='; '.join(filter(None, [row['message'], told])))
+    return [(path, len(failed)) for path, failed in written.values()]
+
+
+def failed_rows(cursor, execution):
+    """Return the open failures that are rows, by the name of their file.
+
+    As (number, row, error, (id, names of the files of its unit)), by number.
+    """
+    found = {}
+    for id, units, error in ledger.failed_units.list_errors(
+            cursor, execution):
+        rows = [
+            unit for unit in flattened(units or [])
+            if isinstance(unit, tuple) and len(unit) == 3
+            and isinstance(unit[0], str) and type(unit[1]) is int]
+        names = {name for name, _, _ in rows}
+        for name, number, row in rows:
+            found.setdefault(name, []).append(
+                (number, row, error, (id, names)))
+    for rows in found.values():
+        rows.sort(key=lambda row: row[0])
+    return found
+
+
+def flattened(units):
+    for unit in units:
+        yield from unit if isinstance(unit, list) else [unit]
