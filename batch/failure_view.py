@@ -63,7 +63,8 @@ class Failure(metaclass=PoolMeta):
         fields.Char("Record", help="Its name, for those who may read it."),
         'get_units')
     shown_record = fields.Function(
-        fields.Reference("Record", selection='get_models'), 'get_units')
+        fields.Reference("Open", selection='get_readable_models'),
+        'get_units')
     first_line = fields.Function(fields.Char("Error"), 'get_first_line')
     ended = fields.Function(
         fields.DateTime("Failed", help="In whole seconds."), 'get_ended')
@@ -88,6 +89,18 @@ class Failure(metaclass=PoolMeta):
                         'dismissed': 'muted'}, 'warning'))]
 
     @classmethod
+    def get_readable_models(cls):
+        "Return the models that a client may open: else it has no field."
+        pool = Pool()
+        ModelAccess = pool.get('ir.model.access')
+        models = [
+            (name, string) for name, string in cls.get_models()
+            if name and issubclass(pool.get(name), ModelView)]
+        access = ModelAccess.get_access([name for name, _ in models])
+        return [(None, "")] + [
+            item for item in models if access[item[0]]['read']]
+
+    @classmethod
     def get_titles(cls, failures, name):
         return {f.id: title_of(f.execution.batch) for f in failures}
 
@@ -103,7 +116,8 @@ class Failure(metaclass=PoolMeta):
                 text = ', '.join(map(shown_unit, load_units(failure.unit)))
             key = failure.record and str(failure.record)
             if key in names_of:
-                found['shown_record'][failure.id] = key
+                if issubclass(type(failure.record), ModelView):
+                    found['shown_record'][failure.id] = key
                 text = '%s (%s)' % (names_of[key], text)
             found['shown_unit'][failure.id] = text
         return {name: found[name] for name in names}

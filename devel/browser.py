@@ -140,7 +140,8 @@ class Client:
         self.click('.login-dialog button[type=submit]')
         page.locator('.ask-dialog input[type=password]').fill(password)
         page.keyboard.press('Enter')
-        page.locator('#menu .treeview').wait_for()
+        # Nobody may see anything of it
+        page.locator('#menu .treeview').wait_for(state='attached')
         return self
 
     def shot(self, name):
@@ -195,6 +196,10 @@ class Client:
         self.page.keyboard.press('ControlOrMeta+A')
         self.page.keyboard.type(text, delay=20)
         self.page.keyboard.press('Tab')
+
+    def reload(self):
+        "Read the record anew that is shown."
+        self.click('#reload:visible')
 
     def see(self, text):
         "Wait until the text is there to be read."

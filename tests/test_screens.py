@@ -57,3 +57,97 @@ def test_each_button_has_a_group(views):
     _, buttons = views
     assert len(buttons) >= 3
     assert [name for name, groups in buttons if not groups] == []
+
+
+ACCESS = '''\
+from trytond.exceptions import UserError
+from trytond.model.exceptions import AccessButtonError, AccessError
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+pool = load_pool(database)
+MODELS = ['batch.execution', 'batch.execution.chunk', 'batch.failure',
+    'batch.execution.input', 'batch.execution.error']
+with Transaction().start(database, 0):
+    Data, User = pool.get('ir.model.data'), pool.get('res.user')
+    users = {'root': 0}
+    for name in ['batch', 'batch_operator', 'batch_starter', None]:
+        user, = User.create([{
+                    'login': str(name), 'name': str(name),
+                    'groups': [('add', [Data.get_id(
+                                    'batch', 'group_' + name)])]
+                    if name else []}])
+        users[str(name)] = user.id
+    admin, = User.search([('login', '=', 'admin')])
+    users['admin'] = admin.id
+    Transaction().commit()
+
+
+def may(function):
+    try:
+        function()
+    except (AccessError, AccessButtonError):
+        return False
+    except UserError as error:
+        # Only what is behind the door says so
+        assert 'broker' in error.message or 'over' in error.message, error
+    return True
+
+
+found = {}
+for login, user in users.items():
+    with Transaction().start(
+            database, user, readonly=True,
+            context={'_check_access': True}) as transaction:
+        Execution = pool.get('batch.execution')
+        Failure = pool.get('batch.failure')
+        Menu, Start = pool.get('ir.ui.menu'), pool.get(
+            'batch.start', type='wizard')
+        failed = Execution(int(sys.argv[1]))
+        top = pool.get('ir.model.data').get_id('batch', 'menu_batch')
+        told = found[login] = {
+            'read': [name for name in MODELS
+                if may(lambda: pool.get(name).search([]))],
+            'change': [name for name in MODELS if may(
+                    lambda: pool.get(name).create([{}])) or may(
+                    lambda: pool.get(name).write([], {})) or may(
+                    lambda: pool.get(name).delete([]))],
+            'menu': sorted(m.name for m in Menu.search([
+                        'OR', ('id', '=', top), ('parent', '=', top)])),
+            'wizard': may(lambda: Start.check_access()),
+            'values': may(lambda: pool.get('batch.execution.value').read(
+                    [failed.id * 10 ** 6 + 500000], ['name'])),
+            'button': may(lambda: Execution.retry([failed])),
+            }
+print(json.dumps(found))
+'''
+MENU = ['Batches', 'Executions', 'Failures']
+
+
+@pytest.fixture(scope='module')
+def access(still):
+    still.records(3, bad=[2])
+    id = still.batch('bad', status=1).id
+    return json.loads(still.script(ACCESS, str(id)))
+
+
+def test_nobody_changes_the_ledger_by_hand(access):
+    assert [login for login, may in access.items() if may['change']] == []
+
+
+@pytest.mark.parametrize('login, menu, wizard, button', [
+        ('batch', MENU, False, False),
+        ('batch_operator', MENU, False, True),
+        ('batch_starter', [*MENU, 'Start a Batch'], True, False),
+        ('admin', [*MENU, 'Start a Batch'], True, True)])
+def test_each_group_may_do_what_it_is_for(access, login, menu, wizard, button):
+    may = access[login]
+    assert len(may['read']) == 5 and may['values']
+    assert may['menu'] == menu
+    assert (may['wizard'], may['button']) == (wizard, button)
+
+
+def test_others_see_nothing(access):
+    may = access['None']
+    assert may == {
+        'read': [], 'change': [], 'menu': [], 'wizard': False,
+        'values': False, 'button': False}

@@ -7,7 +7,6 @@ Each asks the state first, and says it when it refuses.
 import json
 
 import trytond.config as config
-from trytond.transaction import Transaction
 
 from .. import ledger
 from ..config import BatchConfig
@@ -157,9 +156,8 @@ def existing(cursor, execution, *names):
 
 def queue_of_execution(database, batch, execution):
     "Return the queue of an execution; before it is admitted, of batch.conf."
-    with Transaction().start(database, 0, readonly=True) as transaction:
-        settings = ledger.executions.columns(
-            transaction.connection.cursor(), execution, 'settings')['settings']
+    settings = transact(database, lambda cursor: ledger.executions.columns(
+            cursor, execution, 'settings')['settings'])
     if settings:
         return json.loads(settings)['queue'][0]
     return queue_of_batch(batch)
