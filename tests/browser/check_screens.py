@@ -135,8 +135,8 @@ def test_an_execution_is_cancelled_and_resumed(log_in, night):
     wait_for(lambda: night.state(id) == 'cancelled', 30, "cancel")
     client.reload()
     client.button('Resume')
-    wait_for(lambda: night.state(id) == 'running', 30, "resume")
-    client.reload()
+    client.page.get_by_role('button', name='Cancel').locator(
+        'visible=true').wait_for()
     client.shot('resumed')
     wait_for(lambda: night.state(id) == 'succeeded', 90, "end")
 
