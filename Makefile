@@ -35,7 +35,7 @@ help:
 	@echo "make test    all tests, on private servers (ARGS=\"-k name\")"
 	@echo "make test-browser"
 	@echo "             the screens, in a real browser (BROWSER=$(BROWSER))"
-	@echo "make lint    flake8, isort and check-manifest"
+	@echo "make lint    flake8, isort, mypy and check-manifest"
 	@echo "make doc     the documents as HTML, in build/doc"
 	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
 	@echo "make bench   measure against the alternatives (ARGS=...)"
@@ -67,10 +67,10 @@ $(stamp): Makefile $(sources) | $(bin)/python
 	@touch $@
 
 test: $(stamp)
-	@# They wait more than they compute.  In the order of their names, as
-	@# the files with few tests have the longest ones.
-	$(bin)/python -m pytest tests -n 3 --dist loadfile \
-		--no-loadscope-reorder $(ARGS)
+	@# Hundreds of processes would compile the same modules.  Who waits
+	@# leaves the cores to others, who is done takes from who is not.
+	PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest tests -n 4 \
+		--dist worksteal $(ARGS)
 
 # In an environment of its own: npm has the web client of 8.0 only.  What it
 # needs besides is in the packages of npm, and runs without root.
@@ -78,7 +78,6 @@ test-browser:
 	@$(MAKE) --no-print-directory browser VENV=$(BROWSER) TRYTOND=8.0
 	$(BROWSER)/bin/python -m pytest tests/browser/check_*.py $(ARGS)
 
-.PHONY: browser
 browser: $(stamp) $(VENV)/npm/.installed
 
 $(VENV)/npm/.installed: Makefile | $(stamp)
@@ -95,6 +94,7 @@ lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .
 	$(bin)/python -m isort --check --diff --quiet \
 		--extend-skip $(VENV) .
+	$(bin)/python -m mypy
 	@# The files of the sdist are those of the repository.
 	$(bin)/python -m check_manifest --no-build-isolation
 
@@ -114,7 +114,8 @@ matrix:
 		--celeries $(CELERIES) --directory $(VENV)/matrix
 
 clean:
-	rm -rf $(VENV) .demo .hypothesis .pytest_cache build dist *.egg-info \
+	rm -rf $(VENV) .demo .hypothesis .mypy_cache .pytest_cache build dist \
+		*.egg-info \
 		tests/scenarios/build tests/scenarios/*.egg-info \
 		examples/build examples/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

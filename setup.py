@@ -82,7 +82,7 @@ setup(
             'setuptools >=70.1',
             ],
         'doc': read('doc/requirements-doc.txt').splitlines(),
-        'lint': ['check-manifest', 'flake8', 'isort', 'pre-commit'],
+        'lint': ['check-manifest', 'flake8', 'isort', 'mypy', 'pre-commit'],
         },
     zip_safe=False,
     classifiers=[

@@ -6,10 +6,16 @@ Importing this package stays cheap: what business modules subclass is loaded
 when it is first asked for.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch import BatchRoot, BatchRootNoSelect
+    from .file_batch import BatchRootFiles
+
 __all__ = ['BatchRoot', 'BatchRootFiles', 'BatchRootNoSelect']
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == 'BatchRootFiles':
         from .file_batch import BatchRootFiles
         return BatchRootFiles

@@ -6,6 +6,10 @@ Knows neither Celery nor the ledger.
 """
 import datetime as dt
 import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import trytond.config as config
 from trytond.model import ModelSQL, ModelView
@@ -14,15 +18,17 @@ from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
 from . import chunking
-from .class_checks import check_class, check_models, check_search, merged_items
+from .aliases import Params, Resolved, Settings, Unit
+from .class_checks import (
+    check_class, check_models, check_search, is_own, merged_items)
 from .config import BatchConfig
 from .context import Work, current_work
 from .exceptions import DefinitionError, UnknownBatchError
 from .ledger.rows import streamed
-from .logging import get_logger
+from .logging import BatchLogger, get_logger
 from .names import tag_of
-from .output import Outputs, filepath
-from .parameters import NAMED
+from .output import Buffer, Outputs, filepath
+from .parameters import NAMED, Parameter
 from .settings import SETTINGS
 from .signatures import call_hook, declared_parameters
 from .texts import calls_hooks
@@ -38,17 +44,23 @@ RESERVED = frozenset(SETTINGS) | {
     'logconf', 'plan', 'quiet', 'verbose'}
 
 
-class classproperty:
-    def __init__(self, getter):
+Value = TypeVar('Value')
+
+
+class classproperty(Generic[Value]):
+    "A property of a class."
+
+    def __init__(self, getter: Callable[[Any], Value]) -> None:
         self.getter = getter
 
-    def __get__(self, instance, owner):
+    def __get__(self, instance: object, owner: type) -> Value:
         return self.getter(owner)
 
 
-class BatchMeta(type(ModelView)):
+class BatchMeta(type(ModelView)):  # type: ignore[misc]
+    "The class of batches."
 
-    def __dir__(cls):
+    def __dir__(cls) -> list[str]:
         # The tests of Tryton take each default_x of a model for the default
         # of a field, and would fail for every module that has a batch
         return [
@@ -57,7 +69,7 @@ class BatchMeta(type(ModelView)):
 
 
 class BatchRoot(ModelView, metaclass=BatchMeta):
-    """A job that cron starts: which records, and what to do with some of them.
+    """A job that cron starts: which records, and what is done with a chunk.
 
     A subclass gives itself a ``__name__`` and a docstring, names its model in
     ``get_batch_main_model_name`` and does its work in ``execute``.  The rest
@@ -66,15 +78,16 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     """
 
     #: defaults of settings; merged along the classes, the nearest wins
-    default_config_items = {}
-    #: settings that the batch needs to be right; batch.conf can not change
-    #: them; merged likewise
-    fixed_config_items = {}
+    default_config_items: dict[str, Any] = {}
+    #: settings that batch.conf can not change; merged likewise
+    fixed_config_items: dict[str, Any] = {}
+
+    # "*_" beside "**parameters" lets type checkers accept any parameter
 
     # What an author must write
 
     @classmethod
-    def get_batch_main_model_name(cls):
+    def get_batch_main_model_name(cls) -> str | None:
         "Return the name of the model of ``objects``; called at the selection."
         raise DefinitionError(
             cls.__name__, 'returns nothing; expected the name of the model of '
@@ -82,10 +95,12 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             hook='get_batch_main_model_name')
 
     @classmethod
-    def execute(cls, objects, ids, **parameters):
-        """Treat one chunk; called in a transaction of its own.
+    def execute(
+            cls, objects: Any, ids: list[Unit], *_: Any,
+            **parameters: Any) -> Mapping[str, float] | None:
+        """Do the work of one chunk; called in a transaction of its own.
 
-        :param objects: what ``convert_to_instances`` made of ids
+        :param objects: what ``convert_to_instances`` returned for ids
         :param ids: the units of the chunk, groups flattened
         :return: None, or a dict of numbers that are summed up over the
             execution
@@ -97,36 +112,47 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     # What an author may write
 
     @classmethod
-    def get_batch_search_model(cls):
+    def get_batch_search_model(cls) -> str | None:
         "Return the name of the model that is searched."
         return cls.get_batch_main_model_name()
 
     @classmethod
-    def get_batch_domain(cls, *old, **parameters):
+    def get_batch_domain(cls, *old: Any, **parameters: Any) -> list[Any]:
         "Return the domain of the records to select."
         return []
 
     @classmethod
-    def get_batch_ordering(cls):
+    def get_batch_ordering(cls) -> list[Any] | None:
         "Return the ``order`` of the selection, as of ``Model.search``."
         return [('id', 'ASC')]
 
     @classmethod
-    def get_batch_field(cls):
+    def get_batch_field(cls) -> str:
         "Return the field of the searched model that holds the ids."
         return 'id'
 
     @classmethod
     @calls_hooks
-    def select_ids(cls, *old, **parameters):
+    def select_ids(cls, *old: Any, **parameters: Any) -> Iterable[Any]:
         """Return the units, as any iterable; called once per execution.
 
         An item is an id, a row ``(id,)``, a row with more values, any value
         of JSON (dates and Decimals too), or a list of those that must stay
-        together in one chunk.  What comes twice is treated once.
+        together in one chunk.  Duplicates are dropped.
         """
-        # Batches of the old way call this with treatment_date, extra_args
-        parameters.update(zip(NAMED, old))
+        # Batches written for coog call this with treatment_date, extra_args
+        for value, (name, type_) in zip(old, NAMED.items()):
+            if not isinstance(value, type_):
+                break
+            parameters[name] = value
+        else:
+            value = None
+        if len(old) > len(NAMED) or value is not None:
+            raise TypeError(
+                'super().select_ids of "%s" is given %r by position, expected '
+                'treatment_date, and behind it extra_args; give all others '
+                'by name, as super().select_ids(treatment_date, x=x)'
+                % (cls.__name__, old))
         Search = Pool().get(cls.get_batch_search_model())
         domain = call_hook(cls, 'get_batch_domain', parameters)
         order = cls.get_batch_ordering()
@@ -145,7 +171,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             yield from [value for value, in rows if value is not None]
 
     @classmethod
-    def split(cls, units):
+    def split(cls, units: Iterable[Unit]) -> Iterable[Iterable[Unit]]:
         """Yield the chunks of the iterable units, as lists of units.
 
         Called once per execution, with the distinct units in their order.
@@ -156,7 +182,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
     @classmethod
     @calls_hooks
-    def convert_to_instances(cls, ids, **parameters):
+    def convert_to_instances(
+            cls, ids: list[Unit], *_: Any, **parameters: Any) -> Any:
         """Return the ``objects`` of a chunk; called before ``execute``.
 
         An id is its record, a row ``(id, ...)`` that of its first value.
@@ -166,15 +193,28 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             return []
         return Model.browse(map(record_id, ids))
 
+    @classmethod
+    def parse_params(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters that hooks are given, in place of params.
+
+        Called once per execution, before anything is selected.  It may check
+        values, and add values that it derives from them.  A UserError or
+        ValueError refuses the start.
+
+        :param params: the values by name; a required one may be missing
+        :return: a dict of values that the ledger can store
+        """
+        return params
+
     # What an author may call
 
     @classproperty
-    def logger(cls):
+    def logger(cls) -> BatchLogger:
         "The logger of the batch: info ... error, success, failure."
         return get_logger(cls.__name__)
 
     @classmethod
-    def current_settings(cls):
+    def current_settings(cls) -> Settings:
         """Return the values of all settings, as get_conf_items."""
         work = current_work()
         if work is not None and work.batch == cls.__name__ and work.settings:
@@ -183,7 +223,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             key: value for key, (value, _) in cls.resolve_settings().items()}
 
     @classmethod
-    def get_conf_items(cls, key):
+    def get_conf_items(cls, key: str) -> Any:
         """Return the setting key as this execution was started with it.
 
         Outside of an execution, as batch.conf has it now.  Raises KeyError
@@ -194,7 +234,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     get_conf_item = get_conf_items
 
     @classmethod
-    def generate_filepath(cls, filename):
+    def generate_filepath(cls, filename: str | os.PathLike[str]) -> Path:
         """Return the path that the settings give to filename.
 
         Raises OutputError where root_dir is missing or would be left.
@@ -207,7 +247,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             work.chunk, work.started_at, work.database)
 
     @classmethod
-    def write_batch_output(cls, buffer, filename):
+    def write_batch_output(
+            cls, buffer: Buffer, filename: str | os.PathLike[str]) -> Path:
         """Write buffer (str or bytes) into a file of its own.
 
         The file appears, whole, when the transaction of the chunk commits.
@@ -215,7 +256,7 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         Returns the path; raises OutputError.
         """
         work = current_work()
-        outputs = work and work.outputs
+        outputs = work.outputs if work else None
         if outputs is None:
             outputs = Transaction().join(Outputs(
                     tag_of(Transaction().database.name, 0)))
@@ -229,19 +270,19 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     has_input_files = False
 
     @classmethod
-    def __setup__(cls):
+    def __setup__(cls) -> None:
         super().__setup__()
         # Batches of the old way update() this in their own __setup__
         cls._default_config_items = merged_items(
             cls, 'default_config_items')
 
     @classmethod
-    def __post_setup__(cls):
+    def __post_setup__(cls) -> None:
         super().__post_setup__()
         cls._check()
 
     @classmethod
-    def _check(cls):
+    def _check(cls) -> None:
         "Raise DefinitionError if the class can not work as it is written."
         check_class(cls, BatchRoot)
         cls.declared_parameters()
@@ -251,27 +292,29 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
             fixed=merged_items(cls, 'fixed_config_items'))
 
     @classmethod
-    def has_units(cls):
+    def has_units(cls) -> bool:
         "Return whether it selects; else it is executed once, as a whole."
         return True
 
     @classmethod
-    def units_again(cls, units, parameters):
+    def units_again(
+            cls, units: Iterable[Unit], parameters: Params) -> Iterator[Unit]:
         "Yield what is to be done again, of units that failed."
         yield from units
 
     @classmethod
-    def check_models(cls):
+    def check_models(cls) -> None:
         "Raise DefinitionError if the hooks name a model that is not there."
         check_models(cls, BatchRoot)
 
     @classmethod
-    def declared_parameters(cls):
+    def declared_parameters(cls) -> dict[str, Parameter]:
         "Return the parameters that the hooks declare, by name."
         return declared_parameters(cls, reserved=RESERVED)
 
     @classmethod
-    def resolve_settings(cls, batch_config=None):
+    def resolve_settings(
+            cls, batch_config: BatchConfig | None = None) -> Resolved:
         "Return each setting with its origin; raises ConfigError."
         if batch_config is None:
             batch_config = BatchConfig.load(
@@ -284,42 +327,51 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
 
 
 class BatchRootNoSelect(BatchRoot):
-    """A batch that selects nothing: it is executed exactly once.
+    """A batch without a model.
 
-    ``execute`` is called with ``objects`` and ``ids`` empty, in one
-    transaction, and is never split.
+    With a ``select_ids`` of its own its units are what that gives, and so are
+    the ``objects``.  Without, it is executed exactly once: with ``objects``
+    and ``ids`` empty, in one transaction, and is never split.
     """
 
     @classmethod
-    def get_batch_main_model_name(cls):
+    def get_batch_main_model_name(cls) -> None:
         return None
 
     @classmethod
-    def select_ids(cls, **parameters):
+    def select_ids(cls, **parameters: Any) -> list[Unit]:
         return []
 
     @classmethod
-    def has_units(cls):
-        return False
+    def convert_to_instances(
+            cls, ids: list[Unit], *_: Any, **parameters: Any) -> Any:
+        if cls.get_batch_main_model_name() is None:
+            return list(ids)
+        return super().convert_to_instances(ids, **parameters)
 
     @classmethod
-    def check_models(cls):
-        pass
+    def has_units(cls) -> bool:
+        return is_own(cls, 'select_ids', BatchRootNoSelect)
+
+    @classmethod
+    def check_models(cls) -> None:
+        if cls.has_units() and cls.get_batch_main_model_name() is not None:
+            check_models(cls, BatchRootNoSelect)
 
 
-def record_id(id):
-    "Return the id of the record that an item of ids stands for."
+def record_id(id: Unit) -> Any:
+    "Return the id of the record of an item of ids, the first of a row."
     return id[0] if isinstance(id, tuple) else id
 
 
-def get_batches():
+def get_batches() -> dict[str, type[BatchRoot]]:
     "Return the batches of the pool by name."
     return {
         name: cls for name, cls in sorted(Pool().iterobject())
         if issubclass(cls, BatchRoot)}
 
 
-def get_batch(name):
+def get_batch(name: str) -> type[BatchRoot]:
     "Return the batch of the pool; raises UnknownBatchError."
     batches = get_batches()
     try:
@@ -328,8 +380,8 @@ def get_batch(name):
         raise UnknownBatchError(name, batches) from None
 
 
-def doc_of(Batch):
-    "Return the docstring of a batch; the pool's class has none of its own."
+def doc_of(Batch: type[BatchRoot]) -> str:
+    "Return the docstring of a batch, or ''; that of the pool has none itself."
     for base in Batch.__mro__:
         if base in {BatchRoot, BatchRootNoSelect}:
             break
@@ -338,6 +390,6 @@ def doc_of(Batch):
     return ''
 
 
-def today():
+def today() -> dt.date:
     "Return the day in the time zone of the server (TRYTOND_TZ)."
     return dt.datetime.now(tz.SERVER).date()

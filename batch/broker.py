@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Whether the broker answers, and which workers serve what."""
+"""Asks the broker and the workers whether they answer, and what they serve."""
 import contextlib
 import re
 
@@ -136,7 +136,7 @@ def describe_missing(database, queue, workers):
 def why_unfit(registered, database):
     """Return why a worker can not treat batches of the database, else None.
 
-    :param registered: its tasks, each with what it tells of itself
+    :param registered: its tasks, each with the attributes that it reports
     """
     ours = [
         re.fullmatch(r'%s(?: \[(.*)\])?' % re.escape(tasks.generate.name), t)
@@ -166,10 +166,10 @@ def module_version(name):
 
 
 def ask_idle_holders(timeout=1):
-    """Return the workers that hold messages and work on none of them.
+    """Return the workers that hold messages and process none of them.
 
-    What was given to a process that hangs is not acknowledged, and enough of
-    those messages keep the worker from taking any other.  Raises BrokerError.
+    A process that hangs does not acknowledge its message.  With enough of
+    these messages, the worker takes no other.  Raises BrokerError.
     """
     with asking(timeout) as ask:
         reserved, active = ask('reserved'), ask('active')

@@ -1,9 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Faults of the libraries below that would end a worker, and what is done.
+"""Workarounds for errors in kombu and Celery that would end a worker.
 
-Each is here with the version that has it, to be removed when none has it that
-we support.
+Each names the version that has the error, to be removed when no supported
+version has it.
 """
 import functools
 import logging
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def outlive_lost_connections():
-    """Let a worker go on whose connection to the broker was lost.
+    """Let a worker survive the loss of its connection to the broker.
 
-    Messages that were not acknowledged are given back when their connection
-    is closed, and acknowledged when their task ends, be it after the
-    connection was lost.  Then this raises an AttributeError, for which nobody
-    looks, and which ends the worker (kombu 5.7 with Redis).  The keeper finds
-    what the broker does not deliver again.
+    kombu restores unacknowledged messages when their connection is closed, and
+    acknowledges a message when its task ends, which may be after the
+    connection was lost.  Both then raise an AttributeError, which is not
+    caught and ends the worker (kombu 5.7 with Redis).  The keeper sends again
+    the messages that the broker does not redeliver.
     """
     for owner, name in [
             (QoS, 'restore_unacked_once'), (Message, 'ack_log_error'),
@@ -41,17 +41,16 @@ def outliving(method):
         try:
             return method(*args, **kwargs)
         except AttributeError as error:
-            logger.warning("the connection to the broker was lost, and so "
-                "were the messages it had delivered: %s", error)
+            logger.warning("the connection to the broker was lost, and with "
+                "it the messages that it had delivered: %s", error)
     return outlive
 
 
 def strategy(task, app, consumer, **options):
-    """Return what Celery does with a message for a task: its own strategy.
+    """Return Celery's handler of the messages of a task, made to reject more.
 
-    A body that is none, as another application may send it, would end the
-    worker, and every next one that gets the message (Celery 5.7): it is
-    refused instead.
+    A malformed message of another application would end the worker, and then
+    each worker that gets it (Celery 5.7).  It is rejected instead.
     """
     handle = default(task, app, consumer, **options)
 

@@ -2,16 +2,18 @@
 # this repository contains the full copyright notices and license terms.
 """Pure functions: from the units of a selection to chunks.
 
-A unit is what is never divided.  Selections are read as streams: nothing here
-holds more than one chunk, but for ``divide`` which has to know how many units
-there are.
+Selections are read as streams, one chunk in memory at once; only ``divide``,
+which has to count the units, reads all of them.
 
 Imports nothing of Tryton or Celery.
 """
 import operator
 from array import array
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
+from .aliases import Unit
 from .texts import calls_hooks
 
 __all__ = ['Distinct', 'split', 'unit_of']
@@ -24,11 +26,11 @@ _BLOCK = 1 << 10
 _MAX = (1 << 63) - 1
 
 
-def unit_of(item):
-    """Return the unit that an item of a selection stands for.
+def unit_of(item: Any) -> Unit:
+    """Return the unit that an item of a selection is.
 
-    A row of one column, as ``cursor.fetchall()`` gives it, is its value; in a
-    list, which is a group that stays together, likewise for each member.
+    A row of one column, as ``cursor.fetchall()`` gives it, becomes its value,
+    also in a list, which is a group.
     """
     if isinstance(item, list):
         return [unit_of(member) for member in item]
@@ -41,32 +43,31 @@ class Distinct:
     """Iterate over the units of a selection, dropping the ones met before.
 
     Ids are remembered in bitmaps of 65,536, so that millions of them take
-    a few MiB instead of the hundreds that a set takes.  As long as they
-    ascend, which is the usual case and by far the quicker one, none of them
-    can be a duplicate: they are kept as they came, in blocks.
+    a few MiB, not hundreds.  As long as they ascend, none can be a duplicate:
+    they are kept in blocks, which is faster.
 
-    :param known: whether they are known to be distinct: nothing is remembered
+    :param known: whether they are distinct: then nothing is remembered
     """
 
-    def __init__(self, items, known=False):
+    def __init__(self, items: Iterable[Any], known: bool = False) -> None:
         self._items = iter(items)
         self._known = known
         self._highest = -1
-        self._ascending = []
-        self._pages = {}
-        self._others = set()
+        self._ascending: list[Iterable[int]] = []
+        self._pages: dict[int, bytearray] = {}
+        self._others: set[str] = set()
         #: how many units were given so far, without the duplicates
         self.count = 0
         #: how many were dropped so far
         self.duplicates = 0
 
     @calls_hooks
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Unit]:
         if self._known:
             for self.count, item in enumerate(self._items, 1):
                 yield unit_of(item)
             return
-        # The first ones are not to wait for many others
+        # Small at first, so that the first units do not wait for many others
         size = 1
         while block := list(islice(self._items, size)):
             size = min(2 * size, _BLOCK)
@@ -83,25 +84,25 @@ class Distinct:
                 else:
                     self.duplicates += 1
 
-    def _ascends(self, block):
+    def _ascends(self, block: list[Any]) -> bool:
         return (set(map(type, block)) == {int}
             and block[0] > self._highest and block[-1] <= _MAX
             and all(map(operator.lt, block, islice(block, 1, None))))
 
-    def _keep(self, block):
+    def _keep(self, block: list[int]) -> None:
         first, self._highest = block[0], block[-1]
         self._ascending.append(
             range(first, self._highest + 1)
             if self._highest - first == len(block) - 1
             else array('q', block))
 
-    def _remember(self):
+    def _remember(self) -> None:
         for ids in self._ascending:
             for id in ids:
                 self._is_new(id)
         self._ascending.clear()
 
-    def _is_new(self, unit):
+    def _is_new(self, unit: Unit) -> bool:
         if type(unit) is int and unit >= 0:
             self._highest = max(unit, self._highest)
             number, bit = divmod(unit, _PAGE)
@@ -119,7 +120,7 @@ class Distinct:
         return True
 
 
-def _key(value):
+def _key(value: Any) -> str:
     "Return a text that only this value has: 1, '1' and True have their own."
     if isinstance(value, dict):
         return 'dict %s' % sorted(
@@ -131,12 +132,11 @@ def _key(value):
     return repr(value)
 
 
-def split(units, mode, size):
-    """Yield the chunks of units, as lists.
+def split(units: Iterable[Unit], mode: str, size: int) -> Iterator[list[Unit]]:
+    """Yield the chunks of units.
 
-    :param units: an iterable
     :param mode: ``number``: chunks of size units; ``divide``: size chunks,
-        balanced to within one unit, none empty
+        whose sizes differ by 1 at most, none empty
     :param size: 1 or more
     """
     if mode == 'divide':

@@ -9,12 +9,14 @@ of each execution and by ``coop check``.
 import inspect
 import math
 import re
+from typing import Any
 
 from trytond.model import ModelSQL, fields
 from trytond.pool import Pool
 
 from .exceptions import DefinitionError, nearest
 from .signatures import HOOKS, definitions, place_of
+from .texts import excerpt
 
 __all__ = [
     'check_class', 'check_models', 'check_numbers', 'check_search', 'is_own',
@@ -27,6 +29,7 @@ PLAIN = {
     'get_batch_ordering': (),
     'get_batch_field': (),
     'split': ('units',),
+    'parse_params': ('params',),
     }
 #: the hooks whose result may be a generator
 STREAMS = {
@@ -40,13 +43,13 @@ OPTIONAL = [
     'select_ids']
 
 
-def is_own(cls, hook, root):
+def is_own(cls: type, hook: str, root: type) -> bool:
     "Return whether the class has a hook that is not the one of root."
     own = getattr(cls, hook)
     return getattr(own, '__func__', own) is not getattr(root, hook).__func__
 
 
-def merged_items(cls, attribute):
+def merged_items(cls: type, attribute: str) -> dict[str, Any]:
     "Return the items of a dict along the classes; the nearest wins."
     items = {}
     for base in reversed(cls.__mro__):
@@ -60,8 +63,13 @@ def merged_items(cls, attribute):
     return items
 
 
-def check_class(cls, root):
+def check_class(cls: type, root: type) -> None:
     "Raise DefinitionError if the class can not work as it is written."
+    if not any(
+            '__name__' in vars(klass)
+            for klass in cls.__mro__[:cls.__mro__.index(root)]):
+        raise DefinitionError(cls.__name__, 'is missing; give the class one '
+            'as __name__ = "contract.renew"', '__name__')
     if cls.__name__ == 'default' or not re.fullmatch(
             r'\w[\w.-]*', cls.__name__):
         raise DefinitionError(cls.__name__, 'can not be the name of a section '
@@ -84,7 +92,7 @@ def check_class(cls, root):
                     cls.__name__, 'is no hook%s' % hint, place_of(klass, name))
 
 
-def _check_hook(cls, hook):
+def _check_hook(cls: type, hook: str) -> None:
     _, place, function = next(definitions(cls, hook))
     if (inspect.iscoroutinefunction(function)
             or inspect.isasyncgenfunction(function)):
@@ -107,7 +115,7 @@ def _check_hook(cls, hook):
             ) from None
 
 
-def check_models(cls, root):
+def check_models(cls: Any, root: type) -> None:
     """Raise DefinitionError if a hook names what is not in the database.
 
     Asks only those hooks whose answer is used.
@@ -136,7 +144,9 @@ def check_models(cls, root):
             'get_batch_field')
 
 
-def check_search(cls, Search, error, domain, order):
+def check_search(
+        cls: type, Search: type[ModelSQL], error: KeyError, domain: Any,
+        order: Any) -> None:
     """Raise DefinitionError if a KeyError names what a hook searches for.
 
     :param error: what the search raised for the domain and the order
@@ -149,10 +159,14 @@ def check_search(cls, Search, error, domain, order):
                     names, Search.__name__, error.args[0]), hook) from error
 
 
-def check_numbers(batch, numbers):
+def check_numbers(batch: str, numbers: Any) -> dict[str, float] | None:
     "Return the dict of numbers that execute returned, None without."
-    if not isinstance(numbers, dict):
+    if numbers is None:
         return None
+    if not isinstance(numbers, dict):
+        raise DefinitionError(batch, 'returned %s, expected None or a dict of '
+            'texts and numbers, to be summed up' % excerpt(numbers),
+            'execute')
     for name, value in numbers.items():
         if (not isinstance(name, str) or not isinstance(value, (int, float))
                 or not math.isfinite(value)):
@@ -162,7 +176,7 @@ def check_numbers(batch, numbers):
     return numbers
 
 
-def _get(cls, hook):
+def _get(cls: type, hook: str) -> Any:
     "Return the model that a hook names."
     name = getattr(cls, hook)()
     models = dict(Pool().iterobject())

@@ -9,7 +9,10 @@ import copy
 import errno
 import os
 import stat
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO
 
+from .aliases import Resolved, Settings
 from .exceptions import ConfigError, DefinitionError, nearest
 from .masking import mask_line
 from .settings import SETTINGS, shown
@@ -21,15 +24,19 @@ DEFAULT = 'default'
 
 
 class BatchConfig:
-    """The content of batch.conf, its settings already typed.
+    """The content of batch.conf, its settings already parsed.
 
-    file is its path or None, and texts a dictionary of each section's keys
-    and texts.  Raises ConfigError for a malformed value of a setting.
+    Raises ConfigError for a malformed value of a setting.
+
+    :param file: its path
+    :param texts: section -> key -> text
     """
 
-    def __init__(self, file=None, texts=()):
+    def __init__(
+            self, file: str | None = None,
+            texts: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self.file = file
-        self.texts = dict(texts)
+        self.texts = dict(texts or {})
         self._values = {
             section: {
                 key: self._read(section, key, text)
@@ -37,7 +44,7 @@ class BatchConfig:
             for section, items in self.texts.items()}
 
     @classmethod
-    def load(cls, path=None):
+    def load(cls, path: str | None = None) -> 'BatchConfig':
         """Return the configuration of the file at path, empty without one.
 
         Raises ConfigError if the file can not be read, is no configuration
@@ -46,13 +53,13 @@ class BatchConfig:
         if path is None:
             return cls()
         path = os.path.expanduser(path)
-        # [default] is a section like others: its keys must not show up in
-        # them, or nobody could say where a value came from.
+        # [default] is a section like others: its keys must not appear in
+        # them, or the origin of a value would be lost.
         parser = configparser.ConfigParser(
             interpolation=None, default_section='',
             empty_lines_in_values=False)
-        # The name of a parameter is a name of Python, where case counts
-        parser.optionxform = str
+        # Names of parameters are case-sensitive
+        parser.optionxform = str  # type: ignore[assignment, method-assign]
         text = cls._text(path)
         try:
             parser.read_string(text, path)
@@ -68,7 +75,7 @@ class BatchConfig:
         except configparser.ParsingError as error:
             no_header = isinstance(
                 error, configparser.MissingSectionHeaderError)
-            number = error.lineno if no_header else error.errors[0][0]
+            number = getattr(error, 'lineno', None) or error.errors[0][0]
             raise ConfigError(path, 'line %s: "%s" %s' % (
                     number, mask_line(text.split('\n')[number - 1].strip()),
                     'stands before any section; put [default] or the name of a'
@@ -78,7 +85,7 @@ class BatchConfig:
                 for name in parser.sections()})
 
     @staticmethod
-    def _text(path):
+    def _text(path: str) -> str:
         try:
             with open_regular(path) as file:
                 content = file.read()
@@ -95,7 +102,7 @@ class BatchConfig:
                 'file anew' % (text.count('\n', 0, text.index('\0')) + 1))
         return text
 
-    def _read(self, section, key, text):
+    def _read(self, section: str, key: str, text: str) -> Any:
         try:
             return SETTINGS[key].value_of(text)
         except ValueError as error:
@@ -104,13 +111,13 @@ class BatchConfig:
             raise ConfigError(
                 self.file, '%s%s' % (error, hint), section, key) from None
 
-    def check(self, batches):
-        """Raise ConfigError for a section or a key that means nothing.
+    def check(self, batches: Mapping[str, Iterable[str]]) -> None:
+        """Raise ConfigError for an unknown section or key.
 
-        batches is a dictionary of the names of all batches, each with the
-        names of its parameters.
+        :param batches: name of each batch -> names of its parameters
         """
         every = [name for names in batches.values() for name in names]
+        names: Iterable[str]
         for section, items in self.texts.items():
             if section == DEFAULT:
                 names, whose = every, 'any batch'
@@ -129,25 +136,29 @@ class BatchConfig:
                             whose, nearest(key.lower(), [*SETTINGS, *names]),
                             where), section, key)
 
-    def resolve(self, batch, defaults=(), fixed=(), retry=5):
+    def resolve(
+            self, batch: str, defaults: Settings | None = None,
+            fixed: Settings | None = None, retry: int = 5) -> Resolved:
         """Return {name: (value, origin)} of all settings of a batch.
 
-        defaults and fixed are the class's default_config_items and
-        fixed_config_items, and retry is that of [database] in trytond.conf.
-        An origin is a text that an operator understands.
-
+        An origin is a text for the operator, such as "[default] of FILE".
         Raises DefinitionError if defaults or fixed are malformed, and
         ConfigError if the section of the batch contradicts fixed.
+
+        :param defaults: the class's default_config_items
+        :param fixed: the class's fixed_config_items
+        :param retry: that of [database] in trytond.conf
         """
-        defaults = _of_class(batch, 'default_config_items', defaults)
-        fixed = _of_class(batch, 'fixed_config_items', fixed)
+        defaults = _of_class(batch, 'default_config_items', defaults or {})
+        fixed = _of_class(batch, 'fixed_config_items', fixed or {})
         own = self._values.get(batch, {})
         for name, value in fixed.items():
             if own.get(name, value) != value:
                 raise ConfigError(self.file, 'is %s, but the batch is only'
                     ' right with %s; remove this line' % (
                         shown(own[name]), shown(value)), batch, name)
-        # A [default] was not written for this batch: fixed just wins over it
+        # Nearest first.  What [default] says against fixed is no error, as it
+        # is not about this batch
         layers = [
             (fixed, 'fixed by the class'),
             (own, self._origin(batch)),
@@ -163,17 +174,18 @@ class BatchConfig:
             resolved['retry'] = retry, '[database] of trytond.conf'
         return resolved
 
-    def parameter(self, batch, name):
-        """Return (text, origin) of a parameter of a batch, or None."""
+    def parameter(self, batch: str, name: str) -> tuple[str, str] | None:
+        "Return (text, origin) of a parameter of a batch, or None."
         for section in [batch, DEFAULT]:
             if name in self.texts.get(section, {}):
                 return self.texts[section][name], self._origin(section)
+        return None
 
-    def _origin(self, section):
+    def _origin(self, section: str) -> str:
         return '[%s] of %s' % (section, self.file)
 
 
-def _of_class(batch, attribute, items):
+def _of_class(batch: str, attribute: str, items: Settings) -> dict[str, Any]:
     values = {}
     for name, value in dict(items).items():
         if name not in SETTINGS:
@@ -188,11 +200,11 @@ def _of_class(batch, attribute, items):
     return values
 
 
-def open_regular(path):
+def open_regular(path: str) -> BinaryIO:
     """Return a file opened to read bytes; raises OSError.
 
-    Also for what is no regular file, as a FIFO would wait for its writer for
-    ever; but for those of /dev, which a shell makes.
+    Also if it is no regular file, as a FIFO without a writer would block, but
+    not if it is one of /dev, as a shell's <(...) is.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     mode = os.fstat(descriptor).st_mode

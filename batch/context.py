@@ -2,61 +2,85 @@
 # this repository contains the full copyright notices and license terms.
 """What this process is working on right now.
 
-The one place through which hooks reach the execution that calls them, so that
-the contract (batch.py) and the logs need to know neither Celery nor ledger.
+Through it hooks and logs reach the execution that they belong to, without
+importing Celery or the ledger.
 
 Imports nothing of Tryton or Celery.
 """
 import datetime as dt
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .aliases import Settings
 
 __all__ = ['Work', 'current_work', 'end_child', 'working']
 
-_work = ContextVar('batch.work', default=None)
+_work: ContextVar['Work | None'] = ContextVar('batch.work', default=None)
+
+
+class Custody(Protocol):
+    "What a selection asks of input files, see engine/input_files.py."
+
+    def refusal(self, path: Path) -> str | None:
+        "Return why a file may not be selected, None if it may."
+
+    def take(
+            self, path: Path, before: str, content: str, units: int,
+            archive: Path) -> None:
+        "Have the execution hold a file."
+
+
+class Writer(Protocol):
+    "What a hook asks of the Outputs of its transaction, see output.py."
+
+    def write(self, path: Path, buffer: Any) -> Path:
+        "Write a file that appears when the transaction commits."
 
 
 @dataclass(frozen=True)
 class Work:
-    "One selection or one chunk, while it is being treated."
+    "The selection or the chunk that is being executed."
     #: ``__name__`` of the batch
     batch: str
     #: id of the execution
     execution: int
     #: number of the chunk ('7', '7.2'), None while selecting
     chunk: str | None = None
-    #: name of a setting -> its resolved value
-    settings: dict = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
     #: start of the execution
     started_at: dt.datetime | None = None
-    #: the Custody of input files of the selection, see engine/input_files.py
-    custody: object = None
-    #: the Outputs of its transaction
-    outputs: object = None
+    #: None but for a selection
+    custody: Custody | None = None
+    outputs: Writer | None = None
     #: name of the database
     database: str = field(kw_only=True)
-    #: id of the process; one that a hook forked has another one
+    #: id of the process that made this; a process that a hook forked has
+    #: another one
     process: int = field(default_factory=os.getpid)
 
     @property
-    def label(self):
+    def label(self) -> str:
         "What marks each line of the log: ``tryton #42``, ``tryton #42.7``."
         label = '%s #%s' % (self.database, self.execution)
         return label if self.chunk is None else '%s.%s' % (label, self.chunk)
 
 
-def current_work():
+def current_work() -> Work | None:
     "Return the Work of this process, None outside of an execution."
     return _work.get()
 
 
-def end_child(status=0):
-    """End this process if a hook forked it, without any of our work.
+def end_child(status: int = 0) -> None:
+    """Exit at once if a hook forked this process; else do nothing.
 
-    Called where a hook has ended, or pauses, that may have gone on in both.
+    Called wherever a hook returns or yields: after a fork it does so in both
+    processes, and only the parent may go on with the work of the engine.
 
     :param status: exit status
     """
@@ -71,7 +95,8 @@ def end_child(status=0):
 
 
 @contextmanager
-def working(work):
+def working(work: Work) -> Iterator[Work]:
+    "Make work the current one in the block."
     token = _work.set(work)
     try:
         yield work

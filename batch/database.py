@@ -2,7 +2,9 @@
 # this repository contains the full copyright notices and license terms.
 """Whether the database answers, has the module, and is of its version."""
 import time
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any, TypeVar
 
 from trytond import backend
 from trytond.model import fields
@@ -19,8 +21,10 @@ __all__ = [
     'server_timeouts']
 
 
-#: seconds for which a command waits at its start for a service that is away:
-#: it may just be restarted, and a night is not to be lost for that
+Result = TypeVar('Result')
+
+#: seconds for which a command waits at its start for a service that is away,
+#: as it may just be restarted
 PATIENCE = 10
 #: those that end a transaction or its statement, and the milliseconds that no
 #: chunk should take
@@ -36,10 +40,13 @@ PASSING = [
 COMPUTED = fields.Function, fields.One2Many
 
 
-def patiently(function, errors, patience):
-    """Return function(), tried again for patience seconds if it raises errors.
+def patiently(
+        function: Callable[[], Result], errors: Any,
+        patience: float) -> Result:
+    """Return function(), called again while it raises errors.
 
-    But not where a server answers, and refuses for good.
+    For patience seconds, and not where a server answers that it refuses for
+    good.  Raises the last error.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -54,7 +61,7 @@ def patiently(function, errors, patience):
             time.sleep(0.5)
 
 
-def check_database(database, patience=0):
+def check_database(database: str, patience: float = 0) -> None:
     """Raise DatabaseError unless the database answers and has the module.
 
     :param patience: seconds for which it may be away
@@ -83,7 +90,7 @@ def check_database(database, patience=0):
             % (database, message_of(error))) from error
 
 
-def is_outdated():
+def is_outdated() -> bool:
     """Return whether a table or a column is missing in the database.
 
     No pool is loaded: the columns are the fields of the classes.
@@ -103,7 +110,7 @@ def is_outdated():
     return False
 
 
-def check_sessions(database):
+def check_sessions(database: str) -> None:
     """Raise DatabaseError where a pooler gives our session to others, too.
 
     Two connections that are open at once have two sessions, and keep them.
@@ -122,10 +129,10 @@ def check_sessions(database):
             '[database] uri of trytond.conf' % database)
 
 
-def server_timeouts(database):
-    """Return (name, value) of the timeouts of the server that cut chunks.
+def server_timeouts(database: str) -> list[tuple[str, str]]:
+    """Return (name, value) of the server's timeouts that may end a chunk.
 
-    Those of SHORT and above are taken for meant: they end what hangs.
+    Those of SHORT and above are not returned: they only end what hangs.
     """
     if backend.name != 'postgresql':
         return []

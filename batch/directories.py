@@ -1,10 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Directories and files, handled so that nobody else's is touched.
+"""Opens directories and files without following links.
 
-A directory is opened without following a link, and all that is done in it is
-done through its descriptor: so the one that was checked is the one that is
-used, whatever is put at its path meanwhile.
+All operations in a directory use its descriptor.  So the directory that was
+checked is the one that is used, even if its path is replaced meanwhile.
 
 Imports nothing of Tryton or Celery.
 """
@@ -14,16 +13,17 @@ import hashlib
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .exceptions import OutputError
 
 __all__ = [
-    'NO_LINKS', 'Directory', 'content_of', 'explained', 'identity',
+    'CLOSED', 'NO_LINKS', 'Directory', 'content_of', 'explained', 'identity',
     'identity_of', 'open_file', 'open_to_append', 'readable']
 
-# Enough to go through a directory that must not be read
+# O_PATH needs no permission to read the directory
 _directory = os.O_DIRECTORY | getattr(os, 'O_PATH', os.O_RDONLY)
 _advice = {
     errno.ENOSPC: "free space on its file system",
@@ -42,37 +42,40 @@ _kinds = {
     stat.S_IFLNK: 'a link', stat.S_IFIFO: 'a FIFO',
     stat.S_IFDIR: 'a directory', stat.S_IFSOCK: 'a socket',
     stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
-#: what file systems answer that have no hard links, or no symbolic ones
+#: the descriptor of what is closed.  None would be the working directory
+CLOSED = -1
+#: errors of file systems without hard links, or without symbolic links
 NO_LINKS = {
     errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextmanager
-def explained(path):
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
     "Turn an error of the system into an OutputError."
     try:
         yield
     except (OSError, UnicodeEncodeError) as e:
         raise OutputError('output "%s" can not be written: %s; %s' % (
                 path, getattr(e, 'strerror', None) or e,
-                _advice.get(getattr(e, 'errno', None),
+                _advice.get(getattr(e, 'errno', 0),
                     'see to the directory "%s"' % Path(path).parent))) from e
 
 
 class Directory:
     """An open directory, a context manager that closes it.
 
-    ``descriptor`` is for the ``dir_fd`` of what is done in it.
+    ``descriptor`` is the ``dir_fd`` for operations in the directory.
 
     :param path: absolute, and without links
-    :param make: whether to make what is missing of it
+    :param make: whether to create missing directories
     :raises: OSError, ELOOP where a part of path is a link
     """
 
-    def __init__(self, path, make=False):
+    def __init__(
+            self, path: str | os.PathLike[str], make: bool = False) -> None:
         self.path = Path(path)
-        #: (descriptor of its parent, name) of each one that was made
-        self.made = []
+        #: (descriptor of its parent, name) of each created directory
+        self.made: list[tuple[int, str]] = []
         self.descriptor = open_file(os.sep, _directory)
         try:
             for name in self.path.parts[1:]:
@@ -84,7 +87,7 @@ class Directory:
             self.close()
             raise
 
-    def _open(self, name, make):
+    def _open(self, name: str, make: bool) -> int:
         while True:
             try:
                 return open_file(name, _directory, self.descriptor)
@@ -92,7 +95,7 @@ class Directory:
                 if not make:
                     raise
             except OSError as e:
-                # ELOOP or ENOTDIR, as the system likes
+                # For a link, systems return ELOOP or ENOTDIR
                 status = self.status(name)
                 if status is not None and stat.S_ISLNK(status.st_mode):
                     raise OSError(errno.ELOOP, '"%s" on its path is a link'
@@ -103,50 +106,54 @@ class Directory:
                 self.made.append((
                         open_file('.', _directory, self.descriptor), name))
 
-    def __enter__(self):
+    def __enter__(self) -> 'Directory':
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         while self.made:
             os.close(self.made.pop()[0])
-        if self.descriptor is not None:
+        if self.descriptor != CLOSED:
             os.close(self.descriptor)
-            self.descriptor = None
+            self.descriptor = CLOSED
 
-    def remove_made(self):
-        "Remove what was made on the way to it, and is empty."
+    def remove_made(self) -> None:
+        "Remove the created directories that are empty."
         while self.made:
             parent, name = self.made.pop()
-            # Others may use it: it is not empty, or they make it again
+            # Not if it is in use.  A process that needs it creates it again
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=parent)
             os.close(parent)
 
-    def status(self, name):
-        "Return the status of what has the name, links not followed, or None."
+    def status(self, name: str) -> os.stat_result | None:
+        "Return the status of a name without following links, or None."
         try:
             return os.stat(
                 name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
-    def has_file(self, name):
+    def has_file(self, name: str) -> bool:
+        "Return whether a regular file has the name."
         status = self.status(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
-    def unlink(self, name):
+    def unlink(self, name: str) -> None:
+        "Remove a name, if it is there."
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
 
-    def place(self, source, target, directory=None):
-        """Give a file its name, never that of another one.
+    def place(
+            self, source: str, target: str,
+            directory: 'Directory | None' = None) -> None:
+        """Link or rename source to target, and never overwrite a file.
 
-        The file may keep its old name.  Raises FileExistsError.
+        The old name may remain.  Raises FileExistsError.
 
-        :param directory: that of target, None for this one
+        :param directory: the directory of target, None for this one
         """
         directory = directory or self
         fds = {
@@ -157,27 +164,27 @@ class Directory:
         except OSError as e:
             if e.errno not in NO_LINKS:
                 raise
-            # Only a program that does not ask for our names can come between
+            # Only a program that ignores reserved names can interfere here
             if directory.status(target) is not None:
                 raise FileExistsError(
                     errno.EEXIST, os.strerror(errno.EEXIST), target)
             os.rename(source, target, **fds)
 
-    def sync(self):
-        "Have the names in it on the disk, and in those where it was made."
+    def sync(self) -> None:
+        "Sync the directory, and the parents of created ones, to the disk."
         for descriptor in [self.descriptor, *(fd for fd, _ in self.made)]:
             with readable(descriptor) as directory:
                 try:
                     os.fsync(directory)
                 except OSError as e:
-                    # Some file systems have no such thing
+                    # Some file systems can not sync a directory
                     if e.errno not in {errno.EINVAL, errno.ENOTSUP}:
                         raise
 
 
 @contextmanager
-def readable(descriptor):
-    "Give a descriptor of the same directory that can be read and synced."
+def readable(descriptor: int) -> Iterator[int]:
+    "Yield a descriptor of the same directory that can be read and synced."
     directory = open_file('.', os.O_DIRECTORY, descriptor)
     try:
         yield directory
@@ -185,17 +192,19 @@ def readable(descriptor):
         os.close(directory)
 
 
-def open_file(path, flags, directory=None):
-    """Return a descriptor of a file, or a directory, that is no link.
+def open_file(
+        path: str | os.PathLike[str], flags: int,
+        directory: int | None = None) -> int:
+    """Open a file or a directory, but no link; return its descriptor.
 
-    :param directory: descriptor of the directory that path starts from
+    :param directory: descriptor of the directory that path is relative to
     """
     flags |= os.O_NOFOLLOW
     try:
         return os.open(path, flags, 0o666, dir_fd=directory)
     except OSError as e:
-        # Each file stays open to the end of the transaction, and the usual
-        # limit of 1024 is low only for the sake of programs that select()
+        # Each file stays open until the end of the transaction.  The usual
+        # soft limit is 1024 only because of programs that use select()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if e.errno != errno.EMFILE or soft == hard:
             raise
@@ -203,26 +212,27 @@ def open_file(path, flags, directory=None):
     return os.open(path, flags, 0o666, dir_fd=directory)
 
 
-def identity(path):
-    """Return a text that no other file has, nor this one once it is changed.
+def identity(path: str | os.PathLike[str]) -> str:
+    """Return a text that identifies a file in its present state.
 
-    Raises OSError, also where path is no regular file.
+    Raises OSError, also if path is no regular file.
     """
     return identity_of(os.lstat(path))
 
 
-def identity_of(status):
+def identity_of(status: os.stat_result | None) -> str:
+    "As identity(), of what os.lstat() returned."
     if status is None or not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "it is no file")
     return '%s-%s-%s' % (
         status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def content_of(path):
-    """Return a hash of the content of a file, as a text.
+def content_of(path: str | os.PathLike[str]) -> str:
+    """Return a hash of the content of a file.
 
-    A program may rewrite a file and give it back its time, or come within the
-    few milliseconds in which the time of a file does not move.
+    It also changes if a program restores the time of a file that it rewrites,
+    or rewrites it within the few milliseconds that its time is exact to.
     """
     digest = hashlib.blake2b(digest_size=16)
     with open(open_file(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
@@ -231,13 +241,13 @@ def content_of(path):
     return digest.hexdigest()
 
 
-def open_to_append(path):
-    """Return a descriptor of a file that is written at its end.
+def open_to_append(path: str | os.PathLike[str]) -> int:
+    """Open a file to append to it; return its descriptor.
 
-    Raises OSError where path is a link, has a second name elsewhere, or is no
-    regular file: those are never opened.
+    Raises OSError if path is a link, has a second name (a hard link), or is no
+    regular file.
     """
-    def check(status):
+    def check(status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, 'it is %s, expected a regular file' % (
                     _kinds.get(stat.S_IFMT(status.st_mode), 'no file')))

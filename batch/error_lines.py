@@ -9,7 +9,9 @@ Imports nothing of Tryton or Celery.
 """
 import csv
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ['copied', 'delimiter_of', 'records', 'with_errors']
 
@@ -19,7 +21,11 @@ COLUMNS, ENDINGS = ';\t,|', {'.csv', '.tsv', '.tab'}
 HEADERS = 3
 
 
-def copied(path, failed, read, is_same, delimiter=None):
+def copied(
+        path: Path, failed: Sequence[tuple[int, Any, str]],
+        read: Callable[[Path], Iterable[Any] | None],
+        is_same: Callable[[Any, Any], bool],
+        delimiter: str | None = None) -> bytes | None:
     """Return the bytes of a file with the rows that failed, or None.
 
     None where the rows can not be found in the file.
@@ -49,7 +55,7 @@ def copied(path, failed, read, is_same, delimiter=None):
     return None
 
 
-def delimiter_of(path):
+def delimiter_of(path: Path) -> str | None:
     "Return what separates the columns of a file, None where it has none."
     if path.suffix.lower() not in ENDINGS:
         return None
@@ -58,21 +64,21 @@ def delimiter_of(path):
     return best if best in line else None
 
 
-def _lines(path):
+def _lines(path: Path) -> Iterator[str]:
     # One character for each byte: what is copied stays what it is
     with open(path, encoding='latin-1', newline='') as file:
         yield from file
 
 
-def records(lines, delimiter):
+def records(lines: Iterable[str], delimiter: str | None) -> Iterator[str]:
     "Yield the text of each record; empty lines are none."
     if delimiter is None:
         yield from (line for line in lines if line.strip())
         return
     # What is between quotation marks may have several lines
-    taken = []
+    taken: list[str] = []
 
-    def take():
+    def take() -> Iterator[str]:
         for line in lines:
             taken.append(line)
             yield line
@@ -83,7 +89,9 @@ def records(lines, delimiter):
         taken.clear()
 
 
-def _numbered(path, delimiter, wanted):
+def _numbered(
+        path: Path, delimiter: str | None,
+        wanted: set[int]) -> Iterator[tuple[int, str]]:
     wanted = wanted | set(range(1, HEADERS + 1))
     try:
         for number, text in enumerate(records(_lines(path), delimiter), 1):
@@ -94,7 +102,9 @@ def _numbered(path, delimiter, wanted):
         return
 
 
-def _rows_of(name, texts, read):
+def _rows_of(
+        name: str, texts: Iterable[str],
+        read: Callable[[Path], Iterable[Any] | None]) -> list[Any] | None:
     "Return the rows of a file of these records; None where it has none."
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, name)
@@ -108,11 +118,13 @@ def _rows_of(name, texts, read):
             return None
 
 
-def _ended(text):
+def _ended(text: str) -> str:
     return text if text.endswith(('\n', '\r')) else text + '\n'
 
 
-def with_errors(texts, headers, errors, delimiter):
+def with_errors(
+        texts: Sequence[str], headers: int, errors: Iterable[str],
+        delimiter: str | None) -> bytes:
     """Return the bytes of records with one more column.
 
     :param texts: of the records, one character for each byte
@@ -124,8 +136,9 @@ def with_errors(texts, headers, errors, delimiter):
     except UnicodeDecodeError:
         encoding = 'cp1252'
     # Only the last of the headers has the names of the columns
-    beside = [None] * (headers - 1) + ['error'] * bool(headers) + [
-        _quoted(error, delimiter) for error in errors]
+    beside: list[str | None] = [
+        *[None] * (headers - 1), *['error'] * bool(headers),
+        *(_quoted(error, delimiter) for error in errors)]
     result = bytearray()
     for text, more in zip(texts, beside, strict=True):
         body = text.rstrip('\r\n')
@@ -136,6 +149,6 @@ def with_errors(texts, headers, errors, delimiter):
     return bytes(result)
 
 
-def _quoted(error, delimiter):
+def _quoted(error: str, delimiter: str | None) -> str:
     error = ' '.join(error.split())
     return error if delimiter is None else '"%s"' % error.replace('"', '""')

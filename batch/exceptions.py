@@ -5,6 +5,7 @@
 Imports nothing of Tryton or Celery, so that every room can raise them.
 """
 import difflib
+from collections.abc import Iterable
 
 __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
@@ -15,7 +16,7 @@ __all__ = [
     'nearest']
 
 
-def nearest(name, names, cutoff=0.6):
+def nearest(name: object, names: Iterable[object], cutoff: float = 0.6) -> str:
     """Return "; did you mean "x"?" for the nearest of names, or ""."""
     found = difflib.get_close_matches(
         str(name), list(map(str, names)), 1, cutoff)
@@ -36,7 +37,7 @@ class UsageError(BatchError):
 class UnknownBatchError(UsageError):
     "Raised when no batch of the database has the name."
 
-    def __init__(self, name, names):
+    def __init__(self, name: str, names: Iterable[str]) -> None:
         self.name = name
         super().__init__(
             'unknown batch "%s"%s ("coop list" shows the batches)'
@@ -46,7 +47,7 @@ class UnknownBatchError(UsageError):
 class ParameterError(UsageError):
     "Raised when a parameter is unknown, missing or malformed."
 
-    def __init__(self, batch, parameter, problem):
+    def __init__(self, batch: str, parameter: str, problem: str) -> None:
         self.batch = batch
         self.parameter = parameter
         super().__init__(
@@ -56,7 +57,7 @@ class ParameterError(UsageError):
 class ExecutionError(UsageError):
     "Raised when an execution does not exist or its state forbids the act."
 
-    def __init__(self, execution, problem):
+    def __init__(self, execution: int, problem: str) -> None:
         self.execution = execution
         super().__init__('execution #%s %s' % (execution, problem))
 
@@ -64,7 +65,9 @@ class ExecutionError(UsageError):
 class ConfigError(BatchError):
     "Raised when a configuration file is unreadable, unknown or malformed."
 
-    def __init__(self, file, problem, section=None, key=None):
+    def __init__(
+            self, file: str | None, problem: str, section: str | None = None,
+            key: str | None = None) -> None:
         self.file = file
         self.section = section
         self.key = key
@@ -79,7 +82,8 @@ class ConfigError(BatchError):
 class DefinitionError(BatchError):
     "Raised when the class of a batch can not work as it is written."
 
-    def __init__(self, batch, problem, hook=None):
+    def __init__(
+            self, batch: str, problem: str, hook: str | None = None) -> None:
         self.batch = batch
         self.hook = hook
         super().__init__('batch "%s"%s: %s' % (
@@ -89,21 +93,25 @@ class DefinitionError(BatchError):
 class FollowError(BatchError):
     "Raised when a command can not follow an execution, which goes on."
 
-    def __init__(self, execution, problem, local=False):
+    def __init__(
+            self, execution: int, problem: BaseException,
+            local: bool = False) -> None:
         self.execution = execution
-        if not isinstance(problem, BatchError):
-            problem = '%s: %s' % (type(problem).__name__, problem)
+        text = str(problem) if isinstance(problem, BatchError) \
+            else '%s: %s' % (type(problem).__name__, problem)
         super().__init__('%s; %s' % (
-                problem, 'to go on with execution #%s: coop resume %s'
+                text, 'to go on with execution #%s: coop resume %s'
                 % (execution, execution) if local else
-                'execution #%s goes on without this command, to look at it: '
+                'execution #%s goes on without this command; details: '
                 'coop show %s' % (execution, execution)))
 
 
 class TransactionEndedError(DefinitionError):
     "Raised when a hook ends the transaction that it is called in."
 
-    def __init__(self, batch, what, became, hook=None):
+    def __init__(
+            self, batch: str, what: str, became: str,
+            hook: str | None = None) -> None:
         super().__init__(batch, '%s: %s; it is committed with the end of its '
             'chunk: leave that out, and do what is to be committed by itself '
             'in "with Transaction().new_transaction():"' % (what, became),
@@ -113,7 +121,7 @@ class TransactionEndedError(DefinitionError):
 class UnitsError(BatchError):
     "Raised when the ledger has units that can not be loaded."
 
-    def __init__(self, problem):
+    def __init__(self, problem: str) -> None:
         super().__init__('the units that the ledger has can not be loaded: %s'
             % problem)
 
@@ -123,7 +131,7 @@ class InputError(BatchError):
 
 
 class OutageError(BatchError):
-    "Raised when the database can do nothing now: what was asked waits."
+    "Raised when the database can not work for now: the chunk stays queued."
 
 
 class OutputError(BatchError):
@@ -131,20 +139,20 @@ class OutputError(BatchError):
 
 
 class OverlapError(BatchError):
-    "Raised when another execution of the batch is in the way."
+    "Raised when another execution of the batch runs and overlap is fail."
 
-    def __init__(self, execution, told):
+    def __init__(self, execution: int, told: str) -> None:
         self.execution = execution
         super().__init__(
-            '%s (overlap = fail); look: coop show %s, stop it: coop cancel '
-            '%s, help it on: coop resume %s' % (
+            '%s (overlap = fail); details: coop show %s, cancel it: coop '
+            'cancel %s, go on with it: coop resume %s' % (
                 told, execution, execution, execution))
 
 
 class StateError(BatchError):
-    "Raised when a chunk is not queued any more: somebody else ended it."
+    "Raised when a chunk is not queued any more: another process ended it."
 
-    def __init__(self, label, state):
+    def __init__(self, label: str, state: str) -> None:
         super().__init__(
             '%s is not queued any more and can not become %s'
             % (label, state))
@@ -155,7 +163,7 @@ class TimeLimitError(BatchError):
 
 
 class WorkerLostError(BatchError):
-    "Stands for the process that died, where a chunk was to blame for it."
+    "Recorded for a chunk, or a selection, whose process died executing it."
 
 
 class DatabaseError(BatchError):

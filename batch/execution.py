@@ -1,9 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The models of the ledger; the wing ``ledger`` writes them.
+"""The models of the ledger, which the package ``ledger`` writes by SQL.
 
-Nobody but a worker changes them: the client shows them, read-only.
+The client shows them read-only.
 """
+from collections.abc import Callable
+
 from sql import Null
 
 from trytond import backend
@@ -24,11 +26,11 @@ def _choices(states):
 
 
 class _Masked(fields.Text):
-    """A text of which no secret is shown to anybody.
+    """A text that is shown with ``***`` instead of its secrets.
 
-    The ledger reads the column itself, and needs them.
+    The ledger reads the column by SQL, with the secrets, which it needs.
     """
-    mask = staticmethod(mask_given)
+    mask: Callable[[str], str | None] = staticmethod(mask_given)
 
     def __get__(self, inst, cls):
         value = super().__get__(inst, cls)
@@ -36,7 +38,7 @@ class _Masked(fields.Text):
 
 
 class _MaskedUnits(_Masked):
-    "Units may hold what looks like a secret."
+    "Units, which may contain a text that looks like a secret."
     mask = staticmethod(mask_secrets)
 
 
@@ -64,6 +66,8 @@ class Execution(_MaskedModel, ModelView):
         help="The parameters as the command line gave them, as JSON.")
     parameters = _Masked("Parameters", readonly=True,
         help="Each parameter with its value and its origin, as JSON.")
+    derived = _MaskedUnits("Derived", readonly=True,
+        help="What parse_params made of the parameters, as JSON.")
     settings = _Masked("Settings", readonly=True,
         help="Each setting with its value and its origin, as JSON.")
     user = fields.Many2One('res.user', "User", readonly=True,
@@ -75,54 +79,57 @@ class Execution(_MaskedModel, ModelView):
         [(None, ""), *_choices(
                 [ExecutionState.FAILED, ExecutionState.CANCELLED])],
         "Stopping", readonly=True, sort=False,
-        help="No further chunk is taken: the state in which it will end.")
+        help="The state in which the execution will end; no further chunk is "
+        "started.")
     admission = fields.Selection(
         [(None, ""), *_choices(Admission)], "Admission", readonly=True,
-        sort=False, help="Whether it may begin; empty until that was asked.")
+        sort=False,
+        help="Whether the execution may start; empty until that is decided.")
     exit_status = fields.Integer("Exit Status", readonly=True,
-        help="Of its command: 0: all was done, 1: not all, 2: the command "
-        "line was wrong.")
+        help="The exit status of the command: 0: all units are done, 1: not "
+        "all, 2: the command line was wrong.")
     hooks_committed = fields.Boolean("Hooks Committed", readonly=True,
-        help="A hook ended its transaction: what it did is not rolled back.")
+        help="A hook ended its transaction: its changes may be committed.")
     retry_of = fields.Many2One(
         'batch.execution', "Retry of", readonly=True, ondelete='RESTRICT',
-        help="The execution whose failed units it treats again.")
+        help="The execution whose failed units this one processes again.")
     dry_run = fields.Boolean("Dry Run", readonly=True,
-        help="The work of each chunk was rolled back.")
+        help="The changes of each chunk are rolled back.")
     local = fields.Boolean("Local", readonly=True,
-        help="The command executes it itself: no worker does.")
+        help="The command processes the chunks itself, without workers.")
     waiting_for = fields.Many2One(
         'batch.execution', "Waiting for", readonly=True, ondelete='SET NULL',
-        help="The execution of the same batch that has to end first.")
+        help="The execution of the same batch that must end first.")
     task_id = fields.Char("Task ID", readonly=True,
         help="The id of the Celery task that selected.")
     begun_by = fields.Char("Begun by", readonly=True,
-        help="Who began to select.")
+        help="The host, process and worker that started the selection.")
     deaths = fields.Integer("Deaths", readonly=True,
-        help="How many processes died while they selected.")
+        help="How many processes died during the selection.")
     started_at = fields.Timestamp("Started at", readonly=True)
     ended_at = fields.Timestamp("Ended at", readonly=True)
     selected = fields.Integer("Selected", readonly=True,
         help="How many units were selected.")
     duplicates = fields.Integer("Duplicates", readonly=True,
-        help="How many units were selected again, and dropped.")
+        help="How many units were selected more than once, and dropped.")
     done = fields.Integer("Done", readonly=True)
     failed = fields.Integer("Failed", readonly=True)
     left = fields.Integer("Left", readonly=True,
-        help="How many units were neither done nor failed.")
+        help="How many units are neither done nor failed.")
     outputs = fields.Text("Outputs", readonly=True,
-        help="The files that the selection wrote, as JSON: see the files of a "
-        "chunk.")
+        help="The files that the selection wrote, as JSON, in the form of the "
+        "files of a chunk.")
     missing = fields.Text("Missing Files", readonly=True,
-        help="The committed files that were not there at its end, as JSON.")
+        help="The committed files that could not appear, as JSON.")
     message = fields.Text("Message", readonly=True,
-        help="Why it ended as it did, where the counts do not say it.")
+        help="Why the execution ended in this state, if the counts do not "
+        "show it.")
     error_type = fields.Char("Error Type", readonly=True)
     traceback = fields.Text("Traceback", readonly=True)
     chunks = fields.One2Many(
         'batch.execution.chunk', 'execution', "Chunks", readonly=True)
     files = fields.Function(
-        fields.Text("Files", help="The files it wrote, one a line."),
+        fields.Text("Files", help="The files that it wrote, one per line."),
         'get_files')
 
     @classmethod
@@ -135,7 +142,7 @@ class Execution(_MaskedModel, ModelView):
                 table,
                 (table.batch, Index.Equality()),
                 (table.state, Index.Equality(cardinality='low'))))
-        # What the keepers look for all the time
+        # For the query of the keepers, which runs each second
         cls._sql_indexes.add(
             Index(
                 table,
@@ -147,7 +154,7 @@ class Execution(_MaskedModel, ModelView):
         table_h = cls.__table_handler__(module)
         exists = backend.TableHandler.table_exist(cls._table)
         is_old = exists and not table_h.column_exist('admission')
-        # Its name at first
+        # The old name of begun_by
         if exists and table_h.column_exist('begun'):
             table_h.column_rename('begun', 'begun_by')
         super().__register__(module)
@@ -156,7 +163,7 @@ class Execution(_MaskedModel, ModelView):
 
     @classmethod
     def _set_admission(cls):
-        "Fill the columns whose values had to be guessed from others."
+        "Fill the new columns from the columns that contained their values."
         table, cursor = cls.__table__(), Transaction().connection.cursor()
 
         def update(where, **values):
@@ -194,43 +201,46 @@ class ExecutionChunk(_MaskedModel, ModelView):
         'batch.execution', "Execution", required=True, readonly=True,
         ondelete='CASCADE')
     number = fields.Char("Number", required=True, readonly=True,
-        help="Its place in the plan; the parts of 7 are 7.1, 7.2 ...")
+        help="The chunks of an execution are 1, 2 ...; the parts of 7 are "
+        "7.1, 7.2 ...")
     parent = fields.Many2One(
         'batch.execution.chunk', "Parent", readonly=True, ondelete='CASCADE',
-        help="The failed chunk that it is a part of.")
+        help="The failed chunk that this part replaces, with others.")
     units = _MaskedUnits("Units", readonly=True,
         help="The units, as JSON; empty if the batch selects nothing.")
     size = fields.Integer("Size", required=True, readonly=True,
-        help="How many units.")
+        help="The number of units.")
     state = fields.Selection(
         _choices(ChunkState), "State", required=True, readonly=True,
         sort=False)
     successor = fields.Char("Successor", readonly=True,
         help="The number of the chunk that is queued when this one ends.")
     attempts = fields.Integer("Attempts", readonly=True,
-        help="How many transactions it took.")
+        help="How many transactions were needed.")
     suspect = fields.Char("Suspect", readonly=True,
-        help="The number of the part that the error seemed to be about.")
+        help="The number of the part whose unit probably caused the error.")
     careful = fields.Boolean("Careful", readonly=True,
-        help="It may have been begun before: who begins writes so first.")
+        help="The chunk may have been started before: a process writes its "
+        "name into Begun by before it starts the chunk.")
     begun_by = fields.Char("Begun by", readonly=True,
-        help="Who wrote so last.")
+        help="The host, process and worker that started a careful chunk last."
+        )
     deaths = fields.Integer("Deaths", readonly=True,
-        help="How many processes died at it.")
+        help="How many processes died while they processed the chunk.")
     worker = fields.Char("Worker", readonly=True,
-        help="Host and process that ended it.")
+        help="The host and process that ended the chunk.")
     started_at = fields.Timestamp("Started at", readonly=True)
     ended_at = fields.Timestamp("Ended at", readonly=True)
     error_type = fields.Char("Error Type", readonly=True)
     fingerprint = fields.Char("Fingerprint", readonly=True,
-        help="The kind of the error and the line that raised it.")
+        help="The class of the error and the line that raised it.")
     error = fields.Text("Error", readonly=True)
     traceback = fields.Text("Traceback", readonly=True)
     files = fields.Text("Files", readonly=True,
-        help="The files it wrote, as JSON: paths, each with the identity "
-        "that it was committed with, until it has appeared.")
+        help="The files that it wrote, as JSON: each path with the identity "
+        "of the committed file, or with null once the file has appeared.")
     numbers = fields.Text("Numbers", readonly=True,
-        help="What the batch counted, as JSON.")
+        help="The numbers that the batch returned, as JSON.")
 
     @classmethod
     def __setup__(cls):
@@ -240,11 +250,11 @@ class ExecutionChunk(_MaskedModel, ModelView):
         cls._sql_constraints.append(
             ('number_unique', Unique(table, table.execution, table.number),
                 'batch.msg_execution_chunk_number_unique'))
-        # An index is written up to three times for a chunk: so there is none
-        # by the number, which nobody searches in all executions.  That these
-        # have a condition keeps PostgreSQL from using them to find a chunk
-        # by its number: it would, right after a plan, of which it knows
-        # nothing yet
+        # Each index is written up to three times for a chunk, so there is no
+        # index of the number, which is never searched in all executions.
+        # The conditions keep PostgreSQL from using these indexes to find a
+        # chunk by its number, as it did right after the planning, when it has
+        # no statistics of the new rows
         cls._sql_indexes = {
             Index(
                 table,
@@ -257,7 +267,7 @@ class ExecutionChunk(_MaskedModel, ModelView):
                 (table.state, Index.Range()),
                 (table.ended_at, Index.Range()),
                 where=table.ended_at != Null),
-            # To delete a row, its parts are looked for
+            # For the foreign key: deleting a row searches for its parts
             Index(
                 table,
                 (table.parent, Index.Equality()),
@@ -267,7 +277,7 @@ class ExecutionChunk(_MaskedModel, ModelView):
     @classmethod
     def __register__(cls, module):
         table_h = cls.__table_handler__(module)
-        # Its name at first, with '' for careful
+        # The old name of begun_by, in which '' meant careful
         is_old = backend.TableHandler.table_exist(cls._table) \
             and table_h.column_exist('begun')
         if is_old:
@@ -284,7 +294,7 @@ class ExecutionChunk(_MaskedModel, ModelView):
     def __setup_indexes__(cls):
         super().__setup_indexes__()
         table = cls.__table__()
-        # The constraint has it
+        # The index of the constraint serves this, too
         cls._sql_indexes.discard(
             Index(table, (table.execution, Index.Range()), where=None))
 
@@ -300,17 +310,17 @@ class ExecutionInput(ReadOnlyMixin, ModelSQL, ModelView):
         'batch.execution', "Execution", required=True, readonly=True,
         ondelete='CASCADE')
     path = fields.Char("Path", required=True, readonly=True, strip=False,
-        help="The file that it selected.")
+        help="The file that the execution selected.")
     held = fields.Char("Held", readonly=True, strip=False,
-        help="The path, as long as the execution has the file in hand.")
+        help="The path, as long as the execution holds the file.")
     identity = fields.Char("Identity", required=True, readonly=True,
         help="Inode, size and time of the file when it was selected.")
     units = fields.Integer("Units", required=True, readonly=True,
-        help="How many units it has.")
+        help="The number of units in the file.")
     archive = fields.Char("Archive", required=True, readonly=True,
-        strip=False, help="The directory that it goes to in the end.")
+        strip=False, help="The directory to which the file is archived.")
     archived = fields.Char("Archived", readonly=True, strip=False,
-        help="Where it is in the archive.")
+        help="The path of the file in the archive.")
 
     @classmethod
     def __setup__(cls):

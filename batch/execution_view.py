@@ -12,40 +12,13 @@ from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
 from . import client_actions, ledger
-from .batch import BatchRoot, doc_of
 from .ledger.states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
+from .view_tools import hide_empty, in_colour, title_of, whole_seconds
 
-__all__ = ['Execution', 'hide_empty', 'in_colour', 'title_of']
+__all__ = ['Execution']
 
 #: chunks and failures that a form lists; an action opens all of them
 FIRST = 200
-
-
-def title_of(name):
-    "Return the first line of a batch's docstring, or else its name."
-    try:
-        Batch = Pool().get(name)
-    except KeyError:
-        # Of a module that is not there any more
-        return name
-    if not issubclass(Batch, BatchRoot):
-        return name
-    return (doc_of(Batch).splitlines() or [''])[0].rstrip('.') or name
-
-
-def in_colour(colours, other):
-    "Return the PYSON of the colour of a state."
-    pyson = other
-    for state, colour in colours.items():
-        pyson = If(Eval('state') == state, colour, pyson)
-    return pyson
-
-
-def hide_empty(Model, *names):
-    "Let a form show the fields only where they have a value."
-    for name in names:
-        field = getattr(Model, name)
-        field.states = {**field.states, 'invisible': ~Eval(name)}
 
 
 class Execution(metaclass=PoolMeta):
@@ -123,7 +96,7 @@ class Execution(metaclass=PoolMeta):
         return {e.id: titles[e.batch] for e in executions}
 
     def get_started(self, name):
-        return self.started_at and self.started_at.replace(microsecond=0)
+        return whole_seconds(self.started_at)
 
     @classmethod
     def order_started(cls, tables):
@@ -144,7 +117,7 @@ class Execution(metaclass=PoolMeta):
         # The row has them only once it is over
         units = {}
         if is_open := [e.id for e in executions if not e.ended_at]:
-            units = ledger.figures.units_of(
+            units = ledger.screens.units_of(
                 Transaction().connection.cursor(), is_open)
         counts = {name: {} for name in [
                 'units_done', 'units_failed', 'units_left', 'progress']}
@@ -179,11 +152,11 @@ class Execution(metaclass=PoolMeta):
         is_wanted = bool(value) == (operator in {'=', 'in'})
         return [(
                 'id', 'in' if is_wanted else 'not in',
-                ledger.figures.settled())]
+                ledger.screens.settled())]
 
     @classmethod
     def get_open_failures(cls, executions, name):
-        counts = ledger.failed_units.count_free(
+        counts = ledger.screens.count_free(
             Transaction().connection.cursor(), [e.id for e in executions])
         return {e.id: counts.get(e.id, 0) for e in executions}
 
@@ -236,7 +209,7 @@ class Execution(metaclass=PoolMeta):
 
     @classmethod
     def get_acts(cls, executions, names):
-        is_free = ledger.failed_units.count_free(
+        is_free = ledger.screens.count_free(
             Transaction().connection.cursor(), [e.id for e in executions])
         acts = {
             'can_cancel': {

@@ -2,10 +2,12 @@
 # this repository contains the full copyright notices and license terms.
 """The model of the units that failed; the wing ``ledger`` writes them."""
 from sql import Null
+from sql.conditionals import Coalesce
 
 from trytond import backend
 from trytond.model import Index, ModelSQL, ModelView, fields
 from trytond.pool import Pool
+from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
 from . import ledger
@@ -67,7 +69,8 @@ class Failure(_MaskedModel, ModelView):
                 table,
                 (table.state, Index.Range()),
                 (table.execution, Index.Range())),
-            Index(table, (table.fingerprint, Index.Range())),
+            # As Tryton searches what may be empty
+            Index(table, (Coalesce(table.fingerprint, ''), Index.Range())),
             # To delete a chunk or an execution, these are looked for
             Index(table, (table.chunk, Index.Range())),
             Index(
@@ -97,13 +100,19 @@ class Failure(_MaskedModel, ModelView):
     @classmethod
     def get_of_chunk(cls, failures, names):
         Chunk = Pool().get('batch.execution.chunk')
-        ids = {f.id: f.chunk.id for f in failures}
-        rows = {
-            row['id']: row
-            for row in Chunk.read(list(set(ids.values())), names)}
-        return {
-            name: {id: rows[chunk][name] for id, chunk in ids.items()}
-            for name in names}
+        table, chunk = cls.__table__(), Chunk.__table__()
+        cursor = Transaction().connection.cursor()
+        values = {name: {} for name in names}
+        for some in grouped_slice(failures, 1000):
+            cursor.execute(*table
+                .join(chunk, condition=table.chunk == chunk.id)
+                .select(
+                    table.id, *[getattr(chunk, name) for name in names],
+                    where=table.id.in_([f.id for f in some])))
+            for id, *row in cursor.fetchall():
+                for name, value in zip(names, row):
+                    values[name][id] = value
+        return values
 
     @classmethod
     def search_of_chunk(cls, name, clause):

@@ -9,15 +9,17 @@ import errno
 import fnmatch
 import os
 import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from trytond import backend
 from trytond.transaction import TransactionError
 
 from . import error_lines, texts
+from .aliases import Params, Unit
 from .batch import BatchRoot
-from .context import current_work, end_child
+from .context import Custody, current_work, end_child
 from .directories import Directory, content_of, identity
 from .exceptions import DefinitionError, InputError, ParameterError
 from .ledger.units import dump_units
@@ -43,12 +45,13 @@ class BatchRootFiles(BatchRoot):
     ``ids`` (name of the file, number of the row from 1 on, row).
 
     A file is moved to the archive once all of its units are committed.  Until
-    then it is in the custody of the execution that selected it, and no other
-    one selects it.
+    then the execution that selected it holds it, and no other one selects it.
     """
 
     @classmethod
-    def read_file(cls, path, **parameters):
+    def read_file(
+            cls, path: Path, *_: Any,
+            **parameters: Any) -> Iterable[Any] | None:
         """Return the rows of a file, as any iterable, or None if it has none.
 
         A row is a value of JSON, of dates and of Decimals.  It may be
@@ -58,7 +61,8 @@ class BatchRootFiles(BatchRoot):
     @classmethod
     def select_ids(
             cls, directory: Path, archive: Path = Path('archive'),
-            pattern='*', errors: Optional[Path] = None, **parameters):
+            pattern: str = '*', errors: Optional[Path] = None,
+            **parameters: Any) -> Iterator[Unit]:
         """Yield the units of all files in directory.
 
         Hidden files, directories, links and what ends with ``.part`` are
@@ -77,7 +81,7 @@ class BatchRootFiles(BatchRoot):
             cls.__name__, directory, archive_of(directory, archive),
             errors and archive_of(directory, errors))
         custody = current_custody()
-        # By whatever way: one file has one path
+        # Resolved, as the ledger knows a file by its path
         for path in files_of(directory.resolve(), pattern):
             if problem := is_no_name(path) \
                     or custody and custody.refusal(path):
@@ -87,15 +91,19 @@ class BatchRootFiles(BatchRoot):
                 yield from cls.units_of(path, parameters)
 
     @classmethod
-    def convert_to_instances(cls, ids, directory, **parameters):
-        "Return the rows; the Path of a unit that is a file."
+    def convert_to_instances(  # type: ignore[no-untyped-def]
+            cls, ids, directory, **parameters):
+        "Return the rows; of a unit that is a file, its Path."
+        # An annotation would give the parameter directory a type
         parameters['directory'] = directory
         return [
             id[-1] if isinstance(id, tuple)
             else cls.file_of(directory / id, parameters) for id in ids]
 
     @classmethod
-    def format_errors(cls, path, failed, **parameters):
+    def format_errors(
+            cls, path: Path, failed: list[tuple[int, Any, str]],
+            **parameters: Any) -> Any:
         """Return what is written of the rows of a file that failed.
 
         Text, bytes, or an iterable of either; None: they can not be given
@@ -122,13 +130,13 @@ class BatchRootFiles(BatchRoot):
 
     @classmethod
     @calls_hooks
-    def units_of(cls, path, parameters):
-        """Yield the units of a file, and take it in hand.
+    def units_of(cls, path: Path, parameters: Params) -> Iterator[Unit]:
+        """Yield the units of a file, and have the execution hold it.
 
-        One that can not be read is a unit that will fail, alone.  Raises
+        A file that can not be read is one unit, which will fail.  Raises
         InputError where the file is changed meanwhile.
         """
-        count = None
+        count = 0
         try:
             before = identity(path)
         except FileNotFoundError:
@@ -176,7 +184,8 @@ class BatchRootFiles(BatchRoot):
                 hook='read_file')
 
     @classmethod
-    def units_again(cls, units, parameters):
+    def units_again(
+            cls, units: Iterable[Unit], parameters: Params) -> Iterator[Unit]:
         "Yield units that failed; a file that failed as such is read again."
         for unit in units:
             if isinstance(unit, str):
@@ -188,10 +197,10 @@ class BatchRootFiles(BatchRoot):
 
     @classmethod
     @calls_hooks
-    def file_of(cls, path, parameters):
-        "Return path; raises what is wrong with its file."
+    def file_of(cls, path: Path, parameters: Params) -> Path:
+        "Return path; raises InputError if its file can not be a unit."
         if not is_file(path):
-            raise InputError('"%s" is not there any more' % path)
+            raise InputError('"%s" no longer exists' % path)
         rows = call_hook(cls, 'read_file', parameters, path)
         if rows is not None:
             # Its rows are no units, as it could not be read
@@ -202,13 +211,13 @@ class BatchRootFiles(BatchRoot):
         return path
 
 
-def current_custody():
+def current_custody() -> Custody | None:
     "Return the Custody of the selection, None outside of one."
     work = current_work()
-    return work and work.custody
+    return work.custody if work else None
 
 
-def files_of(directory, pattern):
+def files_of(directory: Path, pattern: str) -> list[Path]:
     "Return the Paths of the files to select, by name."
     with os.scandir(directory) as entries:
         return sorted(
@@ -219,15 +228,15 @@ def files_of(directory, pattern):
             and entry.is_file(follow_symlinks=False))
 
 
-def is_file(path):
-    "Return whether a file is there; a link is none."
+def is_file(path: Path) -> bool:
+    "Return whether a regular file is there, no link."
     try:
         return bool(identity(path))
     except OSError:
         return False
 
 
-def check_unchanged(path, expected):
+def check_unchanged(path: Path, expected: str) -> None:
     "Raise SelectAgain if the file is gone, InputError if it was changed."
     try:
         found = identity(path)
@@ -240,19 +249,20 @@ def check_unchanged(path, expected):
             'is whole' % (path, UNFINISHED))
 
 
-def is_no_name(path):
-    "Return what is wrong with the name of a file, None if it is good."
+def is_no_name(path: Path) -> str | None:
+    "Return why the name of a file can not be used, None if it can."
     try:
         str(path).encode('utf-8')
     except UnicodeEncodeError:
         return 'its name is not UTF-8: rename it'
+    return None
 
 
-def archive_of(directory, archive):
+def archive_of(directory: Path, archive: Path) -> Path:
     """Return the path of the archive, in which links are refused.
 
-    Links that lead to it are followed here, but for those below directory:
-    who may put files there must not lead them elsewhere.
+    Links that lead to it are followed here, but not those below directory,
+    which may be made by whoever delivers files.
     """
     directory = Path(os.path.realpath(directory))
     archive = Path(os.path.normpath(directory / archive))
@@ -261,14 +271,16 @@ def archive_of(directory, archive):
     return Path(os.path.realpath(archive.parent), archive.name)
 
 
-def check_directories(batch, directory, archive, errors=None):
+def check_directories(
+        batch: str, directory: Path, archive: Path,
+        errors: Path | None = None) -> None:
     """See that files can be moved from directory to archive.
 
     :param archive: as of archive_of
     :param errors: likewise, None for none
     :raises: ParameterError, InputError
     """
-    def error(name, path, problem):
+    def error(name: str, path: Path, problem: str) -> InputError:
         return InputError(
             'batch "%s": parameter "%s" is "%s", which %s on %s' % (
                 batch, name, path, problem, socket.gethostname()))
@@ -276,17 +288,22 @@ def check_directories(batch, directory, archive, errors=None):
     if not directory.is_absolute():
         raise ParameterError(batch, 'directory', 'is "%s", expected an '
             'absolute path' % directory)
-    existing = {'directory': directory}
-    for name, path in [('archive', archive), ('errors', errors)]:
-        if path is None:
-            continue
-        if path == Path(os.path.realpath(directory)):
+    paths = {'directory': directory, 'archive': archive}
+    if errors is not None:
+        paths['errors'] = errors
+    existing = {}
+    for name, path in paths.items():
+        if name != 'directory' and path == Path(os.path.realpath(directory)):
             raise ParameterError(batch, name, 'is "%s", expected another '
                 'directory than "directory"' % path)
-        # What is not there yet is made in the nearest one that is
+        # It may not exist yet: look at the nearest parent that does
         nearest = path
-        while not os.path.lexists(nearest):
+        while name != 'directory' and not os.path.lexists(nearest):
             nearest = nearest.parent
+        existing[name] = nearest
+        if name == 'directory':
+            # A link to it is followed
+            continue
         try:
             Directory(nearest).close()
         except OSError as e:
@@ -294,8 +311,6 @@ def check_directories(batch, directory, archive, errors=None):
             if e.errno == errno.ELOOP:
                 raise error(name, path, 'is a link or below one: name '
                     'the directory itself')
-        existing[name] = nearest
-    paths = {'directory': directory, 'archive': archive, 'errors': errors}
     for name, nearest in existing.items():
         if not nearest.is_dir():
             raise error(name, paths[name], (

@@ -1,22 +1,23 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Hidden files: outputs until they appear, and the names that they keep.
+"""Hidden files: output files until they appear, and their reserved names.
 
-The life of a file "name", always in the directory where it will appear, and
-always locked (flock) by the transaction that writes it:
+A file "name" goes through these names, always in the directory where it will
+appear.  It is locked (flock) by the transaction that writes it:
 
-    .name.TAG.part   it is being written           no trace is left by an abort
-    .name.TAG.ready  it is whole, and on the disk  from the vote, before the
-                                                   commit
-    name             it is published               after the commit
+    .name.TAG.part   it is being written       an abort removes it
+    .name.TAG.ready  complete and on the disk  from the vote on, before the
+                                               commit
+    name             published                 after the commit
 
-TAG says whose it is: a database and an execution of it.  Nobody else opens,
-publishes or removes it.  Meanwhile ``.name.taken``, a symbolic link that leads
-nowhere and whose text is TAG, keeps the name from everybody else.
+TAG names the owner: a database and one of its executions.  No other execution
+opens, publishes or removes the file.  Meanwhile ``.name.taken``, a dangling
+symbolic link with the text TAG, reserves the name.
 
-The lock tells the living from the dead: a .part without a lock is rubbish; a
-.ready without a lock belongs to a process that died around its commit, and
-only the ledger knows whether before (discard) or after (publish).
+The lock shows whether the process is alive.  A .part file without a lock is
+useless.  A .ready file without a lock belongs to a process that died around
+its commit; only the ledger knows whether before (discard it) or after (publish
+it).
 
 Imports nothing of Tryton or Celery.
 """
@@ -32,7 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import names
-from .directories import Directory, explained, identity_of, open_file, readable
+from .directories import (
+    CLOSED, Directory, explained, identity_of, open_file, readable)
 
 __all__ = [
     'Hidden', 'Leftover', 'discard', 'leftovers', 'move', 'moved', 'publish',
@@ -43,33 +45,36 @@ BLOCK = 1 << 20
 logger = logging.getLogger(__name__)
 
 
-def reserve(directory, name, tag):
+def reserve(directory: Directory, name: str, tag: str) -> 'Hidden':
     "Return a new Hidden, locked, for the first free of name, name_1 ..."
-    for candidate in names.free_names(directory, name, tag):
-        if file := Hidden.create(directory, candidate, tag):
-            return file
+    return next(filter(None, (
+                Hidden.create(directory, candidate, tag)
+                for candidate in names.free_names(directory, name, tag))))
 
 
 class Hidden:
-    """An open hidden file, and the name at which it wants to appear.
+    """An open hidden file, with the name at which it will appear.
 
-    :param flags: of os.open; without O_EXCL the file has to be there, and to
-        be a regular one
+    :param flags: of os.open; without O_EXCL the file must exist and be
+        a regular file
     :raises: OSError
     """
 
-    def __init__(self, directory, name, tag, state, flags=os.O_RDWR):
+    def __init__(
+            self, directory: Directory, name: str, tag: str, state: str,
+            flags: int = os.O_RDWR) -> None:
         self.directory = directory
         self.name = name
         self.tag = tag
         self.state = state
-        #: whether it is this one that keeps the name
+        #: whether this object reserved the name
         self.has_name = True
-        self.descriptor = None
+        self.descriptor = CLOSED
         self._size = 0
         self._digest = hashlib.blake2b(digest_size=16)
         if not flags & os.O_EXCL:
-            # Before it is opened: that alone may block, or do something
+            # Check before opening: to open a FIFO or a device may block or
+            # have an effect
             self._require_file(os.stat(
                     self.hidden, dir_fd=directory.descriptor,
                     follow_symlinks=False))
@@ -81,26 +86,27 @@ class Hidden:
             self.close()
             raise
 
-    def _require_file(self, status):
+    def _require_file(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, '"%s" is no regular file'
                 % self.hidden)
 
     @classmethod
-    def create(cls, directory, name, tag):
-        "Return a new one, locked; None where the name is not to be had."
+    def create(
+            cls, directory: Directory, name: str, tag: str) -> 'Hidden | None':
+        "Return a new locked file; None if the name is not free."
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         while True:
             try:
                 file = cls(directory, name, tag, 'part', flags)
             except FileExistsError:
-                # Of a transaction that lives, or one that is dead
+                # It belongs to a transaction that is alive or dead
                 try:
                     file = cls(directory, name, tag, 'part')
                 except FileNotFoundError:
                     continue
                 except OSError:
-                    # Not ours, though it has our tag
+                    # Another program made it, with our tag
                     return None
                 if not file.is_ours():
                     file.close()
@@ -109,11 +115,12 @@ class Hidden:
                 file.close()
                 return None
             if not file.is_at(file.hidden):
-                # Locked too late: it was published or removed
+                # It was published or removed before it was locked
                 file.close()
                 continue
             try:
-                # One that was ours before may be of another transaction
+                # If our tag has reserved it before, another transaction of the
+                # execution may use it
                 file.has_name = names.claim(directory, name, tag)
                 if names.is_taken(directory, name, tag, mine=True):
                     file.remove()
@@ -125,44 +132,44 @@ class Hidden:
                 raise
             return file
 
-    def __del__(self):
+    def __del__(self) -> None:
         # Where a transaction ends in no regular way, its locks end too
-        if self.descriptor is not None:
+        if self.descriptor != CLOSED:
             os.close(self.descriptor)
 
     @property
-    def path(self):
+    def path(self) -> Path:
         return self.directory.path / self.name
 
     @property
-    def hidden(self):
+    def hidden(self) -> str:
         return names.hidden(self.name, self.tag, self.state)
 
     @property
-    def identity(self):
-        "A text that tells what was written, and by which user."
+    def identity(self) -> str:
+        "A text that identifies the content and its owner."
         return '%s-%s-%s' % (
             os.fstat(self.descriptor).st_uid, self._size,
             self._digest.hexdigest())
 
-    def lock(self):
+    def lock(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def is_at(self, name):
+    def is_at(self, name: str) -> bool:
         status = self.directory.status(name)
         return status is not None and os.path.samestat(
             os.fstat(self.descriptor), status)
 
-    def is_ours(self):
-        "Return whether nobody else has, or has had, a way to write into it."
+    def is_ours(self) -> bool:
+        "Return whether no other user or name gives access to the file."
         status = os.fstat(self.descriptor)
         return status.st_nlink <= 1 and status.st_uid == os.geteuid()
 
-    def write(self, block):
+    def write(self, block: bytes | bytearray) -> None:
         view = memoryview(block)
         while view:
             count = os.write(self.descriptor, view)
@@ -170,15 +177,15 @@ class Hidden:
             self._size += count
             view = view[count:]
 
-    def read(self):
-        "Read it to its end, for its identity; return that."
+    def read(self) -> str:
+        "Read the file to its end and return its identity."
         while block := os.read(self.descriptor, BLOCK):
             self._digest.update(block)
             self._size += len(block)
         return self.identity
 
-    def get_ready(self):
-        "Have it on the disk, whole, before the commit; raises OSError."
+    def get_ready(self) -> None:
+        "Sync the file and rename it to .ready; raises OSError."
         os.fsync(self.descriptor)
         self._check_names()
         ready = names.hidden(self.name, self.tag, 'ready')
@@ -187,7 +194,7 @@ class Hidden:
             dst_dir_fd=self.directory.descriptor)
         self.state = 'ready'
 
-    def _check_names(self):
+    def _check_names(self) -> None:
         if not self.is_at(self.hidden):
             raise OSError(errno.ESTALE, '"%s" was replaced' % self.hidden)
         if os.fstat(self.descriptor).st_nlink > 1:
@@ -195,16 +202,16 @@ class Hidden:
                 '"%s" has a second name elsewhere (a hard link)'
                 % self.hidden)
 
-    def check(self, expected):
-        "Raise OSError where it is not what has the identity expected."
+    def check(self, expected: str) -> None:
+        "Raise OSError if the file does not have the expected identity."
         self._check_names()
         if self.read() != expected:
             raise OSError(errno.ESTALE,
-                '"%s" is not the one that was committed' % self.hidden)
+                '"%s" is not the file that was committed' % self.hidden)
 
-    def publish(self):
-        "Let it appear; it may have appeared already.  Raises OSError."
-        # Who closes the execution may come first, or have died in between
+    def publish(self) -> None:
+        "Publish the file, unless it is published already; raises OSError."
+        # The process that closes the execution may publish it at the same time
         if not self.is_at(self.name):
             if not self.is_at(self.hidden):
                 raise OSError(errno.ESTALE, '"%s" is gone' % self.hidden)
@@ -213,44 +220,43 @@ class Hidden:
             except FileExistsError as e:
                 if not self.is_at(self.name):
                     raise OSError(
-                        errno.EEXIST, "another file has the name") from e
+                        errno.EEXIST, "another file has its name") from e
         names.release(self.directory, self.name, self.tag)
         self.directory.unlink(self.hidden)
 
-    def remove(self):
+    def remove(self) -> None:
         try:
             if self.has_name:
                 names.release(self.directory, self.name, self.tag)
             self.directory.unlink(self.hidden)
         except OSError as e:
-            # Not raised: a roll back, or another error, is on its way
+            # Not raised: this is part of a rollback or of another error
             logger.warning("%s can not be removed: %s",
                 self.directory.path / self.hidden, e)
         self.close()
 
-    def close(self):
-        descriptor, self.descriptor = self.descriptor, None
-        # A forked child may have the descriptor too: closing is not enough
+    def close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, CLOSED
+        # A forked child may have the descriptor, so unlock it explicitly
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
-# What a process that died has left
+# Hidden files of dead processes
 
-def publish(path, expected, tag):
-    """Let a file appear that was committed by a process that then died.
+def publish(path: str | os.PathLike[str], expected: str, tag: str) -> None:
+    """Publish a committed file whose process has died.
 
-    :param path: the ledger says that it is committed
-    :param expected: the identity that it was committed with
-    :raises: OSError, whose strerror says why it can not appear, or that it is
-        missing
+    :param path: of a file that is committed according to the ledger
+    :param expected: its identity at the commit
+    :raises: OSError, whose strerror says why it can not appear
     """
     path = Path(path)
     try:
         directory = Directory(path.parent)
     except FileNotFoundError as e:
         raise FileNotFoundError(
-            errno.ENOENT, "its directory is not there") from e
+            errno.ENOENT, "its directory does not exist") from e
     with directory:
         try:
             file = Hidden(
@@ -259,7 +265,8 @@ def publish(path, expected, tag):
             if directory.has_file(path.name):
                 return
             raise FileNotFoundError(
-                errno.ENOENT, "it is not there, nor is its hidden file") from e
+                errno.ENOENT,
+                "neither the file nor its hidden file exists") from e
         try:
             if not file.is_at(path.name):
                 file.check(expected)
@@ -271,19 +278,21 @@ def publish(path, expected, tag):
 
 @dataclass(frozen=True)
 class Leftover:
-    "Hidden files of one name, and the name that they keep."
+    "The hidden files of one name, with the reserved name."
     directory: Path
-    #: the name, or what stands for it
+    #: the name, or its hash
     stem: str
     tag: str
     #: id
     execution: int
 
 
-def leftovers(directory, below=False):
-    """Return each Leftover in a directory, whosesoever.
+def leftovers(
+        directory: str | os.PathLike[str],
+        below: bool = False) -> set[Leftover]:
+    """Return each Leftover in a directory, of all executions.
 
-    :param below: also in those below it
+    :param below: whether to search the directories below it, too
     :raises: OSError
     """
     found = set()
@@ -292,7 +301,7 @@ def leftovers(directory, below=False):
             walk, None if below else 1):
         for name in entries:
             if stem := names.taken_stem(name):
-                # As if it were a hidden file of its owner
+                # Handle the link like a hidden file of its owner
                 with contextlib.suppress(OSError):
                     name = names.hidden(
                         stem, os.readlink(name, dir_fd=descriptor), 'part')
@@ -301,11 +310,11 @@ def leftovers(directory, below=False):
     return found
 
 
-def discard(leftover):
-    """Remove what a dead process has left, and let its name go.
+def discard(leftover: Leftover) -> None:
+    """Remove the hidden files of a dead process, and release the name.
 
-    :param leftover: no file that the ledger says is committed: read what is
-        left before the ledger
+    :param leftover: must not be committed: list the leftovers first, and read
+        the ledger afterwards
     :raises: OSError
     """
     tag, is_over = leftover.tag, True
@@ -326,16 +335,17 @@ def discard(leftover):
             names.release(directory, leftover.stem, tag)
 
 
-# Files that come in
+# Input files
 
-def move(source, directory, expected, tag):
-    """Move a file into a directory of its file system; return its Path there.
+def move(source: Path, directory: Path, expected: str, tag: str) -> Path:
+    """Move a file into a directory on its file system; return the new Path.
 
-    The directory is made if need be; whoever calls syncs both.  A name that is
-    taken gets a number.  Raises OutputError where the system refuses, and
-    where source is not what has the identity expected: it stays then.
+    The directory is created if it is missing; the caller syncs both.  If the
+    name is in use, the file gets a number.  Raises OutputError on an error of
+    the system, and if source does not have the expected identity; then it
+    stays where it is.
 
-    :param tag: of the execution that moves it
+    :param tag: of the execution that moves the file
     """
     path = Path(directory, source.name)
     with explained(path), Directory(source.parent) as here, \
@@ -344,18 +354,20 @@ def move(source, directory, expected, tag):
             name for name in names.free_names(there, source.name, tag)
             if _move(here, source.name, there, name, tag))
         if identity_of(there.status(name)) != expected:
-            # Another one came, after whoever calls had looked
+            # The file was replaced after the caller had checked it
             there.place(name, source.name, here)
             there.unlink(name)
             raise OSError(errno.ESTALE, "another file took its place")
     return path.with_name(name)
 
 
-def _move(here, source, there, name, tag):
-    "Return whether the name was free, and source has it now."
+def _move(
+        here: Directory, source: str, there: Directory, name: str,
+        tag: str) -> bool:
+    "Move source to name if that is free; return whether it was."
     claimed = names.claim(there, name, tag)
     try:
-        # One that was ours before is of a process that died
+        # If our tag has reserved it before, that process is dead
         if names.is_taken(there, name, tag, mine=True):
             return False
         os.rename(
@@ -368,13 +380,14 @@ def _move(here, source, there, name, tag):
             names.release(there, name, tag)
 
 
-def moved(directory, expected):
+def moved(directory: Path, expected: str) -> Path | None:
     "Return the Path of the file in directory with that identity, or None."
-    with contextlib.suppress(OSError), Directory(directory) as directory:
-        with readable(directory.descriptor) as descriptor, \
+    with contextlib.suppress(OSError), Directory(directory) as there:
+        with readable(there.descriptor) as descriptor, \
                 os.scandir(descriptor) as entries:
             for entry in entries:
                 if (expected.startswith('%s-' % entry.inode())
-                        and identity_of(directory.status(entry.name))
+                        and identity_of(there.status(entry.name))
                         == expected):
-                    return directory.path / entry.name
+                    return there.path / entry.name
+    return None

@@ -4,6 +4,7 @@
 
 Imports nothing of Tryton or Celery.
 """
+import copy
 import datetime as dt
 import logging
 import os
@@ -11,7 +12,9 @@ import re
 import reprlib
 import zoneinfo
 from collections import deque
+from collections.abc import MutableMapping
 from functools import lru_cache
+from typing import Any
 
 from . import texts
 from .context import current_work
@@ -28,82 +31,94 @@ ITEM_LENGTH = 40
 logger = logging.getLogger(__name__)
 # The parent of every batch's logger; it alone has a handler of ours
 _batches = logging.getLogger('batch')
-_files = None
+_files: '_Files | None' = None
+_others: '_Others | None' = None
 _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
 
 
 class BatchLogger(logging.LoggerAdapter):
-    "The logger of one batch; each line bears the label of the current run."
+    "The logger of a batch; each line has the label of execution and chunk."
 
-    def process(self, msg, kwargs):
+    def process(
+            self, msg: Any, kwargs: MutableMapping[str, Any]
+            ) -> tuple[Any, MutableMapping[str, Any]]:
+        "Leave both as they are: a filter labels the record."
         return msg, kwargs
 
-    def success(self, msg, *args, **kwargs):
+    def success(self, msg: object, *args: object, **kwargs: Any) -> None:
         "Log at level INFO with the prefix ``[SUCCESS]``."
         self.info('[SUCCESS] %s' % (msg,), *args, **kwargs)
 
-    def failure(self, msg, *args, **kwargs):
+    def failure(self, msg: object, *args: object, **kwargs: Any) -> None:
         "Log at level ERROR with the prefix ``[FAILURE]``."
         self.error('[FAILURE] %s' % (msg,), *args, **kwargs)
 
 
-def get_logger(name):
+def get_logger(name: str) -> BatchLogger:
     """Return the BatchLogger of the batch with that ``__name__``.
 
-    It is the logger ``batch.<name>``, at level INFO if nobody chose another.
+    It is the logger ``batch.<name>``, with the level INFO unless another one
+    is configured.
     """
     if not _batches.level and logging.root.level > logging.INFO:
         _batches.setLevel(logging.INFO)
     log = logging.getLogger('batch.%s' % name)
-    # A file of --logconf disables the loggers that it does not name
+    # A --logconf file disables the loggers that it does not name
     log.disabled = False
-    # Not on a handler: the worker's log must show the same lines
+    # On the logger, so that the log of the worker has the same lines
     log.addFilter(_mark)
     return BatchLogger(log, None)
 
 
-def open_logs(log_dir):
-    """From now on append what batches log to ``<log_dir>/<name>.log``.
+def open_logs(log_dir: str | None) -> None:
+    """Start to append the lines of batches to ``<log_dir>/<name>.log``.
 
-    Without a log_dir (None or '') there are no files.  Raises nothing: a log
-    that can not be written is said once in the worker's log, each next line
-    tries again.
+    So is what any other logger is given while a batch is being executed.
+
+    Without log_dir (None or '') there are no files.  It never raises.  If
+    a file can not be written, the log of the worker says so once, and each
+    further line tries again.
     """
-    global _files
-    if _files:
+    global _files, _others
+    if _files and _others:
         _batches.removeHandler(_files)
+        logging.root.removeHandler(_others)
         _files.close()
     _files = _Files(log_dir) if log_dir else None
     if _files:
         _batches.addHandler(_files)
+        _others = _Others(_files)
+        logging.root.addHandler(_others)
 
 
-def close_logs():
+def close_logs() -> None:
     "Close the log files; the next line opens its file again."
     if _files:
         _files.close()
 
 
-def log_path_of(name):
-    "Return the path of the file of that batch (str), None without files."
+def log_path_of(name: str) -> str | None:
+    "Return the path of the log file of a batch (str), None without files."
     return _files.path(name) if _files else None
 
 
-def get_print_infos(items, name='record', limit=6):
+def get_print_infos(items: Any, name: str = 'record', limit: int = 6) -> str:
     """Return a digest of items: "9 records: 1, 2, 3, 4 ... 8, 9".
 
-    items may be of any length and type, and is short whatever they are;
-    records of Tryton are shown by their id.  An iterator is read to its end.
-    At most limit items are shown.
+    items can be of any length and type; the digest is always short.  Records
+    of Tryton are shown by their id.  An iterator is read to its end.  At most
+    limit items are shown.
     """
     if items is None:
         items = []
     elif isinstance(items, (str, bytes)) or not hasattr(items, '__iter__'):
         items = [items]
-    tail = deque(maxlen=max(limit, 0) // 3)
-    head, count = [], 0
+    behind = max(limit, 0) // 3
+    tail: deque[Any] = deque(maxlen=behind)
+    head: list[Any] = []
+    count = 0
     for count, item in enumerate(items, 1):
-        if len(head) < limit - tail.maxlen:
+        if len(head) < limit - behind:
             head.append(item)
         else:
             tail.append(item)
@@ -113,35 +128,35 @@ def get_print_infos(items, name='record', limit=6):
     digest = '%s %s' % (format(count, ','), name if count == 1 else names)
     if not head:
         return digest
-    head, tail = (', '.join(map(_text, part)) for part in [head, tail])
-    rest = ', %s' % tail if tail else ''
+    first, last = (', '.join(map(_text, part)) for part in [head, tail])
+    rest = ', %s' % last if last else ''
     if count > limit:
-        rest = ' ... %s' % tail if tail else ' ...'
-    return '%s: %s%s' % (digest, head, rest)
+        rest = ' ... %s' % last if last else ' ...'
+    return '%s: %s%s' % (digest, first, rest)
 
 
-def server_zone():
+def server_zone() -> zoneinfo.ZoneInfo | None:
     "Return the ZoneInfo in which times are shown, None for the local zone."
-    # Tryton sets TZ=UTC and keeps what was there in TRYTOND_TZ
+    # Tryton sets TZ=UTC and moves its former value to TRYTOND_TZ
     return _zone(os.environ.get('TRYTOND_TZ'))
 
 
 @lru_cache
-def _zone(key):
+def _zone(key: str | None) -> zoneinfo.ZoneInfo | None:
     try:
         return zoneinfo.ZoneInfo(key) if key else None
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return None
 
 
-def _plural(name):
+def _plural(name: str) -> str:
     if name[-1:] == 'y' and name[-2:-1] not in {'a', 'e', 'o', 'u'}:
         return name[:-1] + 'ies'
     return name + ('es' if name.endswith(('s', 'x', 'ch', 'sh')) else 's')
 
 
-def _text(item):
-    "Return one line of ITEM_LENGTH at most, whatever item does."
+def _text(item: Any) -> str:
+    "Return one line of at most ITEM_LENGTH characters.  It never raises."
     try:
         if hasattr(item, '__name__') and hasattr(item, 'id'):
             item = item.id
@@ -157,20 +172,19 @@ def _text(item):
     return text
 
 
-def _mark(record):
+def _mark(record: logging.LogRecord) -> bool:
     """A filter: label each line of a record, mask, escape and cut it.
 
-    Lines behind the first are indented: none of them is taken for another
-    record.
+    Further lines are indented, so that they do not look like another record.
     """
     work = current_work()
     prefix = '%s ' % work.label if work else ''
     behind = prefix + '  '
 
-    def lines(text):
+    def lines(text: str) -> str:
         return text.rstrip('\n').replace('\n', '\n' + behind)
 
-    def cleaned(text):
+    def cleaned(text: str) -> str:
         return lines(texts.clean(text, texts.RECORD, keep='\n\t'))
 
     try:
@@ -181,7 +195,7 @@ def _mark(record):
             _text(record.msg), get_print_infos(record.args, 'argument'))
     record.msg, record.args = prefix + cleaned(text), ()
     if record.exc_info:
-        # Formatters take this instead of making their own
+        # Formatters use exc_text if it is set
         _, error, trace = record.exc_info
         record.exc_text = behind + (
             'no exception' if error is None
@@ -193,7 +207,9 @@ def _mark(record):
 
 class _Formatter(logging.Formatter):
 
-    def formatTime(self, record, datefmt=None):
+    def formatTime(
+            self, record: logging.LogRecord,
+            datefmt: str | None = None) -> str:
         time = dt.datetime.fromtimestamp(record.created, dt.timezone.utc)
         return time.astimezone(server_zone()).isoformat(timespec='seconds')
 
@@ -201,20 +217,20 @@ class _Formatter(logging.Formatter):
 class _Files(logging.Handler):
     """Appends the records of ``batch.<name>`` to ``<directory>/<name>.log``.
 
-    Many processes write one file, so each record is one write at the file's
-    end, without a buffer.
+    Many processes write to one file.  So each record is appended by a single
+    write, without a buffer.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str) -> None:
         super().__init__()
         self.directory = directory
-        self.descriptors = {}
+        self.descriptors: dict[str, int] = {}
         #: name -> number of records that could not be written
-        self.missed = {}
+        self.missed: dict[str, int] = {}
         self.setFormatter(
             _Formatter('%(asctime)s %(levelname)s %(process)d %(message)s'))
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         name = record.name.partition('.')[2]
         if not name:
             return
@@ -222,7 +238,7 @@ class _Files(logging.Handler):
         try:
             text = mask_secrets(self.format(record)) + '\n'
             if missed:
-                # What was written last may have been half a line
+                # The last write may have written only a part of a line
                 text = '\n%s missing here, see the log of the worker\n%s' % (
                     get_print_infos(range(missed), 'line', 0), text)
             self.write(name, text.encode('utf-8', 'backslashreplace'))
@@ -235,22 +251,22 @@ class _Files(logging.Handler):
                     'must be a directory with free space, writable by uid '
                     '%s)', self.path(name), getattr(e, 'strerror', None) or e,
                     name, os.geteuid())
-            if not logging.root.handlers:
+            if not has_other_handlers() and logging.lastResort:
                 logging.lastResort.handle(record)
         else:
             self.missed.pop(name, None)
 
-    def path(self, name):
+    def path(self, name: str) -> str:
         return os.path.join(self.directory, '%s.log' % name)
 
-    def write(self, name, data):
+    def write(self, name: str, data: bytes) -> None:
         descriptor = self.open(name)
-        data = memoryview(data)
-        while data:
-            data = data[os.write(descriptor, data):]
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view):]
 
-    def open(self, name):
-        "Return a descriptor of the file that has the path now."
+    def open(self, name: str) -> int:
+        "Return a descriptor of the file that is now at the path."
         if not _safe_name(name):
             raise ValueError('its name is no safe file name')
         path, descriptor = self.path(name), self.descriptors.get(name)
@@ -264,9 +280,43 @@ class _Files(logging.Handler):
         descriptor = self.descriptors[name] = open_to_append(path)
         return descriptor
 
-    def close(self):
+    def close(self) -> None:
         # May be used again: a file of --logconf closes all handlers
+        assert self.lock is not None
+        # It may be used again, as a --logconf file closes all handlers
         with self.lock:
             while self.descriptors:
                 os.close(self.descriptors.popitem()[1])
         super().close()
+
+
+class _Others(logging.Handler):
+    """Gives the files what other loggers are told while a batch is executed.
+
+    It belongs to that execution by the context, whatever the logger's name.
+    """
+
+    def __init__(self, files: '_Files') -> None:
+        super().__init__()
+        self.files = files
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not has_other_handlers() and logging.lastResort \
+                and record.levelno >= logging.WARNING:
+            # As it would be without this handler
+            logging.lastResort.handle(record)
+        work = current_work()
+        if work is None or record.name.split('.')[0] == _batches.name \
+                or record.name == logger.name:
+            return
+        # The other handlers get it as it is
+        record = copy.copy(record)
+        _mark(record)
+        record.name = '%s.%s' % (_batches.name, work.batch)
+        self.files.handle(record)
+
+
+def has_other_handlers() -> bool:
+    "Return whether the root logger has a handler that is not ours."
+    return any(
+        not isinstance(handler, _Others) for handler in logging.root.handlers)

@@ -1,25 +1,26 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Passwords, tokens and keys: what is shown has ``***`` in their place.
+"""Replaces passwords, tokens and keys by ``***`` in texts that are shown.
 
 Imports nothing of Tryton or Celery.
 """
 import json
 import re
+from typing import Any
 
 __all__ = [
     'MASK', 'is_secret', 'mask_given', 'mask_line', 'mask_secrets',
     'mask_value']
 
-#: what stands for a secret
+#: replaces a secret
 MASK = '***'
-#: the words of a name that say that its value is one
+#: words in a name that mean that its value is a secret
 WORDS = {'apikey', 'passphrase', 'secret', 'token'}
-#: what makes one of a "key", which is any key else, in running text
+#: words before "key" that mean, in running text, that it is a secret
 KINDS_OF_KEY = {
     'access', 'api', 'auth', 'encryption', 'private', 'secret', 'signing'}
 
-#: without one of these there is nothing to look for
+#: a text without any of these contains no secret
 HINTS = (
     '://', 'authorization', 'bearer', 'key', 'passphrase', 'passw', 'secret',
     'token')
@@ -31,7 +32,7 @@ _url = re.compile(
 _authorization = re.compile(
     r'(authorization\\?["\']?\s*[:=]\s*\\?["\']?'
     r'(?:basic|bearer|digest|negotiate|token)\s+)[^\s"\'\\]+', re.IGNORECASE)
-# Not the bearer of bad news, nor that of shares
+# But not "the bearer of bad news", nor "bearer shares"
 _bearer = re.compile(
     r'\b(Bearer\s+)(?!(?:of|and|or|is|bonds?|shares?|cheques?|tokens?'
     r'|auth\w*|realm|scheme)\b)[\w.~+/-]{3,}=*'
@@ -52,17 +53,18 @@ _assignment = re.compile(
     r'|(?P<plain>[^\s&;,"\'(){}\[\]<>\\]+)(?P<call>[(\[]?))', re.IGNORECASE)
 
 
-def _words(name):
+def _words(name: str) -> list[str]:
     name = re.sub(r'([a-z0-9])([A-Z])', r'\1_\2', name)
     return [
         word.rstrip('0123456789')
         for word in re.split(r'[^a-z0-9]+', name.lower())]
 
 
-def is_secret(name, anywhere=False):
+def is_secret(name: str, anywhere: bool = False) -> bool:
     """Return whether a name, as ``api_key``, says that its value is a secret.
 
-    :param anywhere: found in running text, where "key" may be any key
+    :param anywhere: whether it is in running text, where "key" alone is not
+        enough
     """
     words = _words(name)
     if any(w in WORDS or 'password' in w or 'passwd' in w for w in words):
@@ -72,13 +74,13 @@ def is_secret(name, anywhere=False):
         for before, word in zip([None, *words], words))
 
 
-def mask_secrets(text, anywhere=True):
-    """Return text with ``***`` for the secrets that it tells.
+def mask_secrets(text: str, anywhere: bool = True) -> str:
+    """Return text with ``***`` in place of its secrets.
 
-    These are the passwords in URLs (of which one of only digits before a "/"
-    is taken for a port), what is assigned to a name of a secret, in the
-    manners of Python, JSON, libpq, of a query and of a command line, and what
-    follows ``Authorization`` and ``Bearer``.
+    These are passwords in URLs (only digits before a "/" are taken for a
+    port), values that are assigned to the name of a secret, in the syntax of
+    Python, JSON, libpq, a query or a command line, and the values after
+    ``Authorization`` and ``Bearer``.
 
     :param anywhere: see is_secret
     """
@@ -89,7 +91,7 @@ def mask_secrets(text, anywhere=True):
     text = _authorization.sub(r'\1***', text)
     text = _bearer.sub(lambda found: (found[1] or found[2]) + MASK, text)
 
-    def named(found):
+    def named(found: re.Match[str]) -> str:
         return found[1] + MASK if is_secret(found[2], anywhere) else found[0]
 
     text = _option.sub(named, text)
@@ -98,7 +100,7 @@ def mask_secrets(text, anywhere=True):
         lambda found: _mask_assigned(found, anywhere), text)
 
 
-def _mask_assigned(found, anywhere):
+def _mask_assigned(found: re.Match[str], anywhere: bool) -> str:
     name, sign, plain = found['name'], found['sign'], found['plain']
     if not is_secret(name, anywhere):
         return found[0]
@@ -106,8 +108,8 @@ def _mask_assigned(found, anywhere):
         is_code = (
             plain in {'None', 'True', 'False', 'null', 'true', 'false', name}
             or found['call'] or plain.endswith('.' + name))
-        # After the colon of a sentence comes no secret: but for one of JSON,
-        # and of a header
+        # A colon in a sentence is not followed by a secret, but a colon of
+        # JSON or of a header may be
         is_prose = ':' in sign and not found['close'] and '-' not in name
         if is_code or is_prose:
             return found[0]
@@ -115,10 +117,10 @@ def _mask_assigned(found, anywhere):
         found['open'] or found['inner'] or '') + MASK
 
 
-def mask_value(name, value):
+def mask_value(name: str | None, value: Any) -> Any:
     """Return the value of a parameter, a setting or a unit as it is shown.
 
-    :param name: None where it has none
+    :param name: None if the value has no name
     :param value: a text, which may be JSON, or a value of JSON
     """
     if name is not None and is_secret(str(name)):
@@ -141,7 +143,7 @@ def mask_value(name, value):
     return mask_secrets(value)
 
 
-def mask_line(line):
+def mask_line(line: str) -> str:
     "Return a line of a configuration file, which may be malformed."
     name, _, rest = line.partition(' ')
     if rest and is_secret(name):
@@ -149,10 +151,10 @@ def mask_line(line):
     return mask_secrets(line, anywhere=False)
 
 
-def mask_given(text):
-    """Return the JSON of parameters, or of settings, with masks.
+def mask_given(text: str | None) -> str | None:
+    """Return the JSON of parameters, or of settings, with secrets masked.
 
-    :param text: by name a value, or a list of a value and its origin
+    :param text: JSON: name -> value, or name -> [value, origin]
     """
     if text is None:
         return None
@@ -162,5 +164,5 @@ def mask_given(text):
                 if isinstance(value, list) else mask_value(name, value)
                 for name, value in json.loads(text).items()})
     except (AttributeError, IndexError, ValueError):
-        # Somebody else has written it
+        # It was not written by the ledger
         return mask_secrets(text, anywhere=False)

@@ -1,11 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The names of hidden files, which say whose they are; and names to be had.
+"""The names of hidden files, which contain their owner; and free names.
 
-A file "name" of an execution with the tag TAG is ``.name.TAG.part`` and then
-``.name.TAG.ready`` before it appears.  From first to last ``.name.taken``,
-a symbolic link that leads nowhere and whose text is TAG, keeps the name from
-all other executions of all databases.
+Before a file "name" of an execution with the tag TAG appears, it is
+``.name.TAG.part`` and then ``.name.TAG.ready``.  All the time ``.name.taken``,
+a dangling symbolic link with the text TAG, reserves the name against all other
+executions of all databases.
 
 Imports nothing of Tryton or Celery.
 """
@@ -13,16 +13,18 @@ import hashlib
 import itertools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import PurePath
 
-from .directories import NO_LINKS
+from .directories import NO_LINKS, Directory
 
 __all__ = [
     'claim', 'free_names', 'hidden', 'is_taken', 'owner_of', 'parsed',
     'release', 'stem_of', 'tag_of', 'taken_stem']
 
-#: longest name, in bytes, that its hidden files bear: they get 72 bytes more,
-#: and the usual file system has names of 255.  A hash stands for a longer one
+#: longest name, in bytes, that is used in the names of its hidden files: these
+#: are 72 bytes longer, and the usual file system allows 255.  A longer name is
+#: replaced by a hash
 LONGEST = 183
 #: bytes that a name has at most, and that a number leaves of it at least
 NAME_MAX, SHORTEST = 255, 100
@@ -33,11 +35,11 @@ _hidden = re.compile(
 _taken = re.compile(r'\.(.+)\.taken', re.DOTALL)
 
 
-def tag_of(database, execution, *facts):
+def tag_of(database: str, execution: int, *facts: object) -> str:
     """Return the tag of the hidden files of an execution.
 
-    :param facts: what tells apart executions of one number, such as those of
-        databases of one name
+    :param facts: values that distinguish executions with the same number, for
+        example in databases of the same name
     """
     digest = hashlib.blake2b(
         repr((database, execution, *facts)).encode('utf-8', 'replace'),
@@ -47,90 +49,91 @@ def tag_of(database, execution, *facts):
         execution, digest.hexdigest())
 
 
-def stem_of(name):
-    "Return what stands for a name in those of its hidden files."
+def stem_of(name: str) -> str:
+    "Return the name, or its hash, as the names of hidden files contain it."
     encoded = os.fsencode(name)
     if len(encoded) <= LONGEST:
         return name
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
-def hidden(name, tag, state):
+def hidden(name: str, tag: str, state: str) -> str:
     """Return the name of a hidden file.
 
-    :param name: the one that it will have, or what stands for that
+    :param name: the final name of the file, or its stem
     :param state: part or ready
     """
     return '.%s.%s.%s' % (stem_of(name), tag, state)
 
 
-def parsed(name):
-    """Return what the name of a hidden file says: stem, tag, execution (id).
+def parsed(name: str) -> tuple[str, str, int] | None:
+    """Return stem, tag and id of the execution from the name of a hidden file.
 
-    None where it is not one of ours.
+    None if it is not the name of a hidden file of a batch.
     """
     match = _hidden.fullmatch(name)
     return match and (match['stem'], match['tag'], int(match['execution']))
 
 
-# Names that are taken
+# Reserved names
 
-def taken_stem(name):
-    "Return the stem of the name that such a link keeps, None for no link."
+def taken_stem(name: str) -> str | None:
+    "Return the stem of the name that a link reserves, None for other names."
     match = _taken.fullmatch(name)
     return match and match[1]
 
 
-def owner_of(directory, name):
-    "Return the tag of who has taken a name; None if nobody has."
+def owner_of(directory: Directory, name: str) -> str | None:
+    "Return the tag of the owner of a reserved name, None if it is free."
     try:
         return os.readlink(_link(name), dir_fd=directory.descriptor)
     except FileNotFoundError:
         return None
     except OSError:
-        # No link: whoever made it, the name is not to be had
+        # Something else than a link has this name: treat it as reserved
         return ''
 
 
-def _link(name):
+def _link(name: str) -> str:
     return '.%s.taken' % stem_of(name)
 
 
-def claim(directory, name, tag):
-    "Take a name; return False where somebody, maybe ourselves, has it."
+def claim(directory: Directory, name: str, tag: str) -> bool:
+    "Reserve a name; return False if it is reserved, also by the same tag."
     try:
         os.symlink(tag, _link(name), dir_fd=directory.descriptor)
     except FileExistsError:
         return False
     except OSError as e:
-        # Without such links two executions that use one name at once may
-        # meet: the second of them has a file that can not appear, and says so
+        # A file system without links: if two executions use a name at the
+        # same time, the file of the second one can not appear, and is reported
         if e.errno not in NO_LINKS:
             raise
     return True
 
 
-def release(directory, name, tag):
-    "Let others have a name that tag has taken."
+def release(directory: Directory, name: str, tag: str) -> None:
+    "Release a name, if tag has reserved it."
     if owner_of(directory, name) == tag:
         directory.unlink(_link(name))
 
 
-def is_taken(directory, name, tag, mine=False):
+def is_taken(
+        directory: Directory, name: str, tag: str, mine: bool = False) -> bool:
     """Return whether a name is in use.
 
-    :param mine: whether it is free while only tag has taken it
+    :param mine: whether the name counts as free if tag has reserved it
     """
     owner = owner_of(directory, name)
     if owner is not None and not (mine and owner == tag):
         return True
-    # In this order, as publishing links the last before it removes the others
+    # In this order, as publishing creates name before it removes the other
     return any(
         directory.status(n) is not None
         for n in [hidden(name, tag, 'ready'), name])
 
 
-def cut(name, size):
+def cut(name: str, size: int) -> str:
     "Return the beginning of a name, of at most size bytes."
     encoded = os.fsencode(name)
     if len(encoded) <= size:
@@ -141,21 +144,21 @@ def cut(name, size):
     return os.fsdecode(encoded[:size])
 
 
-def free_names(directory, name, tag):
+def free_names(directory: Directory, name: str, tag: str) -> Iterator[str]:
     "Yield a name and its successors, from about the first that is free."
-    name = PurePath(name)
+    stem, suffix = PurePath(name).stem, PurePath(name).suffix
 
-    def numbered(number):
-        end = '_%s%s' % (number, name.suffix)
+    def numbered(number: int) -> str:
+        end = '_%s%s' % (number, suffix)
         room = NAME_MAX - len(os.fsencode(end))
         if room < SHORTEST:
-            # What is behind the dot is no type of file
-            return cut(name.name, NAME_MAX - 12) + '_%s' % number
-        return cut(name.stem, room) + end
+            # So long a suffix is no type of file
+            return cut(name, NAME_MAX - 12) + '_%s' % number
+        return cut(stem, room) + end
 
-    if not is_taken(directory, name.name, tag, mine=True):
-        yield name.name
-    # Doubling and halving, or a name used n times would cost n * n / 2 looks
+    if not is_taken(directory, name, tag, mine=True):
+        yield name
+    # A binary search: trying one by one takes n * n / 2 checks for n files
     taken, free = 0, 1
     while is_taken(directory, numbered(free), tag):
         taken, free = free, 2 * free

@@ -6,9 +6,13 @@ import datetime as dt
 import heapq
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import exceptions, ledger
+from .aliases import Cursor, Unit, Units
+from .ledger.failed_units import Settled
 from .ledger.states import Admission, ExecutionState, FailureState
 from .ledger.units import shown_unit
 from .logging import server_zone
@@ -29,8 +33,8 @@ KIND = 300
 FIRST = 100
 
 
-def duration(seconds):
-    "Return seconds as an operator reads them: 0.4s, 41s, 6m41s, 3h07m."
+def duration(seconds: float) -> str:
+    "Return seconds as text: 0.4s, 41s, 6m41s, 3h07m."
     if seconds < 10:
         return '%.1fs' % seconds
     minutes, seconds = divmod(int(seconds), 60)
@@ -42,15 +46,17 @@ def duration(seconds):
     return '%dh%02dm' % (hours, minutes)
 
 
-def moment(timestamp):
+def moment(timestamp: dt.datetime) -> str:
     "Return a timestamp of the ledger in the time zone of the server."
     return timestamp.replace(tzinfo=dt.timezone.utc).astimezone(
         server_zone()).isoformat(' ', 'seconds')
 
 
-def stamp(timestamp):
+def stamp(timestamp: dt.datetime | None) -> str | None:
     "Return a timestamp of the ledger, which is in UTC, for JSON."
-    return timestamp and timestamp.replace(tzinfo=dt.timezone.utc).isoformat()
+    if timestamp is None:
+        return None
+    return timestamp.replace(tzinfo=dt.timezone.utc).isoformat()
 
 
 @dataclass
@@ -59,29 +65,31 @@ class Group:
     text: str
     #: how many units, and the first of them
     count: int = 0
-    units: list = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
 
-    def add(self, units):
+    def add(self, units: Units) -> None:
+        "Add units, or one failure without units."
         self.count += len(units) if units is not None else 1
         try:
             self.units = heapq.nsmallest(NAMED, [*self.units, *(units or ())])
         except TypeError:
             # They have no order
-            self.units = [*self.units, *units][:NAMED]
+            self.units = [*self.units, *(units or ())][:NAMED]
 
 
 class Failures:
-    "Sums up failures that come one after the other, in bounded memory."
+    "Groups failures by kind, in bounded memory."
 
-    def __init__(self):
+    def __init__(self) -> None:
         #: how many chunks failed
         self.count = 0
         #: (number, units, type, error) of the first of them
-        self.first = []
-        self._groups = {}
+        self.first: list[tuple[str, Units, str, str]] = []
+        self._groups: dict[tuple[str, str], Group] = {}
         self._others = Group('other errors')
 
-    def add(self, number, units, type_, error):
+    def add(self, number: str, units: Units, type_: str, error: str) -> None:
+        "Add a failed chunk, as ledger.failures.list_failures yields it."
         self.count += 1
         if len(self.first) < FIRST:
             self.first.append((number, units, type_, error))
@@ -95,7 +103,7 @@ class Failures:
                 else excerpt(': '.join(filter(None, [type_, error])), KIND))
         group.add(units)
 
-    def groups(self):
+    def groups(self) -> list[Group]:
         "Return a Group per kind of error, the largest first."
         groups = sorted(self._groups.values(), key=lambda g: -g.count)
         rest = sum(g.count for g in [*groups[GROUPS:], self._others])
@@ -103,7 +111,7 @@ class Failures:
             [Group(self._others.text, rest)] if rest else [])
 
 
-def missing_files(execution, missing):
+def missing_files(execution: int, missing: Mapping[str, str]) -> str:
     """Return one line on committed files that are missing.
 
     :param missing: path -> why
@@ -115,7 +123,8 @@ def missing_files(execution, missing):
         'for it again' % (path, more, why, execution)
 
 
-def shown_number(value):
+def shown_number(value: float) -> str:
+    "Return a sum as text."
     try:
         return '%.12g' % value
     except OverflowError:
@@ -129,8 +138,8 @@ class Outcome:
     id: int
     batch: str
     state: str
-    started_at: object
-    ended_at: object
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
     selected: int
     duplicates: int
     message: str | None
@@ -142,20 +151,21 @@ class Outcome:
     traceback: str | None = field(repr=False)
     dry_run: bool | None
     #: paths of committed files
-    missing: list
+    missing: list[str]
     #: whether its command executes it, and no worker
     local: bool | None
-    counts: dict
+    counts: ledger.figures.Counts
+    #: how many chunks of the plan have ended
     planned: int
-    numbers: dict
+    numbers: dict[str, float]
     failures: Failures = field(repr=False)
     #: how many failures there are in each state
-    failure_states: dict
+    failure_states: dict[str, int]
     #: time of the database
-    read_at: object = field(repr=False)
+    read_at: dt.datetime = field(repr=False)
 
     @classmethod
-    def load(cls, cursor, execution):
+    def load(cls, cursor: Cursor, execution: int) -> 'Outcome | None':
         "Return the outcome of the execution, None without such a one."
         names = ['id', 'batch', 'state', 'started_at', 'ended_at',
             'selected', 'duplicates', 'message', 'admission', 'exit_status',
@@ -163,12 +173,14 @@ class Outcome:
         row = ledger.executions.columns(cursor, execution, *names)
         if row is None:
             return None
-        row['selected'] = row['selected'] or 0
-        row['duplicates'] = row['duplicates'] or 0
+        columns: dict[str, Any] = {
+            **row,
+            'selected': row['selected'] or 0,
+            'duplicates': row['duplicates'] or 0,
+            'missing': json.loads(row['missing'] or '[]')}
         failures = Failures()
         for failure in ledger.failures.list_failures(cursor, execution):
             failures.add(*failure)
-        row['missing'] = json.loads(row['missing'] or '[]')
         return cls(
             counts=ledger.figures.counts(cursor, execution),
             planned=ledger.figures.planned_chunks(cursor, execution),
@@ -176,36 +188,40 @@ class Outcome:
             failures=failures,
             failure_states=ledger.failed_units.count_by_state(
                 cursor, execution) if failures.count else {},
-            read_at=ledger.tables.now(cursor), **row)
+            read_at=ledger.tables.now(cursor), **columns)
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
+        "How long it took, or takes until now."
         return ((self.ended_at or self.read_at)
             - self.started_at).total_seconds()
 
     @property
-    def succeeded(self):
+    def succeeded(self) -> bool:
+        "Whether it ended in the state succeeded."
         return self.state == ExecutionState.SUCCEEDED
 
     @property
-    def open_failures(self):
-        "How many units failed with which nobody has dealt."
+    def open_failures(self) -> int:
+        "How many units failed that were neither retried nor dismissed."
         return self.failure_states.get(FailureState.OPEN, 0)
 
     @property
-    def is_refused(self):
-        "Whether the start was refused, which its message tells whole."
+    def is_refused(self) -> bool:
+        "Whether the start was refused; the message says why."
         return self.admission == Admission.REFUSED
 
-    def text(self, name, log=None, details=True):
+    def text(
+            self, name: str, log: str | None = None,
+            details: bool = True) -> str:
         """Return the summary; its first line says it all.
 
         :param name: what it begins with
         :param log: path of the log
         :param details: whether to say where they are
         """
-        counts = self.counts
-        lines, name = [], escape(name)
+        counts, name = self.counts, escape(name)
+        lines: list[str] = []
         if self.message and not counts['chunks']:
             lines.append('%s: %s' % (name, escape(self.message)))
         else:
@@ -214,8 +230,9 @@ class Outcome:
                     name,
                     '{:,} selected'.format(self.selected) if self.selected
                     else '0 selected (nothing to do)',
-                    *('{:,}'.format(counts[n])
-                        for n in ['done', 'failed', 'left']),
+                    *map('{:,}'.format, [
+                            counts['done'], counts['failed'],
+                            counts['left']]),
                     duration(self.seconds)))
         if self.dry_run:
             lines.append('  a dry run: %s was rolled back' % (
@@ -251,7 +268,7 @@ class Outcome:
                 lines.append('  ' + '    '.join(hints))
         return '\n'.join(lines)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         "Return what ``--json`` prints."
         return {
             'execution': self.id,
@@ -275,7 +292,9 @@ class Outcome:
             }
 
 
-def failure_as_dict(number, units, type_, error, settled=None):
+def failure_as_dict(
+        number: str, units: Units, type_: str, error: str,
+        settled: Iterable[Settled] | None = None) -> dict[str, Any]:
     """Return what JSON has of a failed chunk.
 
     :param settled: of ledger.failed_units.settled_in
@@ -290,5 +309,6 @@ def failure_as_dict(number, units, type_, error, settled=None):
     return found
 
 
-def as_json(value):
+def as_json(value: Any) -> str:
+    "Return the JSON that ``--json`` prints."
     return json.dumps(value, default=str, indent=2)

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Where outputs go, and those of a transaction: they appear when it commits.
+"""The paths of output files, and their data manager in a transaction.
 
 Imports nothing of Tryton or Celery.
 """
@@ -8,29 +8,41 @@ import datetime as dt
 import itertools
 import os
 import re
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePath
+from typing import IO, Any, TypeAlias
 
+from .aliases import Settings
 from .exceptions import OutputError
-from .files import BLOCK, Directory, explained, reserve
+from .files import BLOCK, Directory, Hidden, explained, reserve
 from .logging import server_zone
 
 __all__ = ['Outputs', 'filepath']
 
-#: how often a directory is made that others remove at once
+#: how often a directory is created that other processes remove at once
 ATTEMPTS = 100
+#: what is written: a str (as UTF-8), bytes, or a file or an iterable of those
+Buffer: TypeAlias = (
+    str | bytes | bytearray | memoryview | IO[str] | IO[bytes]
+    | Iterable[str | bytes])
 
 
 def filepath(
-        filename, settings, batch, execution, chunk, started_at, database=''):
+        filename: str | os.PathLike[str], settings: Settings, batch: str,
+        execution: int, chunk: str | None, started_at: dt.datetime | None,
+        database: str = '') -> Path:
     """Return the Path that the settings give to filename.
 
-    settings is a mapping with root_dir, filepath_template and
-    filepath_timestamp_format; started_at a datetime, in UTC if it is naive;
-    chunk may be None.  Raises OutputError if root_dir is unusable, or if the
-    path would leave it, links followed.
+    Raises OutputError if root_dir is unusable, or if the path would leave it,
+    links followed.
+
+    :param settings: root_dir, filepath_template, filepath_timestamp_format
+    :param execution: id
+    :param chunk: number
+    :param started_at: in UTC if it is naive; None for now
     """
-    def error(problem, remedy):
+    def error(problem: str, remedy: str) -> OutputError:
         return OutputError('batch "%s": %s; %s' % (batch, problem, remedy))
 
     root = settings['root_dir']
@@ -66,7 +78,7 @@ def filepath(
         }
     template = settings['filepath_template']
     try:
-        # At once, as a value may look like a placeholder
+        # In one pass, as a value may look like a placeholder
         name = re.sub(
             r'%\{(\w*)\}', lambda match: str(values[match[1]]), template)
     except KeyError as e:
@@ -80,7 +92,7 @@ def filepath(
         path = path.parent.resolve() / path.name
         inside = path.is_relative_to(root)
     except (OSError, RuntimeError, ValueError):
-        # Links in a circle, no Unicode
+        # A circle of links, or no valid Unicode
         inside = False
     if not inside or '..' in PurePath(name).parts or path == root:
         raise error(
@@ -97,48 +109,48 @@ def filepath(
 class Outputs:
     """The files that one transaction writes: a two-phase data manager.
 
-    ``transaction.join(Outputs(tag))`` returns the one of the transaction.
+    ``transaction.join(Outputs(tag))`` returns the Outputs of the transaction.
 
-    :param tag: whose its hidden files are, see files.py
+    :param tag: the owner in the names of its hidden files, see files.py
     """
 
-    def __init__(self, tag=''):
+    def __init__(self, tag: str = '') -> None:
         self.tag = tag
-        self._pending = []
+        self._pending: list[Hidden] = []
         #: path -> identity of each file that was committed
-        self._committed = {}
-        #: paths (str) of those that have appeared, and are on the disk so
-        self.appeared = []
-        #: Path -> Directory
-        self._directories = {}
+        self._committed: dict[str, str] = {}
+        #: paths of those that have appeared, in directories that are synced
+        self.appeared: list[str] = []
+        self._directories: dict[Path, Directory] = {}
 
-    def __eq__(self, other):
-        # Transaction.join finds the one that has joined already
+    def __eq__(self, other: object) -> bool:
+        # So Transaction.join finds the one that has joined already
         return isinstance(other, Outputs)
 
     @property
-    def identities(self):
-        "The identity of each file written, by its path, but of those aborted."
+    def identities(self) -> dict[str, str]:
+        "The identity of each file by its path, without aborted files."
         return {
             **self._committed,
             **{str(file.path): file.identity for file in self._pending}}
 
     @property
-    def files(self):
-        "The Path of each file written, but for those that were aborted."
+    def files(self) -> list[Path]:
+        "The Path of each file written, without those aborted."
         return list(map(Path, self.identities))
 
-    def write(self, path, buffer):
-        """Write buffer, to appear at path when the transaction commits.
+    def write(self, path: str | os.PathLike[str], buffer: Buffer) -> Path:
+        """Write buffer into a file that appears when the transaction commits.
 
         buffer is a str (written as UTF-8), bytes, or a file or an iterable of
-        either.  Returns the Path of the file to be, ``name_1.ext`` etc. if
-        the name is taken.  Raises OutputError if the system refuses.
+        either.  Returns the Path at which the file will appear, ``name_1.ext``
+        etc. if the name is in use.  Raises OutputError on an error of the
+        system.
 
-        :param path: absolute; its directory is reached without a link
+        :param path: absolute, and without links in its directory
         """
         path = Path(path)
-        file = None
+        file: Hidden | None = None
         try:
             with explained(path):
                 file = self._reserve(path)
@@ -153,8 +165,9 @@ class Outputs:
         self._pending.append(file)
         return file.path
 
-    def _reserve(self, path):
-        for attempt in range(ATTEMPTS):
+    def _reserve(self, path: Path) -> Hidden:
+        attempts = 0
+        while True:
             directory = self._directories.get(path.parent)
             try:
                 if not directory:
@@ -162,15 +175,17 @@ class Outputs:
                     self._directories[path.parent] = directory
                 return reserve(directory, path.name, self.tag)
             except FileNotFoundError:
-                # An abort elsewhere has just removed the directory
+                # An abort in another process has just removed the directory
                 self._close_directories(unused=True)
-                if attempt == ATTEMPTS - 1:
+                attempts += 1
+                if attempts == ATTEMPTS:
                     raise
 
-    def _close_directories(self, unused=False, remove=True):
-        """Close the directories, and remove those that were made for nothing.
+    def _close_directories(
+            self, unused: bool = False, remove: bool = True) -> None:
+        """Close the directories, and remove the empty ones that were created.
 
-        :param unused: only those of no pending file
+        :param unused: only those without a pending file
         """
         used = {file.path.parent for file in self._pending if unused}
         for path in set(self._directories) - used:
@@ -179,29 +194,31 @@ class Outputs:
                 directory.remove_made()
             directory.close()
 
-    def tpc_begin(self, transaction):
-        pass
+    def tpc_begin(self, transaction: Any) -> None:
+        "Do nothing."
 
-    def commit(self, transaction):
-        pass
+    def commit(self, transaction: Any) -> None:
+        "Do nothing: tpc_finish comes after the commit of the database."
 
-    def tpc_vote(self, transaction):
-        "Have all files on the disk, or raise OutputError."
+    def tpc_vote(self, transaction: Any) -> None:
+        "Sync all files and rename them to .ready, or raise OutputError."
         for file in self._pending:
             with explained(file.path):
                 file.get_ready()
         self._sync()
 
-    def tpc_finish(self, transaction):
-        "Let all files appear; raise OutputError for the first that can not."
-        files, self._pending, error, appeared = self._pending, [], None, []
+    def tpc_finish(self, transaction: Any) -> None:
+        "Let all files appear; raises OutputError for the first that can not."
+        files, self._pending = self._pending, []
+        error: tuple[Path, OSError] | None = None
+        appeared = []
         for file in files:
             self._committed[str(file.path)] = file.identity
             try:
                 file.publish()
                 appeared.append(str(file.path))
             except OSError as e:
-                # It stays ready
+                # The .ready file stays: closing the execution publishes it
                 error = error or (file.path, e)
             finally:
                 file.close()
@@ -214,10 +231,10 @@ class Outputs:
             with explained(error[0]):
                 raise error[1]
 
-    def tpc_abort(self, transaction):
-        "Leave no trace; raises nothing, as the rollback must go on."
-        # After the vote, with the connection lost, nobody here can tell
-        # whether the database has committed: the ledger will
+    def tpc_abort(self, transaction: Any) -> None:
+        "Remove all files.  It never raises, as the rollback must go on."
+        # If the connection was lost after the vote, the database may have
+        # committed.  Then the file stays, and the ledger decides later
         closed = getattr(
             getattr(transaction, 'connection', None), 'closed', False)
         for file in self._pending:
@@ -228,21 +245,23 @@ class Outputs:
         self._pending.clear()
         self._close_directories()
 
-    def _sync(self):
+    def _sync(self) -> None:
         for path, directory in self._directories.items():
             with explained(path):
                 directory.sync()
 
 
-def _blocks(buffer):
+def _blocks(buffer: Buffer) -> Iterator[bytes | bytearray]:
     "Yield what is in buffer as bytes, BLOCK or more at once."
+    pieces: Iterable[Any] = buffer
+    "Yield the content of buffer as bytes, in blocks of BLOCK or more."
     if isinstance(buffer, (str, bytes, bytearray, memoryview)):
-        buffer = [buffer]
+        pieces = [buffer]
     elif hasattr(buffer, 'read'):
-        buffer = itertools.takewhile(
+        pieces = itertools.takewhile(
             bool, iter(partial(buffer.read, BLOCK), None))
     block = bytearray()
-    for piece in buffer:
+    for piece in pieces:
         block += piece.encode('utf-8') if isinstance(piece, str) else piece
         if len(block) >= BLOCK:
             yield block

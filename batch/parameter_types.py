@@ -8,11 +8,12 @@ import csv
 import io
 import json
 import typing
-from collections import namedtuple
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Flag
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from .settings import BOOLEANS
 
@@ -22,12 +23,19 @@ SUPPORTED = (
     'str, int, float, bool, Decimal, date, datetime, Path, dict, Literal of'
     ' texts and whole numbers, an Enum, list[...] or Optional[...] of these')
 
-#: what ends the sentence "expected ...", text to value, value to text
-Kind = namedtuple('Kind', 'form parse dump')
+
+class Kind(NamedTuple):
+    "A type of parameters."
+    #: ends the sentence "expected ..."
+    form: str
+    #: from a text to a value; raises what parameters.parse() handles
+    parse: Callable[[str], Any]
+    #: from a value to the text that parse makes the same value of
+    dump: Callable[[Any], str]
 
 
-def _number(type_):
-    def parse(text):
+def _number(type_: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
         number = type_(text)
         # NaN is not even equal to itself
         if number != number:
@@ -36,7 +44,7 @@ def _number(type_):
     return parse
 
 
-def _date(text):
+def _date(text: str) -> date:
     # From 3.11 on fromisoformat takes forms that 3.10 does not know
     day = date.fromisoformat(text)
     if day.isoformat() != text:
@@ -44,22 +52,22 @@ def _date(text):
     return day
 
 
-def _path(text):
+def _path(text: str) -> Path:
     if not text:
         raise ValueError
     return Path(text)
 
 
-def _object(text):
+def _object(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError
-    # The text is kept, and must mean the same to any reader
+    # NaN and the infinities are not JSON
     json.dumps(value, allow_nan=False)
     return value
 
 
-KINDS = {
+KINDS: dict[Any, Kind] = {
     str: Kind('a text', str, str),
     int: Kind('a whole number', int, str),
     float: Kind('a number', _number(float), repr),
@@ -76,23 +84,23 @@ KINDS = {
     }
 
 
-def _one_of(choices, dump):
+def _one_of(choices: Mapping[str, Any], dump: Callable[[Any], str]) -> Kind:
     *first, last = choices
     return Kind('%s or %s' % (', '.join(first), last) if first else last,
         choices.__getitem__, dump)
 
 
-def _list(item):
+def _list(item: Kind) -> Kind:
     # A line of CSV, so that a text may hold commas and quotes
-    def parse(text):
+    def parse(text: str) -> list[Any]:
         rows = list(csv.reader(
                 io.StringIO(text, ''), skipinitialspace=True, strict=True))
-        # A line break comes from an indented line, which was to be a key
+        # A line break comes from an indented line, which was meant as a key
         if len(rows) > 1:
             raise ValueError
         return [item.parse(field) for row in rows for field in row]
 
-    def dump(values):
+    def dump(values: list[Any]) -> str:
         fields = [item.dump(value) for value in values]
         buffer = io.StringIO(newline='')
         csv.writer(buffer, quoting=csv.QUOTE_ALL
@@ -103,7 +111,7 @@ def _list(item):
         'a comma separated list, each %s' % item.form, parse, dump)
 
 
-def kind_of(type_):
+def kind_of(type_: Any) -> Kind | None:
     "Return the Kind of a type, None if it is not supported."
     if typing.get_origin(type_) is list:
         item, = typing.get_args(type_)
@@ -120,3 +128,4 @@ def kind_of(type_):
         if members and not issubclass(type_, Flag):
             return _one_of(members, lambda value: value.name)
         return KINDS.get(type_)
+    return None

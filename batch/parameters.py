@@ -5,32 +5,50 @@
 Imports nothing of Tryton or Celery.
 """
 import csv
-from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
+from .aliases import Given, Params
 from .exceptions import ParameterError, UsageError, nearest
 from .masking import mask_value
-from .parameter_types import kind_of
+from .parameter_types import Kind, kind_of
 
 __all__ = [
-    'NAMED', 'Parameter', 'TODAY', 'describe_parameters', 'dump',
-    'from_arguments', 'parse', 'reload_parameters', 'resolve_parameters']
-#: the parameters of batches of the old way, in their order, with the types
-#: that they have where none is said
-NAMED = {'treatment_date': date, 'extra_args': dict}
-#: the default of treatment_date, as a day is one of the server's time zone
+    'NAMED', 'Parameter', 'ResolvedParameters', 'TODAY',
+    'describe_parameters', 'dump', 'from_arguments', 'parse',
+    'reload_parameters', 'require_all', 'resolve_parameters']
+
+#: the parameters of batches written for coog, in their order, with the types
+#: that they have without an annotation
+NAMED: dict[str, type] = {'treatment_date': date, 'extra_args': dict}
+#: the default of treatment_date: the day in the server's time zone
 TODAY = object()
 
-Row = namedtuple('Row', 'option form default origin')
+#: name -> Parameter
+Declared: TypeAlias = Mapping[str, 'Parameter']
+#: gives the (text, origin) of a name in batch.conf, or None
+Lookup: TypeAlias = Callable[[str], tuple[str, str] | None]
+
+
+#: name -> (value, text, origin)
+ResolvedParameters: TypeAlias = dict[str, tuple[Any, str, str]]
+
+
+class Row(NamedTuple):
+    "A parameter in the help of a batch."
+    option: str
+    form: str
+    default: str
+    origin: str
 
 
 @dataclass(frozen=True)
 class Parameter:
-    "A named argument of a hook."
+    "A parameter of a batch: a named argument of its hooks."
     name: str
-    #: as annotated, without Optional
+    #: as annotated, without Optional; one that kind_of() knows
     type: Any
     #: its value where nobody gives one, or TODAY
     default: Any = None
@@ -39,24 +57,31 @@ class Parameter:
     optional: bool = False
 
     @property
-    def form(self):
+    def form(self) -> str:
         'Ends the sentence "expected ...".'
-        return kind_of(self.type).form + (', or none' if self.optional else '')
+        return self.kind.form + (', or none' if self.optional else '')
 
     @property
-    def option(self):
+    def kind(self) -> Kind:
+        "The Kind of its type."
+        kind = kind_of(self.type)
+        assert kind is not None, self.type
+        return kind
+
+    @property
+    def option(self) -> str:
         "Its name on the command line."
         return '--' + self.name.replace('_', '-')
 
 
-def _is_none(text):
+def _is_none(text: str) -> bool:
     return text.strip().lower() == 'none'
 
 
-def parse(parameter, text, batch, place=''):
-    """Return the value of a text.
+def parse(parameter: Parameter, text: str, batch: str, place: str = '') -> Any:
+    """Return the value of a text; raises ParameterError.
 
-    Raises ParameterError, naming also the place of the text if one is given.
+    :param place: where the text is, for the message, such as " in FILE"
     """
     try:
         if parameter.optional:
@@ -64,78 +89,99 @@ def parse(parameter, text, batch, place=''):
                 return None
             if _is_none(text.lstrip('\\')):
                 text = text[1:]
-        return kind_of(parameter.type).parse(text)
+        return parameter.kind.parse(text)
     except (ArithmeticError, LookupError, ValueError, csv.Error):
         text = mask_value(parameter.name, ' '.join(text.split()))
         raise ParameterError(batch, parameter.name, 'is "%s"%s, expected %s' %
             (text, place, parameter.form)) from None
 
 
-def dump(parameter, value):
+def dump(parameter: Parameter, value: Any) -> str:
     "Return the text of a value: what parse() makes the same value of."
     if value is None:
         return 'none'
-    text = kind_of(parameter.type).dump(value)
+    text = parameter.kind.dump(value)
     # A backslash tells the text "none" from no value at all
     if parameter.optional and _is_none(text.lstrip('\\')):
         return '\\' + text
     return text
 
 
-def resolve_parameters(batch, declared, given, config_lookup, today):
+def resolve_parameters(
+        batch: str, declared: Declared, given: Given, config_lookup: Lookup,
+        today: Callable[[], date],
+        complete: bool = True) -> ResolvedParameters:
     """Return {name: (value, text, origin)} of all declared parameters.
 
-    given holds texts from the command line by name, with dashes or
-    underscores, None where no value follows; config_lookup returns the (text,
-    origin) of a name in batch.conf, or None; today returns a date.
-
     Raises ParameterError for what is unknown, missing or malformed.
+
+    :param given: from the command line; names with dashes or underscores
+    :param complete: whether each required parameter must be there
     """
-    given = _by_name(batch, declared, given)
+    texts = _by_name(batch, declared, given)
     resolved = {}
     for name, parameter in declared.items():
-        found = config_lookup(name) if name not in given else (
-            given[name], 'the command line')
+        found = config_lookup(name) if name not in texts else (
+            texts[name], 'the command line')
         if found:
             text, origin = found
-            place = '' if name in given else ' in %s' % origin
+            place = '' if name in texts else ' in %s' % origin
             value = parse(parameter, text, batch, place)
         elif parameter.required:
-            raise ParameterError(batch, name, 'is missing; give %s with %s' %
-                (parameter.option, parameter.form))
+            continue
         else:
             value, origin = parameter.default, 'default'
             if value is TODAY:
                 value = today()
         resolved[name] = value, dump(parameter, value), origin
+    if complete:
+        require_all(batch, declared, resolved)
     return resolved
 
 
-def reload_parameters(batch, declared, texts):
-    """Return the values of the texts that resolve() gave, by name.
+def require_all(
+        batch: str, declared: Declared, given: Mapping[str, Any]) -> None:
+    "Raise ParameterError if a required parameter is not among the given."
+    for name, parameter in declared.items():
+        if parameter.required and name not in given:
+            raise ParameterError(batch, name, 'is missing; give %s with %s' %
+                (parameter.option, parameter.form))
 
-    The class may have changed meanwhile: raises ParameterError for what it
-    does not declare any more, now takes in another form, or now requires.
+
+def reload_parameters(
+        batch: str, declared: Declared, texts: Mapping[str, str],
+        derived: Params | None = None) -> dict[str, Any]:
+    """Return the values of the texts that resolve_parameters() gave, by name.
+
+    The class may have changed since: raises ParameterError for what it does
+    not declare any more, takes in another form now, or requires now.
+
+    :param derived: values by name, which replace those of the texts
     """
+    derived = derived or {}
     if removed := [name for name in texts if name not in declared]:
         raise ParameterError(batch, removed[0], 'was removed since the '
             'execution was started')
+    values: dict[str, Any] = {}
     for name, parameter in declared.items():
-        if name not in texts and (
-                parameter.required or parameter.default is TODAY):
+        if name in derived:
+            continue
+        if name in texts:
+            values[name] = parse(
+                parameter, texts[name], batch,
+                ' since the execution was started')
+        elif parameter.required or parameter.default is TODAY:
             raise ParameterError(batch, name, 'was added since the execution '
                 'was started')
-    return {
-        name: parse(parameter, texts[name], batch,
-            ' since the execution was started')
-        if name in texts else parameter.default
-        for name, parameter in declared.items()}
+        else:
+            values[name] = parameter.default
+    return {**values, **derived}
 
 
-def _by_name(batch, declared, given):
+def _by_name(batch: str, declared: Declared, given: Given) -> dict[str, str]:
     flags = {'no_%s' % name: name for name, parameter in declared.items()
         if parameter.type is bool}
-    texts = {}
+    texts: dict[str, str] = {}
     for name, text in given.items():
         name = name.replace('-', '_')
         if name in declared:
@@ -158,7 +204,8 @@ def _by_name(batch, declared, given):
     return texts
 
 
-def describe_parameters(declared, config_lookup):
+def describe_parameters(
+        declared: Declared, config_lookup: Lookup) -> list[Row]:
     "Return a Row for each parameter, for a table in the help of a batch."
     rows = []
     for name, parameter in declared.items():
@@ -178,15 +225,16 @@ def describe_parameters(declared, config_lookup):
     return rows
 
 
-def from_arguments(argv):
+def from_arguments(argv: Iterable[str]) -> dict[str, str | None]:
     """Return {name: text or None} of ``--name value`` and ``--name=value``.
 
     A name that is followed by another one, or by nothing, has None.  Raises
     UsageError for anything else.
     """
-    given, key = {}, None
-    rest = list(argv)
+    given: dict[str, str | None] = {}
+    key, rest = None, list(argv)
     while rest:
+        text: str | None
         name, equals, text = rest.pop(0).partition('=')
         if not name.startswith('--') or not name.strip('-'):
             # It may be a part of the value before

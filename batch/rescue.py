@@ -1,13 +1,14 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The keeper of a database: finds what was lost, and sends or ends it.
+"""The keeper of a database: sends lost messages again, closes executions.
 
-What can get lost is a message, and whoever was to go on with something: the
-process that would have sent the next chunk, or ended the execution.  Sending
-a chunk again is always safe, since whoever gets it asks the ledger first.
+A message can get lost.  A process can die before it sends the next chunk or
+closes the execution.  To send a chunk again is always safe, because the
+process that gets the message checks the ledger first.
 
-Each worker has a keeper for each of its databases.  One of them at a time
-works, by a lock of the database that is free as soon as its holder is dead.
+Each worker has a keeper for each of its databases.  For each database, only
+the keeper that holds an advisory lock does the work.  The database releases
+the lock when the keeper dies.
 """
 import logging
 import time
@@ -31,17 +32,18 @@ __all__ = ['Death', 'Keeper']
 
 logger = logging.getLogger(__name__)
 
-#: seconds between two looks
+#: seconds between two checks of the ledger
 LOOK = 1
-#: seconds for which nobody works on a chunk before it may be lost
+#: seconds for which a queued chunk is not locked before it may be
+#: lost
 PATIENCE = 3
-#: seconds at most between two messages that ask whether the queue moves, and
-#: until a chunk is sent again that is taken and given back: it waits for the
-#: database, or dies with its whole worker
+#: maximum seconds between two probes, and until a chunk is sent again that is
+#: claimed and released repeatedly: it waits for the database, or its whole
+#: worker dies each time
 MAX_DELAY = 10
-#: the advisory lock of the keeper that works
+#: key of the advisory lock of the keeper that does the work
 ELECTED = 0
-#: what is lost, where it is not a chunk
+#: stands for the selection in a list of lost chunks
 SELECTION = 0
 
 
@@ -50,48 +52,51 @@ class Death:
     "A process that died while it worked on a message."
     database: str
     execution: int
-    #: id of the chunk, None where it selected
+    #: id of the chunk, None if the process selected
     chunk: int | None
     #: how it died, such as ``signal 9``
     cause: str
-    #: whether what it worked on is to blame
+    #: whether it counts as a death of the chunk or the selection
     blame: bool
 
 
 @dataclass
 class Case:
-    """What the keeper knows of one execution, from one look to the next.
+    """What the keeper knows of one execution, from one check to the next.
 
-    A chunk that nobody works on may wait in a queue that is long, or its
-    message may be lost.  To find out, the one that was queued last is sent
-    once more (the probe): when somebody takes it, all messages before it in
-    the queue were taken, and what still waits is lost.
+    The message of a queued chunk that is not locked may wait in a long queue,
+    or it may be lost.  To find out, the keeper sends the chunk that was queued
+    last once more (the probe).  When a process claims the probe, all earlier
+    messages have left the queue, so the messages of the earlier chunks that
+    are still not locked are lost.
 
-    :param age: seconds for which what the first look finds may have been there
+    :param age: seconds for which the chunks that the first check finds may
+        already have been free
     """
     age: float = 0
-    #: chunk -> when it was first seen to be free
+    #: chunk -> when it was first seen not locked
     since: dict = field(default_factory=dict)
-    #: chunks that somebody worked on at the last look
+    #: chunks that were locked at the last check
     busy: set = field(default_factory=set)
-    #: chunk -> how often somebody worked on it and then did not any more
+    #: chunk -> how often it was locked and then released without an end
     returned: Counter = field(default_factory=Counter)
-    #: chunks of which somebody had the message and has it no more
+    #: chunks that were locked and are released: their messages are used up
     deserted: set = field(default_factory=set)
     probe: int | None = None
     probe_at: float = 0
     #: seconds until the probe is sent again
     delay: float = PATIENCE
-    #: whether there was nothing to wait for any more at the last look
+    #: whether the execution was ready, to be closed or selected, at the last
+    #: check
     was_ready: bool = False
-    #: what kept it from being looked at, as it was logged
+    #: the last logged error of a check of this execution
     trouble: str | None = None
 
     def look(self, free, busy, now):
-        """Return what has to be sent, of what is known to be lost or not.
+        """Return which chunks have to be sent again.
 
-        :param free: ids of the queued chunks that nobody works on
-        :param busy: ids of the others
+        :param free: ids of the queued chunks that are not locked
+        :param busy: ids of the queued chunks that are locked
         :param now: seconds
         :return: (lost, probe): a list of chunks, and one chunk or None
         """
@@ -118,7 +123,7 @@ class Case:
         return sorted(lost), self.next_probe(patient, now)
 
     def patience(self, chunk):
-        "Return seconds; longer for what is taken and given back repeatedly."
+        "Return seconds; more for a chunk that was released repeatedly."
         returns = max(self.returned[chunk] - 1, 0)
         return min(PATIENCE * 2 ** min(returns, 10), MAX_DELAY)
 
@@ -137,27 +142,28 @@ class Case:
 
 
 class Keeper:
-    """Keeps the executions of one database alive.
+    """Keeps the executions of one database going.
 
-    :param clock: gives seconds
+    :param clock: returns seconds
     """
 
     def __init__(self, database, clock=time.monotonic):
         self.database = database
         self.clock = clock
-        #: of Death, to be written down
+        #: queue of Death, to be written to the ledger
         self.deaths = deque()
         self.cases = {}
         self.connection = None
         self.is_elected = False
-        #: whether another one kept them until now
+        #: whether this keeper has just got the lock
         self.is_new = True
-        #: after the broker took no message, another one may try
+        #: when to ask for the lock again, after it was released because the
+        #: broker accepted no message
         self.elected_again_at = 0
         self._said = None
 
     def step(self):
-        "Look once; raises nothing, as nobody would keep anything any more."
+        "Check the ledger once.  It never raises, so that the thread goes on."
         try:
             self.hold()
             self.record_deaths()
@@ -173,15 +179,16 @@ class Keeper:
                 self.say('the database "%s" does not answer: %s' % (
                         self.database, one_line(error)))
             else:
-                logger.exception("the keeper of %s stumbled", self.database)
+                logger.exception(
+                    "the keeper of the database %s failed", self.database)
 
     def is_away(self, error):
-        "Return whether the broker or the database is to blame for an error."
+        "Return whether an error comes from an outage of broker or database."
         return isinstance(error, (BrokerError, OutageError)) or is_outage(
             error, self.database)
 
     def say(self, text):
-        "Log a text, once as long as it is the same."
+        "Log a text, unless it is the same as the last one."
         if str(text) != self._said:
             logger.warning("%s", text)
             self._said = str(text)
@@ -189,9 +196,9 @@ class Keeper:
     # The lock
 
     def hold(self):
-        """Show that this worker lives, and become the one that works.
+        """Hold the lock of this worker, and try to get that of the database.
 
-        Both are locks of a connection of its own.
+        Both are advisory locks of a separate connection.
         """
         if self.connection is None:
             self.connection = connect(self.database)
@@ -211,7 +218,7 @@ class Keeper:
             sql, [ledger.claimants.LOCKS, key]).fetchone()[0]
 
     def resign(self):
-        "Let the keeper of another worker try."
+        "Release the lock of the database to the keeper of another worker."
         self.cases.clear()
         if self.is_elected:
             self.is_elected = False
@@ -219,7 +226,7 @@ class Keeper:
             self.ask('SELECT pg_advisory_unlock(%s, %s)', ELECTED)
 
     def release(self):
-        "Give up the connection; what was known may be no longer true."
+        "Close the connection, and forget what may have changed meanwhile."
         self.cases.clear()
         self.is_elected = False
         if self.connection is not None:
@@ -229,27 +236,27 @@ class Keeper:
     # Processes that died
 
     def record_deaths(self):
-        "Write down the deaths that this worker knows of."
+        "Write the deaths that the parent has reported to the ledger."
         for _ in range(len(self.deaths)):
             death = self.deaths.popleft()
             try:
                 if not self.record_death(death):
-                    # The server has not noticed it yet
+                    # The server has not released the lock yet: try later
                     self.deaths.append(death)
             except BrokerError as error:
-                # It is written; what was to be sent is found later
+                # The death is written.  The chunk is found and sent later
                 self.say(error)
             except Exception as error:
                 if self.is_away(error):
                     self.deaths.append(death)
                     raise
-                # A message that makes no sense: what it named is found later
+                # The message was malformed: a real chunk is found later
                 logger.exception("#%s: the death of a process (%s) can not be "
                     "written", death.execution, death.cause,
                     exc_info=exc_info(error))
 
     def record_death(self, death):
-        "Return whether it is written."
+        "Write a death; return False if the row is still locked."
         batch = self.batch_of(death.execution)
         if batch is None:
             return True
@@ -272,15 +279,15 @@ class Keeper:
                 transaction.connection.cursor(), execution, 'batch')
         return row and row['batch']
 
-    # What was lost
+    # Lost messages
 
     def look(self):
-        "Send again what is lost, and end what nobody ends."
+        "Send lost messages again, and close executions that are over."
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             rows = ledger.executions.list_open(transaction.connection.cursor())
         rows = [row for row in rows if not row['local']]
-        # Who died may have been about to find what is lost
+        # The last keeper may have died before it sent a lost message
         age, self.is_new = PATIENCE if self.is_new else 0, False
         self.cases = {
             row['id']: self.cases.get(row['id']) or Case(age) for row in rows}
@@ -290,24 +297,24 @@ class Keeper:
                 self.look_at(row, case)
                 case.trouble = None
             except backend.DatabaseOperationalError as error:
-                # Somebody changed what was looked at: look again
+                # Another transaction changed the rows: check again later
                 if is_outage(error):
                     raise
             except Exception as error:
                 if self.is_away(error):
                     raise
-                # The others are to go on
+                # The keeper must go on with the other executions
                 self.say_trouble(row, case, error)
 
     def say_trouble(self, row, case, error):
-        "Log what is wrong with one execution, once as long as it is the same."
+        "Log an error of one execution, unless it is the same as the last."
         text = one_line(error)
         if text != case.trouble:
             case.trouble = text
             with working(Work(
                         row['batch'], row['id'], database=self.database)):
                 get_logger(row['batch']).error(
-                    "can not be kept alive: %s", text,
+                    "the keeper can not check this execution: %s", text,
                     exc_info=None if is_refusal(error) else exc_info(error))
 
     def look_at(self, row, case):
@@ -316,34 +323,34 @@ class Keeper:
             self.database, lambda cursor: self.examine(
                 cursor, row, case), retry=0)
         if is_over and was_ready:
-            # Whoever ended the last chunk had a look's time for it
+            # The process that ended the last chunk had time to close it
             close(self.database, execution)
         if lost:
             with working(Work(
                         row['batch'], execution, database=self.database)):
                 get_logger(row['batch']).warning(
-                    "sent again, as nobody works on it and its message is "
-                    "lost: %s", 'the selection' if lost == [SELECTION]
+                    "message lost, sent again: %s",
+                    'the selection' if lost == [SELECTION]
                     else get_print_infos(lost, 'chunk', 0))
         if to_send := lost + [probe] * (probe is not None):
             self.send(execution, row['batch'], to_send)
 
     def examine(self, cursor, row, case):
-        """Return (lost, probe, whether nothing is left to do).
+        """Return (lost, probe, whether the execution has to be closed).
 
-        What is sent again is begun with care.
+        The chunks that are sent again are marked as careful.
         """
         execution, state = row['id'], row['state']
         if state == ExecutionState.SELECTING:
             return *self.examine_selection(cursor, row, case), False
-        free = ledger.chunks.list_queued(cursor, execution)
-        queued = ledger.chunks.list_queued(cursor, execution, lock=False)
-        stopping = ledger.executions.columns(
+        free = ledger.open_chunks.list_queued(cursor, execution)
+        queued = ledger.open_chunks.list_queued(cursor, execution, lock=False)
+        stopping = ledger.executions.existing(
             cursor, execution, 'stopping')['stopping']
         if stopping or not queued:
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)
-                or not ledger.chunks.has_open(cursor, execution))
+                or not ledger.open_chunks.has_open(cursor, execution))
             return [], None, case.was_ready
         case.was_ready = False
         lost, probe = case.look(

@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Transactions inside of a transaction, for the test kit.
 
-Whatever starts, commits and rolls back transactions does not notice.
+Code that starts, commits and rolls back transactions works unchanged.
 """
 import contextlib
 import threading
@@ -15,10 +15,10 @@ __all__ = ['savepoints']
 
 @contextlib.contextmanager
 def savepoints(transaction):
-    """Let each transaction that is started be a savepoint of this one.
+    """Make each new transaction a savepoint of this transaction.
 
-    Meanwhile this one is out of sight, and the database gives each, instead
-    of a connection of its own, a Savepoint on that of this one.
+    Meanwhile this transaction is hidden from trytond, and the database returns
+    a Savepoint on its connection instead of a new connection.
     """
     local, connection = transaction._local, transaction.connection
     outer, tasks = local.transactions, local.tasks
@@ -35,7 +35,8 @@ def savepoints(transaction):
         if not isinstance(connection, Savepoint):
             put(self, connection)
 
-    # What this one wrote is not in them, and what is written now may not stay
+    # The caches do not contain the changes of this transaction, and must not
+    # keep changes that are rolled back
     Cache.drop(database.name)
     local.transactions, local.tasks = _Stack(outer), []
     try:
@@ -52,7 +53,7 @@ def savepoints(transaction):
 
 
 class _Stack(list):
-    "Transactions: those that are there at first do not count."
+    "A stack of transactions, which is empty if only the first ones are left."
 
     def __init__(self, transactions):
         super().__init__(transactions)
@@ -65,7 +66,7 @@ class _Stack(list):
 class Savepoint:
     """A connection whose transactions are savepoints on another connection.
 
-    :param autocommit: it has none of its own then, nothing is rolled back
+    :param autocommit: whether to use no savepoint, so nothing is rolled back
     """
 
     def __init__(self, connection, autocommit=False):
@@ -81,7 +82,7 @@ class Savepoint:
         if self._is_open or self._autocommit:
             return
         cursor = self._connection.cursor()
-        # The outermost savepoint of SQLite would commit, at its end
+        # In SQLite, the release of an outermost savepoint commits
         if not getattr(self._connection, 'in_transaction', True):
             cursor.execute('BEGIN IMMEDIATE')
         cursor.execute('SAVEPOINT batch_testing')

@@ -9,12 +9,16 @@ import math
 import os
 import re
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Any, Callable
+from typing import Any, TypeAlias
 
 from .masking import mask_value
+
+#: from a text or a value of Python to a JSON value, or any of REFUSALS
+Parse: TypeAlias = Callable[[Any], Any]
 
 __all__ = [
     'BOOLEANS', 'PLACEHOLDERS', 'SETTINGS', 'Setting', 'example',
@@ -26,7 +30,7 @@ PLACEHOLDERS = (
 BOOLEANS = {
     'true': True, 'yes': True, 'on': True, '1': True,
     'false': False, 'no': False, 'off': False, '0': False}
-#: what it means that a value is none of a setting
+#: what parsing raises if a value is none of the setting
 REFUSALS = KeyError, OverflowError, RecursionError, TypeError, ValueError
 #: characters of a wrong value that are shown
 SHOWN = 200
@@ -38,14 +42,13 @@ class Setting:
     name: str
     #: a JSON value; the text "none" stands for it where it is None
     default: Any
-    #: from a text or a value of Python to a JSON value, or any of REFUSALS
-    parse: Callable
+    parse: Parse
     #: ends the sentence "expected ..."
     form: str
     #: what it does, in a few words
     help: str
 
-    def value_of(self, value):
+    def value_of(self, value: Any) -> Any:
         """Return the JSON value of a text or of a value of Python.
 
         Raises ValueError, whose message says what was expected.
@@ -65,18 +68,18 @@ class Setting:
                 'expected %s, got %s' % (self.form, got)) from None
 
 
-def _refuse_unless(condition):
+def _refuse_unless(condition: object) -> None:
     if not condition:
         raise ValueError
 
 
-def _choice(*choices):
+def _choice(*choices: str) -> Parse:
     return lambda value: choices[choices.index(value)]
 
 
-def _whole(minimum, maximum):
+def _whole(minimum: int, maximum: int) -> tuple[Parse, str]:
     "Return how to parse a whole number, and its form."
-    def parse(value):
+    def parse(value: Any) -> int:
         # True is an int for Python, and a slip of the pen for us
         _refuse_unless(type(value) in {int, str})
         _refuse_unless(minimum <= int(value) <= maximum)
@@ -84,7 +87,7 @@ def _whole(minimum, maximum):
     return parse, 'a whole number from %s to %s' % (minimum, maximum)
 
 
-def _failures(value):
+def _failures(value: Any) -> str:
     value = str(value if type(value) is int else _text(value))
     _refuse_unless(
         re.fullmatch(r'[0-9]{1,9}|[0-9]{1,3}(\.[0-9]{1,9})?%', value))
@@ -92,26 +95,26 @@ def _failures(value):
     return value
 
 
-def _seconds(minimum, maximum):
+def _seconds(minimum: float, maximum: float) -> tuple[Parse, str]:
     "Return how to parse seconds, and their form."
-    def parse(value):
+    def parse(value: Any) -> float:
         _refuse_unless(not isinstance(value, bool))
         _refuse_unless(minimum <= float(value) <= maximum)
         return int(value) if float(value).is_integer() else float(value)
     return parse, 'a number of seconds from %s to %s' % (minimum, maximum)
 
 
-def _or_none(parse, form):
+def _or_none(parse: Parse, form: str) -> tuple[Parse, str]:
     return parse, form + ', or none'
 
 
-def _text(value):
+def _text(value: Any) -> str:
     # A line break comes from an indented line, which was meant to be a key
     _refuse_unless(isinstance(value, str) and value and '\n' not in value)
     return value
 
 
-def _context(value):
+def _context(value: Any) -> dict[str, Any]:
     value = json.loads(value if isinstance(value, str) else json.dumps(value))
     _refuse_unless(isinstance(value, dict))
     # The ledger stores it, and PostgreSQL has no NaN
@@ -119,18 +122,18 @@ def _context(value):
     return value
 
 
-def _boolean(value):
+def _boolean(value: Any) -> bool:
     return (value if isinstance(value, bool)
         else BOOLEANS[_text(value).lower()])
 
 
-def _directory(value):
+def _directory(value: Any) -> str:
     path = os.path.expanduser(_text(os.fspath(value)))
     _refuse_unless(os.path.isabs(path))
     return path
 
 
-def _template(value):
+def _template(value: Any) -> str:
     names = re.findall(r'%\{([^{}]*)\}', _text(value))
     _refuse_unless(
         'FILENAME' in names and set(names) <= set(PLACEHOLDERS)
@@ -139,7 +142,7 @@ def _template(value):
     return value
 
 
-def _timestamp(value):
+def _timestamp(value: Any) -> str:
     # strftime leaves what it does not know as it is
     stamp = datetime(2000, 1, 1).strftime(_text(value).replace('%%', ''))
     _refuse_unless('%' not in stamp)
@@ -149,60 +152,65 @@ def _timestamp(value):
 SETTINGS = {setting.name: setting for setting in [
         Setting('split_mode', 'number', _choice('number', 'divide'),
             'number or divide',
-            'How the units become chunks. number: chunks of split_size units;'
-            ' divide: split_size chunks, balanced.'),
+            'How units are split into chunks. number: chunks of split_size'
+            ' units; divide: split_size chunks of almost equal size.'),
         Setting('split_size', 100, *_whole(1, 1000000),
-            'Units of a chunk, or number of chunks: see split_mode. 1: a'
-            ' chunk that fails is never split.'),
+            'The number of units in a chunk, or of chunks: see split_mode. 1:'
+            ' a failed chunk is never split.'),
         Setting('concurrency', 64, *_whole(1, 10000),
-            'Chunks in flight at once. 1: strictly one after the other, in'
-            ' order.'),
+            'How many chunks are queued or running at the same time. 1:'
+            ' strictly one after the other, in order.'),
         Setting('retry', None, *_or_none(*_whole(0, 1000)),
-            'Attempts more on a transient error: a conflict in the database, a'
-            ' lost connection. none: the retry of [database] in'
-            ' trytond.conf.'),
+            'How often a chunk is tried again after a transient error: a'
+            ' conflict in the database, a lost connection. none: the retry of'
+            ' [database] in trytond.conf.'),
         Setting('max_failures', None, _failures,
             'a number of units as 10, a percentage as 5%, or none',
-            'Stop the execution once more units than this have failed, or more'
-            ' than this percentage of those selected. none: never stop.'),
+            'Stop the execution when more units than this have failed, or more'
+            ' than this percentage of the selected units. none: no limit.'),
         Setting('time_limit', None, *_or_none(*_seconds(0.1, 1000000)),
-            'Seconds for a chunk; past it, the chunk has failed. none: no'
-            ' limit.'),
+            'The longest time for one attempt of a chunk, in seconds; after'
+            ' it, the chunk fails. none: no limit.'),
         Setting('queue', 'celery', _text, 'the name of a queue',
-            'The Celery queue of the tasks.'),
+            'The Celery queue of the batch.'),
         Setting('user', 'root', _text, 'the login of a user',
-            'Login of the Tryton user who does the work.'),
+            'The login of the Tryton user that the batch runs as.'),
         Setting('context', {}, _context,
             'a JSON object as {"company": 1}',
-            'Merged into the context: company, language and so on.'),
+            'Values that are added to the context: company, language and so'
+            ' on.'),
         Setting('overlap', 'fail', _choice('fail', 'skip', 'wait', 'allow'),
             'fail, skip, wait or allow',
-            'What to do while another execution of the batch is running. fail:'
-            ' nothing, exit status 1; skip: nothing, say so, exit status 0;'
-            ' wait: until it has ended; allow: run beside it.'),
+            'What to do if another execution of the batch is running. fail:'
+            ' run nothing, exit status 1; skip: run nothing, say so, exit'
+            ' status 0; wait: wait until it has ended; allow: run at the same'
+            ' time.'),
         Setting('disabled', False, _boolean, 'yes or no',
             'yes: run nothing, say so, exit status 0.'),
         Setting('root_dir', None, _directory, 'an absolute path, or none',
-            'The directory of the outputs; a batch that writes needs it.'),
+            'The directory of the output files. A batch that writes files'
+            ' needs it.'),
         Setting('filepath_template', '%{BATCHNAME}/%{FILENAME}', _template,
             'a path below root_dir with %{FILENAME} in it, and of other'
             ' placeholders only '
             + ', '.join('%%{%s}' % name for name in PLACEHOLDERS
                 if name != 'FILENAME'),
-            'The place of an output below root_dir. %{FILENAME} is needed;'
-            ' %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP}, %{EXECUTION} and'
-            ' %{CHUNK} are allowed.'),
+            'The path of an output file below root_dir. It must contain'
+            ' %{FILENAME}; %{BATCHNAME}, %{DATABASE}, %{TIMESTAMP},'
+            ' %{EXECUTION} and %{CHUNK} are optional.'),
         Setting('filepath_timestamp_format', '%Y%m%d_%Hh%Mm%Ss', _timestamp,
             'a format of strftime as %Y-%m-%d',
-            'What %{TIMESTAMP} looks like, in the codes of strftime.'),
+            'The format of %{TIMESTAMP}, in the codes of strftime.'),
         ]}
 
 
-def failures_allowed(text, selected):
+def failures_allowed(text: str | None, selected: int) -> int | None:
     """Return how many units may fail before the execution is stopped.
 
-    text is a value of the setting max_failures and selected the number of
-    units selected; None is for no limit.
+    None for no limit.
+
+    :param text: the value of the setting max_failures
+    :param selected: how many units
     """
     if text is None:
         return None
@@ -211,7 +219,7 @@ def failures_allowed(text, selected):
     return int(text)
 
 
-def shown(value):
+def shown(value: Any) -> str:
     "Return the text that stands in batch.conf for the value of a setting."
     if isinstance(value, str):
         return value
@@ -219,15 +227,16 @@ def shown(value):
     return {'null': 'none', 'false': 'no', 'true': 'yes'}.get(text, text)
 
 
-def example():
+def example() -> str:
     "Return the text of batch.conf.example."
     lines = [
         '# The configuration of batches.  Name this file as config_file in',
         '# the section [batch] of trytond.conf.',
         '#',
-        '# A setting is taken from the section with the name of the batch,',
-        '# else from [default], else from the class of the batch, else it is',
-        '# as shown here.  "coop batch NAME --help" says what holds for one.',
+        '# The value of a setting comes from the section with the name of the',
+        '# batch, else from [default], else from the class of the batch, else',
+        '# it is the default shown here.  "coop batch NAME --help" shows the',
+        '# values of a batch.',
         '', '[default]']
     for setting in SETTINGS.values():
         lines += ['']

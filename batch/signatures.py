@@ -7,12 +7,15 @@ Imports nothing of Tryton or Celery.
 import inspect
 import types
 import typing
-from collections import namedtuple
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from types import GenericAlias
+from typing import Any, NamedTuple
 
+from .aliases import Params
 from .exceptions import DefinitionError, ParameterError
 from .parameter_types import SUPPORTED, kind_of
 from .parameters import NAMED, TODAY, Parameter, dump, parse
@@ -31,14 +34,38 @@ HOOKS = (
 POSITIONAL = {
     'execute': ('objects', 'ids'), 'convert_to_instances': ('ids',),
     'read_file': ('path',), 'format_errors': ('path', 'failed')}
-# A hook as one class of the MRO has it, and a parameter as that declares it
-Definition = namedtuple(
-    'Definition', 'depth where globals positional parameters is_open')
-Declaration = namedtuple(
-    'Declaration', 'definition type optional has_default default')
 
 
-def declared_parameters(cls, hooks=HOOKS, reserved=frozenset(SETTINGS)):
+class Definition(NamedTuple):
+    "A hook as one class of the MRO has it."
+    #: index of the class in the MRO
+    depth: int
+    #: where it is in the code
+    where: str
+    #: of its module
+    globals: dict[str, Any]
+    #: the names of its arguments before the parameters
+    positional: list[str]
+    #: the others
+    parameters: list[inspect.Parameter]
+    #: whether it takes ``**``
+    is_open: bool
+
+
+class Declaration(NamedTuple):
+    "A parameter as one Definition declares it."
+    definition: Definition
+    #: None if neither an annotation nor the default says it
+    type: Any
+    optional: bool
+    has_default: bool
+    default: Any
+
+
+def declared_parameters(
+        cls: type, hooks: Iterable[str] = HOOKS,
+        reserved: Collection[str] = frozenset(SETTINGS)
+        ) -> dict[str, Parameter]:
     """Return {name: Parameter} of what the hooks of a batch declare.
 
     Classes are looked at along the MRO, for each hook as far as its
@@ -48,15 +75,15 @@ def declared_parameters(cls, hooks=HOOKS, reserved=frozenset(SETTINGS)):
     The type is the annotation, else the type of the default, else what
     another hook says, else str.  The default is that of the most derived
     class that has one; without any, the parameter is required.
-    ``treatment_date`` is a date and has the default TODAY if nothing else is
-    said; ``extra_args``, of batches of the old way, is a dict and empty.
-
-    reserved are names which no parameter may have, because they mean
-    something else in batch.conf or on the command line.
+    Without those, ``treatment_date`` is a date with the default TODAY, and
+    ``extra_args``, of batches written for coog, an empty dict.
 
     Raises DefinitionError if the signatures can not work.
+
+    :param reserved: names that mean something else in batch.conf or on the
+        command line
     """
-    found = {}
+    found: dict[str, list[Declaration]] = {}
     for hook in hooks:
         for definition in _definitions(cls, hook):
             for parameter in definition.parameters:
@@ -74,15 +101,16 @@ def declared_parameters(cls, hooks=HOOKS, reserved=frozenset(SETTINGS)):
         for name, declarations in found.items()}
 
 
-def place_of(klass, name):
+def place_of(klass: type, name: str) -> str:
     "Return the text that says where in the code a hook is."
     return '%s.%s.%s' % (klass.__module__, klass.__qualname__, name)
 
 
-def definitions(cls, hook):
+def definitions(
+        cls: type, hook: str) -> Iterator[tuple[int, str, Callable[..., Any]]]:
     """Yield (depth, where, function) for each class that defines a hook.
 
-    Along the MRO; raises DefinitionError for what is no classmethod.
+    In the order of the MRO; raises DefinitionError for what is no classmethod.
     """
     for depth, klass in enumerate(cls.__mro__):
         if hook not in vars(klass):
@@ -94,7 +122,7 @@ def definitions(cls, hook):
         yield depth, place_of(klass, hook), method.__func__
 
 
-def _definitions(cls, hook):
+def _definitions(cls: type, hook: str) -> Iterator[Definition]:
     "Yield the definitions of a hook until one does not take ``**``."
     for depth, place, function in definitions(cls, hook):
         function = inspect.unwrap(function)
@@ -109,7 +137,11 @@ def _definitions(cls, hook):
         if (len(positional) < len(expected)
                 and inspect.Parameter.VAR_POSITIONAL not in kinds
                 or any(name in names and names.index(name) != index
-                    for index, name in enumerate(expected))):
+                    for index, name in enumerate(expected))
+                # A parameter is in the place of one that was forgotten
+                or len(positional) == len(expected)
+                and 0 < len({*expected[1:]} & {*positional})
+                < len(expected) - 1):
             raise DefinitionError(cls.__name__, 'must take (%s) before its'
                 ' parameters' % ', '.join(expected), place)
         is_open = inspect.Parameter.VAR_KEYWORD in kinds
@@ -122,7 +154,9 @@ def _definitions(cls, hook):
             return
 
 
-def _declaration(cls, definition, parameter):
+def _declaration(
+        cls: type, definition: Definition,
+        parameter: inspect.Parameter) -> Declaration:
     name, default = parameter.name, parameter.default
     if parameter.kind == parameter.POSITIONAL_ONLY:
         raise DefinitionError(cls.__name__, 'parameter "%s" can not be given'
@@ -140,7 +174,7 @@ def _declaration(cls, definition, parameter):
     elif has_default and default is not None:
         type_ = (Path if isinstance(default, Path) else type(default)
             if not isinstance(default, list) else
-            list[type(default[0]) if default else str])
+            GenericAlias(list, type(default[0]) if default else str))
         said = 'a default of the type %s' % type(default).__name__
     if type_ is not None and kind_of(type_) is None:
         raise DefinitionError(cls.__name__, 'parameter "%s" has %s, expected'
@@ -148,8 +182,10 @@ def _declaration(cls, definition, parameter):
     return Declaration(definition, type_, optional, has_default, default)
 
 
-def _annotated(cls, definition, name, annotation):
-    "Return the type of an annotation, without Optional, and if it had one."
+def _annotated(
+        cls: type, definition: Definition, name: str,
+        annotation: Any) -> tuple[Any, bool]:
+    "Return (the type of an annotation without Optional, whether it had one)."
     holder = types.SimpleNamespace(__annotations__={name: annotation})
     try:
         type_ = typing.get_type_hints(holder, definition.globals)[name]
@@ -172,19 +208,21 @@ def _annotated(cls, definition, name, annotation):
     if type_ in (list, typing.List):
         type_ = list[str]
     elif typing.get_origin(type_) is list:
-        type_ = list[typing.get_args(type_)]
+        type_ = GenericAlias(list, typing.get_args(type_))
     return type_, optional
 
 
-def _merged(cls, name, declarations):
+def _merged(
+        cls: type, name: str, declarations: list[Declaration]) -> Parameter:
     "Return the Parameter of its declarations, the most derived class first."
     typed = [d for d in declarations if d.type is not None]
     for other in typed[1:]:
         if other.type != typed[0].type:
             raise DefinitionError(cls.__name__, 'parameter "%s" is %s, but %s'
                 ' in %s; give both the same type' % (
-                    name, kind_of(typed[0].type).form,
-                    kind_of(other.type).form, other.definition.where),
+                    name, Parameter(name, typed[0].type).form,
+                    Parameter(name, other.type).form,
+                    other.definition.where),
                 typed[0].definition.where)
     type_ = typed[0].type if typed else NAMED.get(name, str)
     optional = any(d.optional for d in declarations)
@@ -218,17 +256,17 @@ def _merged(cls, name, declarations):
 
 
 @calls_hooks
-def call_hook(cls, hook, parameters, *args):
+def call_hook(cls: type, hook: str, parameters: Params, *args: Any) -> Any:
     "Return what a hook returns for args and the parameters that it names."
     return getattr(cls, hook)(*args, **arguments_of(cls, hook, parameters))
 
 
-def arguments_of(cls, hook, parameters):
+def arguments_of(cls: type, hook: str, parameters: Params) -> dict[str, Any]:
     """Return those of the parameters that a hook is given.
 
-    One that takes ``**``, and so hands on what it does not name, is also given
-    what the definitions behind it name; if all of them take ``**``, it is
-    given everything.
+    They are those that it names.  If it takes ``**``, it may call the
+    definitions behind it in the MRO: it is also given what those name, and
+    everything if all of them take ``**``.
     """
     names, is_open, positional = _accepted(
         cls, hook, getattr(cls, hook).__func__)
@@ -237,7 +275,9 @@ def arguments_of(cls, hook, parameters):
 
 
 @lru_cache(maxsize=1000)
-def _accepted(cls, hook, function):
+def _accepted(
+        cls: type, hook: str,
+        function: Callable[..., Any]) -> tuple[set[str], bool, list[str]]:
     # The function only tells a hook that a test has put in its place
     definitions = list(_definitions(cls, hook))
     return ({p.name for d in definitions for p in d.parameters},

@@ -7,19 +7,21 @@ And from what somebody entered back to the texts of a command line.
 Imports nothing of Tryton or Celery.
 """
 import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 
 from .masking import is_secret
-from .parameters import TODAY, dump, parse
+from .parameters import TODAY, Parameter, dump, parse
 
 __all__ = ['Entry', 'entries_of', 'given_by']
 
 #: the type of the field of the client, by that of the parameter.  A datetime
 #: is a text: a client turns it into UTC, and the command takes it as typed
-FIELDS = {
+FIELDS: dict[Any, str] = {
     int: 'integer', float: 'float', Decimal: 'numeric', bool: 'boolean',
     date: 'date', dict: 'text'}
 
@@ -28,13 +30,13 @@ FIELDS = {
 class Entry:
     "A parameter as a field of a form."
     #: as declared
-    parameter: object
+    parameter: Parameter
     #: of the field in the client
     type: str
     #: (value, shown) where the type is a selection
-    selection: tuple
+    selection: tuple[tuple[str, str], ...]
     #: what stands in the field at first
-    default: object
+    default: Any
     #: the same as the text of a command line, None without
     text: str | None
     #: where that comes from
@@ -42,21 +44,21 @@ class Entry:
     is_secret: bool
 
     @property
-    def field(self):
+    def field(self) -> str:
         "The name of the field; no other one of the form begins so."
         return 'parameter_' + self.parameter.name
 
     @property
-    def string(self):
+    def string(self) -> str:
         "Its label."
         return self.parameter.name.replace('_', ' ').strip().capitalize()
 
     @property
-    def help(self):
+    def help(self) -> str:
         return 'Expected: %s.' % self.parameter.form
 
     @property
-    def is_required(self):
+    def is_required(self) -> bool:
         "Whether it can not be left empty."
         if self.parameter.optional or self.type == 'boolean':
             return False
@@ -66,13 +68,16 @@ class Entry:
             or not self.may_be_empty
 
     @property
-    def may_be_empty(self):
+    def may_be_empty(self) -> bool:
         "Whether an empty text is a value."
         return self.parameter.type is str \
             or typing.get_origin(self.parameter.type) is list
 
 
-def entries_of(batch, declared, config_lookup, today):
+def entries_of(
+        batch: str, declared: Mapping[str, Parameter],
+        config_lookup: Callable[[str], tuple[str, str] | None],
+        today: Callable[[], date]) -> list[Entry]:
     """Return an Entry for each declared parameter.
 
     :param config_lookup: returns (text, origin) of a name in batch.conf
@@ -83,19 +88,21 @@ def entries_of(batch, declared, config_lookup, today):
         for parameter in declared.values()]
 
 
-def _entry(batch, parameter, found, today):
+def _entry(
+        batch: str, parameter: Parameter, found: tuple[str, str] | None,
+        today: Callable[[], date]) -> Entry:
+    text: str | None
     text, origin = found or (None, 'default')
     if not found and not parameter.required:
         value = parameter.default
         text = dump(parameter, today() if value is TODAY else value)
-    selection = ()
+    selection: tuple[tuple[str, str], ...] = ()
+    choices: list[str] = []
     type_ = FIELDS.get(parameter.type, 'char')
     if typing.get_origin(parameter.type) is typing.Literal:
         choices = list(map(str, typing.get_args(parameter.type)))
     elif isinstance(parameter.type, type) and issubclass(parameter.type, Enum):
         choices = list(parameter.type.__members__)
-    else:
-        choices = None
     if choices:
         type_ = 'selection'
         selection = (('', ''), *((c, c) for c in choices))
@@ -111,14 +118,16 @@ def _entry(batch, parameter, found, today):
         parameter, type_, selection, default, text, origin, secret)
 
 
-def given_by(entries, values):
+def given_by(
+        entries: list[Entry], values: Mapping[str, Any]) -> dict[str, str]:
     """Return what a command line would give: texts by name.
 
     What was left as it stood there is not given: its origin stays.
 
     :param values: by the name of the field
     """
-    given = {}
+    given: dict[str, str] = {}
+    text: str | None
     for entry in entries:
         value = values.get(entry.field)
         if entry.type == 'boolean':
@@ -134,7 +143,7 @@ def given_by(entries, values):
     return given
 
 
-def _empty(entry):
+def _empty(entry: Entry) -> str | None:
     "Return the text of a field that was left empty, None for its default."
     parameter = entry.parameter
     if entry.is_secret and entry.text is not None:

@@ -2,8 +2,9 @@
 # this repository contains the full copyright notices and license terms.
 """The two tasks, and the Celery application that they belong to.
 
-A message names rows of the ledger and nothing else, so that one delivered
-twice, late or out of order finds its row ended, or locked, and does nothing.
+A message contains only ids of rows of the ledger.  So if it is delivered
+twice, late or out of order, its row is ended or locked, and the task does
+nothing.
 """
 import contextlib
 import importlib
@@ -41,7 +42,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 celery_app = celery_tryton.celery_app
-# By name, as only a worker has a use for what they import
+# By name, so that only a worker imports them
 celery_app.steps['worker'].add('trytond.modules.batch.worker:Service')
 celery_app.steps['consumer'].add('trytond.modules.batch.worker:Watch')
 #: the settings of Celery that are URLs of brokers, and types that are JSON
@@ -50,15 +51,15 @@ JSON = {'dict': dict, 'list': list, 'tuple': list}
 
 
 class TrytonTask(celery_tryton.TrytonTask):
-    """The task of celery-tryton, made to run on the trytond of today.
+    """The task of celery-tryton, which works with current versions of trytond.
 
-    The protocol is as it was: apply_async adds ``_database``, ``_user`` and
-    ``_context`` of the current transaction, and the body runs inside
-    a transaction of them.  A body that starts its own transactions says so
-    with own_transactions, and is given the name of the database instead.
+    The protocol is unchanged: apply_async adds ``_database``, ``_user`` and
+    ``_context`` of the current transaction, and the body runs inside of
+    a transaction with these.  A task with own_transactions starts its own
+    transactions, and gets the name of the database instead.
     """
     abstract = True
-    #: Celery would check the protocol's arguments against the body's
+    #: off, as Celery would compare _database and so on with the signature
     typing = False
     own_transactions = False
     Strategy = 'trytond.modules.batch.celery_fixes:strategy'
@@ -83,7 +84,7 @@ class TrytonTask(celery_tryton.TrytonTask):
 
 
 def served_databases(app=celery_app):
-    "Return the names of the databases of this worker; empty if none is named."
+    "Return the names of the databases of this worker; empty if unknown."
     return app.conf.get('TRYTON_DATABASES') or []
 
 
@@ -96,14 +97,13 @@ def generate_all(
     """Select the units of a batch, plan its chunks and send the first.
 
     :param batch_name: the ``__name__`` of the batch
-    :param execution: id of the execution that was made for it; without it
-        one is made
-    :param parameters: without execution: the text of each parameter by name
+    :param execution: id of the execution; None to create one
+    :param parameters: if execution is None: the text of each parameter by name
     """
     if not isinstance(batch_name, str) or not isinstance(
             execution, (int, type(None))):
-        raise UsageError('a message names the batch %.100r and the execution '
-            '%.100r: refused' % (batch_name, execution))
+        raise UsageError('a message with the batch %.100r and the execution '
+            '%.100r is refused' % (batch_name, execution))
     selection.select_and_plan(
         database, batch_name, execution, parameters,
         task_id=self.request.id, send=sender(database))
@@ -112,24 +112,24 @@ def generate_all(
 @celery_app.task(
     base=TrytonTask, bind=True, name='batch.generate', own_transactions=True,
     acks_late=True, ignore_result=True, throws=(BatchError,),
-    # What a worker tells of itself
+    # What a worker answers to an inspection
     batch_version=version('trytond-batch'))
 def generate(self, execution, chunk, *, database):
-    """Treat a chunk, and its successors while the turn lasts.
+    """Process a chunk, and its successors until the end of the turn.
 
     :param execution: id of the execution
     :param chunk: id of the chunk
     """
     if not isinstance(execution, int) or not isinstance(chunk, int):
-        raise UsageError('a message names the execution %.100r and the chunk '
-            '%.100r: refused' % (execution, chunk))
+        raise UsageError('a message with the execution %.100r and the chunk '
+            '%.100r is refused' % (execution, chunk))
     treatment.take_turn(
         database, execution, chunk, send=sender(database),
         again=(self.request.delivery_info or {}).get('redelivered', False))
 
 
 def send_selection(database, batch, execution, queue):
-    "Give the broker the task that selects; raises BrokerError."
+    "Send the message of a selection; raises BrokerError."
     with as_broker_error():
         generate_all.apply_async(
             args=[batch],
@@ -138,31 +138,35 @@ def send_selection(database, batch, execution, queue):
 
 
 def sender(database, queue=None):
-    """Return the function that gives a chunk to the broker.
+    """Return the function that sends the message of a chunk.
 
-    It raises BrokerError.
+    The function raises BrokerError.
 
-    :param queue: None to find the execution's, which needs the pool
+    :param queue: None for the queue of the execution, which needs the pool
     """
     def send(execution, chunk):
         with as_broker_error():
+            to = queue
+            if to is None:
+                if (job := load_job(database, execution)) is None:
+                    # It was pruned meanwhile
+                    return
+                to = job.settings['queue']
             generate.apply_async(
                 kwargs={
                     'execution': execution, 'chunk': chunk,
                     '_database': database},
-                queue=queue
-                or load_job(database, execution).settings['queue'],
-                retry=False)
+                queue=to, retry=False)
     return send
 
 
 def send_execution(database, batch, execution, queue, chunks=None):
-    """Give the broker the chunks, or the task that selects.
+    """Send the messages of chunks, or that of the selection.
 
-    Returns what is wrong where the broker takes none, else None: the keeper
-    of a worker sends what is lost.
+    Returns the text of the error if the broker accepts no message, else None.
+    The keeper of a worker then sends the messages later.
 
-    :param chunks: ids, None to select first
+    :param chunks: ids; None for the selection
     """
     try:
         if chunks is None:
@@ -176,15 +180,15 @@ def send_execution(database, batch, execution, queue, chunks=None):
 
 @contextlib.contextmanager
 def as_broker_error():
-    """Turn whatever the broker says, or its silence, into a BrokerError.
+    """Turn an error of the broker into a BrokerError.
 
-    It may be away, full, read-only or unable to save: what kombu calls errors
-    of the connection and of the channel.
+    The broker may be away, full, read-only or unable to save: kombu raises
+    these as errors of the connection or of the channel.
     """
     try:
         yield
     except Exception as error:
-        # Asked here, as it takes longer than a message does
+        # Only after an error, as it takes longer than sending a message
         transport = celery_app.connection_for_write().transport
         if not isinstance(error, (
                     OSError, MessagingError, *transport.connection_errors,
@@ -197,16 +201,16 @@ def as_broker_error():
 def apply_celery_settings(app):
     """Apply ``[celery]`` of trytond.conf to the application.
 
-    ``config`` names a module, as celery-tryton has it; any setting of Celery
-    may stand beside it under its own lower-case name.  Raises ConfigError.
+    ``config`` is the name of a module, as in celery-tryton.  Any setting of
+    Celery can be set under its lower-case name.  Raises ConfigError.
     """
     known = dict(flatten(NAMESPACES))
     app.conf.update(
-        # A message is for one chunk; hold no second one while it runs
+        # A process reserves no second message while it works on a chunk
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
-        # Such as RabbitMQ's consumer_timeout, or a Redis that is full: the
-        # worker begins to consume anew
+        # For example RabbitMQ's consumer_timeout, or a Redis that is full:
+        # the worker then opens a new channel
         broker_channel_error_retry=True,
         # As Celery 6 does by itself: it would end what works, to begin again
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -253,11 +257,11 @@ def _parse(option, text):
 
 
 def is_broker(url):
-    "Return whether the URL, or each of several, names a transport of kombu."
+    "Return whether each URL, separated by ;, names a transport of kombu."
     transports = [one.partition('://') for one in url.split(';') if one]
     return all(
         found and (name.split('+')[0] in TRANSPORT_ALIASES
-            # A class of its own
+            # The path of a transport class
             or '.' in name or ':' in name)
         for name, found, _ in transports)
 
@@ -266,5 +270,5 @@ apply_celery_settings(celery_app)
 
 
 def has_broker():
-    "Return whether a broker is configured; without one all runs in-process."
+    "Return whether a broker is configured; else batches run in-process."
     return bool(celery_app.conf.broker_url)

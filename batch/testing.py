@@ -13,22 +13,26 @@ import shutil
 import signal
 import tempfile
 import typing
+import unittest
 import warnings
 import weakref
-from collections import deque, namedtuple
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 from trytond.pool import isregisteredby
 from trytond.transaction import Transaction
 
 from . import ledger
-from .batch import doc_of, get_batch, get_batches, record_id, today
+from .aliases import Cursor, Given, Unit
+from .batch import BatchRoot, doc_of, get_batch, get_batches, record_id, today
 from .config import BatchConfig
 from .engine import isolation, selection, treatment
-from .engine.running import load_job
+from .engine.running import Job, load_job
 from .exceptions import ParameterError
 from .ledger.states import ChunkState, ExecutionState
 from .ledger.units import load_units
@@ -36,7 +40,7 @@ from .outcome import Outcome
 from .parameters import resolve_parameters
 from .savepoints import savepoints
 from .signatures import arguments_of
-from .testing_environment import environment, listening, text_of
+from .testing_environment import Log, environment, listening, text_of
 from .transaction import load_pool, transact
 
 with warnings.catch_warnings():
@@ -49,6 +53,9 @@ with warnings.catch_warnings():
 
 __all__ = ['BatchTestMixin', 'FailOnError', 'TestOutcome', 'run_batch']
 
+# It stands before a TestCase, and is none
+_TestCase: Any = unittest.TestCase if TYPE_CHECKING else object
+
 #: how a process died at a unit of kill_on
 CAUSE = 'signal 9'
 
@@ -58,13 +65,21 @@ class FailOnError(Exception):
 
 
 class _Killed(SystemExit):
-    "Stands for the death of the process: nobody handles it but the kit."
+    "Raised in place of the death of the process; only the kit catches it."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(signal.SIGKILL - 256)
 
 
-Chunk = namedtuple('Chunk', 'number state units attempts error')
+class Chunk(NamedTuple):
+    "A chunk of a TestOutcome."
+    #: 7, 7.1
+    number: str
+    state: str
+    units: list[Unit]
+    attempts: int
+    #: class and text
+    error: str | None
 
 
 @dataclass
@@ -79,30 +94,32 @@ class TestOutcome:
     #: how many units
     selected: int
     #: units
-    done: list
+    done: list[Unit]
     #: unit -> exception; a group is a tuple here, a dict that of its items
-    failed: dict
+    failed: dict[Any, BaseException]
     #: units that were neither done nor failed
-    left: list
+    left: list[Unit]
     #: each with number, state, units, attempts and error
-    chunks: list = field(repr=False)
+    chunks: list[Chunk] = field(repr=False)
     #: paths of the outputs
-    files: list
+    files: list[Path]
     #: lines, tracebacks included
-    log: list = field(repr=False)
+    log: list[str] = field(repr=False)
     #: what ``execute`` returned, summed up
-    numbers: dict
+    numbers: dict[str, float]
 
     @property
-    def succeeded(self):
+    def succeeded(self) -> bool:
         return self.state == ExecutionState.SUCCEEDED
 
 
-def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
-        deliveries=1, **parameters):
-    """Run a batch to its end, as ``coop batch`` does; return its Outcome.
+def run_batch(
+        name: str, /, *, settings: Mapping[str, Any] | None = None,
+        fail_on: Iterable[Unit] = (), kill_on: Iterable[Unit] = (),
+        deliveries: int = 1, **parameters: Any) -> TestOutcome:
+    """Run a batch to its end, as ``coop batch`` does; return its TestOutcome.
 
-    Inside of a transaction all of it belongs to that transaction, and is gone
+    Inside of a transaction all is done in savepoints of it, and rolled back
     with it; else it is committed to the database of the tests.
 
     :param settings: by name, as in the section of the batch in batch.conf;
@@ -134,8 +151,10 @@ def run_batch(name, /, *, settings=None, fail_on=(), kill_on=(),
             database, execution, log, directory, [*fail_on, *kill_on])
 
 
-def conclude(database, execution, log, directory, faults):
-    "Return the Outcome, with which the directory is removed."
+def conclude(
+        database: str, execution: int, log: Log, directory: Path,
+        faults: list[Unit]) -> TestOutcome:
+    "Return the TestOutcome; the directory is removed with it."
     outcome = transact(database, lambda cursor: outcome_of(
             cursor, execution, log))
     ids = [
@@ -149,16 +168,16 @@ def conclude(database, execution, log, directory, faults):
     return outcome
 
 
-def deliver(database, name, given, deliveries):
-    "Treat the messages of an execution to the last one; return its id."
+def deliver(database: str, name: str, given: Given, deliveries: int) -> int:
+    "Execute all chunks of an execution; return its id."
     execution = transact(
         database, lambda cursor: ledger.executions.create(
             cursor, name, given))
     # Its id may be that of one which was rolled back
     load_job.cache_clear()
-    messages = deque()
+    messages: deque[tuple[int, bool]] = deque()
 
-    def send(_, chunk):
+    def send(_: int, chunk: int) -> None:
         messages.extend((chunk, again > 0) for again in range(deliveries))
 
     for _ in range(deliveries):
@@ -169,21 +188,23 @@ def deliver(database, name, given, deliveries):
             treatment.take_turn(
                 database, execution, chunk, send=send, again=again)
         except _Killed:
-            _, chunk = isolation.chunk_died(
+            _, following = isolation.chunk_died(
                 database, execution, chunk, CAUSE, blame=True)
-            if chunk is not None:
-                send(execution, chunk)
+            if following is not None:
+                send(execution, following)
     return execution
 
 
-def faulty(fail_on, kill_on):
+def faulty(
+        fail_on: Iterable[Unit],
+        kill_on: Iterable[Unit]) -> Callable[[Job, Any, list[Unit]], Any]:
     """Return an ``execute`` that does its work, and then fails or dies.
 
     So a test sees what an attempt leaves behind that is rolled back.
     """
     real = treatment.execute
 
-    def execute(job, objects, ids):
+    def execute(job: Job, objects: Any, ids: list[Unit]) -> Any:
         numbers = real(job, objects, ids)
         for unit in kill_on:
             if holds(ids, unit):
@@ -195,7 +216,7 @@ def faulty(fail_on, kill_on):
     return execute
 
 
-def holds(ids, unit):
+def holds(ids: list[Unit], unit: Unit) -> bool:
     """Return whether the unit, or a part of it, is among ids.
 
     A row may be named by its id, a group by one of its ids.
@@ -213,9 +234,10 @@ def holds(ids, unit):
     return is_group and any(part in names for part in unit)
 
 
-def outcome_of(cursor, execution, log):
-    "Return the Outcome; raises what the start was refused for."
+def outcome_of(cursor: Cursor, execution: int, log: Log) -> TestOutcome:
+    "Return the TestOutcome; raises the BatchError that refused the start."
     told = Outcome.load(cursor, execution)
+    assert told is not None
     if told.is_refused:
         raise log.errors[None]
     table = ledger.tables.chunk_
@@ -224,10 +246,9 @@ def outcome_of(cursor, execution, log):
             table.error_type, table.error,
             where=table.execution == execution))
     chunks = sorted((
-            Chunk(number, state, [None] if units is None
-                else load_units(units), attempts,
+            Chunk(number, state, load_units(units) or [None], attempts,
                 ': '.join(filter(None, error)) or None)
-            for number, state, units, attempts, *error in cursor),
+            for number, state, units, attempts, *error in cursor.fetchall()),
         key=lambda chunk: [int(n) for n in chunk.number.split('.')])
     ends = {
         hashable(unit): chunk for chunk in chunks
@@ -251,7 +272,8 @@ def outcome_of(cursor, execution, log):
         log.lines, told.numbers)
 
 
-def hashable(unit):
+def hashable(unit: Unit) -> Any:
+    "Return a unit as a key of ``TestOutcome.failed``."
     if isinstance(unit, dict):
         unit = list(unit.items())
     if isinstance(unit, (list, tuple)):
@@ -259,36 +281,38 @@ def hashable(unit):
     return unit
 
 
-class BatchTestMixin:
+class BatchTestMixin(_TestCase):
     """Checks each batch that the module registers.
 
     It stands before ModuleTestCase, and needs ``module`` as that does.
     """
+    #: of the module, as ModuleTestCase has it
+    module: str
     #: name of a batch -> {parameter: value}, where not any value will do
-    batch_parameters = {}
+    batch_parameters: Mapping[str, Mapping[str, Any]] = {}
 
-    def batches(self):
+    def batches(self) -> dict[str, type[BatchRoot]]:
         "Return the batches to check, by name."
         return {
             name: Batch for name, Batch in get_batches().items()
             if isregisteredby(Batch, self.module)}
 
     @with_transaction()
-    def test_batch_docstrings(self):
+    def test_batch_docstrings(self) -> None:
         "Each batch says what it does"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name):
                 self.assertTrue(doc_of(Batch), msg="it has no docstring")
 
     @with_transaction()
-    def test_batch_settings(self):
+    def test_batch_settings(self) -> None:
         "The defaults of the settings of each batch are valid"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name):
                 Batch.resolve_settings(BatchConfig())
 
     @with_transaction()
-    def test_batch_parameters(self):
+    def test_batch_parameters(self) -> None:
         "Each batch declares its parameters, and asks for what it needs"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name):
@@ -305,7 +329,7 @@ class BatchTestMixin:
                         caught.exception.parameter, parameter.name)
 
     @with_transaction()
-    def test_batch_selections(self):
+    def test_batch_selections(self) -> None:
         "Each batch selects and splits, where there is next to nothing"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name), environment(name) as directory:
@@ -314,19 +338,18 @@ class BatchTestMixin:
                 shutil.rmtree(directory)
 
     @with_transaction()
-    def test_batch_hooks(self):
+    def test_batch_hooks(self) -> None:
         "The hooks of each batch need nothing but its parameters"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name):
                 parameters = resolved(Batch, self.given(name, Batch))
-                for hook, *args in [
-                        ('convert_to_instances', []),
-                        ('execute', [], [])]:
+                for hook, count in [
+                        ('convert_to_instances', 1), ('execute', 2)]:
                     inspect.signature(getattr(Batch, hook)).bind(
-                        *args,
+                        *[[]] * count,
                         **arguments_of(Batch, hook, parameters))
 
-    def given(self, name, Batch):
+    def given(self, name: str, Batch: type[BatchRoot]) -> dict[str, str]:
         "Return the texts of what is required, and of batch_parameters."
         values = {
             parameter.name: example(parameter.type)
@@ -336,14 +359,15 @@ class BatchTestMixin:
         return {k: text_of(Batch, k, v) for k, v in values.items()}
 
 
-def resolved(Batch, given):
+def resolved(Batch: type[BatchRoot], given: Given) -> dict[str, Any]:
+    "Return the values of the parameters by name; raises ParameterError."
     return {
         name: value for name, (value, _, _) in resolve_parameters(
             Batch.__name__, Batch.declared_parameters(), given,
             lambda name: None, today).items()}
 
 
-def example(type_):
+def example(type_: Any) -> Any:
     "Return a plausible value of the type of a parameter."
     if typing.get_origin(type_) is list:
         return [example(*typing.get_args(type_))]
@@ -359,7 +383,7 @@ def example(type_):
 
 
 @lru_cache
-def empty_directory():
+def empty_directory() -> Path:
     "Return one that is there until the process ends."
     path = tempfile.mkdtemp(prefix='batch-testing-')
     atexit.register(shutil.rmtree, path, ignore_errors=True)

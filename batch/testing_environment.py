@@ -7,40 +7,45 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import trytond.config as config
 
+from .batch import BatchRoot
 from .config import DEFAULT
 from .context import current_work
 from .parameters import dump
 from .settings import shown
 
-__all__ = ['environment', 'listening', 'text_of']
+__all__ = ['Log', 'environment', 'listening', 'text_of']
 
 
-def text_of(Batch, name, value):
-    "Return the value of a parameter as the command line would have it."
+def text_of(Batch: type[BatchRoot], name: str, value: Any) -> str:
+    "Return the value of a parameter as a text of the command line."
     if isinstance(value, str):
         return value
     try:
         return dump(Batch.declared_parameters()[name], value)
     except (AttributeError, KeyError, TypeError):
-        # Refused as any other text
+        # It is refused later, like any wrong text
         return str(value)
 
 
 @contextlib.contextmanager
-def environment(batch, settings=None):
-    """Configure one batch, whatever the configuration of this machine is.
+def environment(
+        batch: str,
+        settings: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Configure one batch, independent of the configuration of the machine.
 
-    Gives a directory that is not removed if all goes well.
+    Yields a temporary directory, which is removed only on an error.
     """
     directory = Path(tempfile.mkdtemp(prefix='batch-testing-'))
     out = directory / 'out'
     out.mkdir()
-    conf = configparser.RawConfigParser(default_section=None)
-    conf.optionxform = str
+    conf = configparser.RawConfigParser(default_section='')
+    conf.optionxform = str  # type: ignore[assignment, method-assign]
     conf.read_dict({
             DEFAULT: {'root_dir': out},
             batch: {
@@ -52,8 +57,10 @@ def environment(batch, settings=None):
     sections = {
         'batch': {
             'config_file': str(directory / 'batch.conf'), 'log_dir': ''},
-        # To look whether caches are old takes a connection of its own
-        'cache': {**section_of('cache'), 'clean_timeout': str(24 * 60 * 60)},
+        # The check of cache changes needs a separate connection: avoid it
+        'cache': {
+            **(section_of('cache') or {}),
+            'clean_timeout': str(24 * 60 * 60)},
         }
     before = {name: section_of(name) for name in sections}
     try:
@@ -64,17 +71,18 @@ def environment(batch, settings=None):
         shutil.rmtree(directory, ignore_errors=True)
         raise
     finally:
-        for name, items in before.items():
-            override_section(name, items)
+        for name, old in before.items():
+            override_section(name, old)
 
 
-def section_of(name):
+def section_of(name: str) -> dict[str, str] | None:
     "Return the options of a section of trytond.conf, None without it."
     if config.has_section(name):
         return {key: config.get(name, key) for key in config.options(name)}
+    return None
 
 
-def override_section(name, items):
+def override_section(name: str, items: Mapping[str, str] | None) -> None:
     config.remove_section(name)
     if items is not None:
         config.add_section(name)
@@ -82,25 +90,27 @@ def override_section(name, items):
             config.set(name, key, value)
 
 
-class _Log(logging.Handler):
-    "Keeps the lines, and the errors that they are about by chunk."
+class Log(logging.Handler):
+    "Stores the lines of the log, and the logged errors by chunk."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
-        self.lines = []
-        self.errors = {}
+        self.lines: list[str] = []
+        #: by number of the chunk, None for the selection
+        self.errors: dict[str | None, BaseException] = {}
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         self.lines.extend(self.format(record).splitlines())
-        if hasattr(record, 'error'):
-            self.errors[current_work().chunk] = record.error
+        work = current_work()
+        if work and hasattr(record, 'error'):
+            self.errors[work.chunk] = record.error
 
 
 @contextlib.contextmanager
-def listening():
-    "Give the _Log of what all batches log, however logging is configured."
-    logger, log = logging.getLogger('batch'), _Log()
+def listening() -> Iterator[Log]:
+    "Give the Log of what all batches log, however logging is configured."
+    logger, log = logging.getLogger('batch'), Log()
     level, disabled = logger.level, logging.root.manager.disable
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
     logging.disable(logging.NOTSET)

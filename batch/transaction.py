@@ -11,6 +11,8 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from sql import Select
 from sql.functions import Function
@@ -20,7 +22,9 @@ from trytond import backend
 from trytond.pool import Pool
 from trytond.transaction import Transaction, TransactionError
 
+from .aliases import Cursor
 from .exceptions import DatabaseError
+from .texts import attribute_of
 
 __all__ = [
     'before_leaving', 'causes', 'connect', 'find_outage', 'is_broken',
@@ -28,6 +32,7 @@ __all__ = [
     'transact']
 
 logger = logging.getLogger(__name__)
+Result = TypeVar('Result')
 
 #: seconds before the first retry; doubled for each one, times 0.5 to 1.5
 DELAY = 0.05
@@ -35,8 +40,8 @@ DELAY = 0.05
 MAX_DELAY = 10
 #: how often the server looks whether the client of a statement is there
 CLIENT_CHECK = '2s'
-#: whether it can do so; None before it was asked
-_checks_clients = None
+#: whether the server supports that; None before it was asked
+_checks_clients: bool | None = None
 #: seconds for a connection outside of trytond's pool
 CONNECT = 5
 #: whether a pooler was found to be in between
@@ -56,7 +61,7 @@ SQLITE_OUTAGES = [
     'attempt to write a readonly database']
 
 
-def load_pool(database):
+def load_pool(database: str) -> Pool:
     """Return the pool of the database, loaded once per process.
 
     Raises DatabaseError if the module is not activated there.
@@ -74,7 +79,7 @@ def load_pool(database):
     return Pool(database)
 
 
-def _is_loaded(database):
+def _is_loaded(database: str) -> bool:
     # A database may be listed with an empty pool: starting a transaction is
     # enough for that
     if database not in Pool.database_list():
@@ -86,7 +91,7 @@ def _is_loaded(database):
     return True
 
 
-def probe_client_checks(cursor):
+def probe_client_checks(cursor: Cursor) -> None:
     """Find out whether the server can end the statement of a dead process.
 
     Else it goes on with what it runs, and keeps the locks for as long as that
@@ -104,8 +109,8 @@ def probe_client_checks(cursor):
         cursor.execute('ROLLBACK TO SAVEPOINT client_check')
 
 
-def client_checks():
-    "Return the expressions that ask the server to look after its client."
+def client_checks() -> list[Function]:
+    "Return the expressions that have the server check that its client lives."
     return [_client_check()] if _checks_clients else []
 
 
@@ -114,18 +119,19 @@ class _SetConfig(Function):
     _function = 'SET_CONFIG'
 
 
-def _client_check():
+def _client_check() -> Function:
     return _SetConfig('client_connection_check_interval', CLIENT_CHECK, True)
 
 
 class _Transaction(Transaction):
-    """One that leaves nothing half-way, whatever is raised at its commit.
+    """Rolls back whatever is raised at its commit.
 
-    That of trytond rolls back, and aborts its data managers, only where it is
-    an Exception.
+    That of trytond rolls back, and aborts its data managers, only for an
+    Exception, not for any other BaseException.
     """
 
-    def commit(self):
+    def commit(self) -> None:
+        "Commit, or roll back and raise what was raised."
         try:
             super().commit()
         except Exception:
@@ -134,14 +140,14 @@ class _Transaction(Transaction):
             if is_in_transaction(self.connection):
                 self.rollback()
                 raise
-            # It is committed, and only what was to follow is not done
+            # It is committed; a data manager raised after that
             if is_shutdown(error):
                 raise
             logger.critical("a data manager raised after the commit",
                 exc_info=True)
 
 
-def is_in_transaction(connection):
+def is_in_transaction(connection: Any) -> bool:
     "Return whether a transaction is open on a connection of the database."
     if hasattr(connection, 'in_transaction'):
         return connection.in_transaction
@@ -149,8 +155,11 @@ def is_in_transaction(connection):
     return connection.info.transaction_status != 0
 
 
-def transact(database, function, user=0, context=None, retry=None,
-        on_retry=None, sleep=time.sleep):
+def transact(
+        database: str, function: Callable[[Cursor], Result], user: int = 0,
+        context: Mapping[str, Any] | None = None, retry: int | None = None,
+        on_retry: Callable[[BaseException, int], object] | None = None,
+        sleep: Callable[[float], object] = time.sleep) -> Result:
     """Return function(cursor), run in a transaction and committed.
 
     :param retry: how often an operational error of the database is tried
@@ -161,9 +170,10 @@ def transact(database, function, user=0, context=None, retry=None,
     """
     if retry is None:
         retry = config.getint('database', 'retry')
-    extras, count = {}, 0
+    extras: dict[str, Any] = {}
+    count = 0
     while True:
-        # Who asks for the current one where there is none leaves one behind
+        # Transaction() would leave an unused one behind as the current one
         transaction = _Transaction(new=True)
         try:
             with transaction.start(
@@ -191,7 +201,9 @@ def transact(database, function, user=0, context=None, retry=None,
             return result
 
 
-def is_outage(error, database=None, is_whole=False):
+def is_outage(
+        error: BaseException, database: str | None = None,
+        is_whole: bool = False) -> bool:
     """Return whether the database itself is in trouble, not what was asked.
 
     By the SQLSTATE of the error, or of one that it was raised for
@@ -206,19 +218,21 @@ def is_outage(error, database=None, is_whole=False):
     return find_outage(error, database, is_whole) is not None
 
 
-def find_outage(error, database=None, is_whole=False):
+def find_outage(
+        error: BaseException, database: str | None = None,
+        is_whole: bool = False) -> BaseException | None:
     "Return the first error that is_outage is about, None if it is none."
     found = None
     for cause in causes(error):
         if database and _is_standby(cause, database) or _is_outage(cause) \
                 and not (is_whole and _state_of(cause) is None
-                    and _answers(database)):
-            # Those that come later say no more than that it is lost
+                    and database and _answers(database)):
+            # Those raised later only say that the connection is lost
             found = cause
     return found
 
 
-def is_broken(transaction):
+def is_broken(transaction: Transaction) -> bool | None:
     """Return whether the connection of the transaction is lost.
 
     None where the database is SQLite, which has nothing to lose.
@@ -226,19 +240,18 @@ def is_broken(transaction):
     return getattr(transaction.connection, 'broken', None)
 
 
-def causes(error):
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     "Yield an error, and those while or because of which it was raised."
     seen = set()
     while error is not None and id(error) not in seen:
         yield error
         seen.add(id(error))
-        # As those of BaseException: a class may have its own
-        cause = BaseException.__cause__.__get__(error)
-        error = BaseException.__context__.__get__(error) \
+        cause = attribute_of(error, '__cause__')
+        error = attribute_of(error, '__context__') \
             if cause is None else cause
 
 
-def _is_outage(error):
+def _is_outage(error: BaseException) -> bool:
     state = _state_of(error)
     if state is None:
         return issubclass(type(error), backend.DatabaseOperationalError) and (
@@ -249,21 +262,22 @@ def _is_outage(error):
         or state in SERVER_TIMEOUTS)
 
 
-def _state_of(error):
+def _state_of(error: BaseException) -> str | None:
     "Return the SQLSTATE, None where the error is not one of the server."
     if issubclass(type(error), DATABASE_ERROR):
         return getattr(error, 'sqlstate', None)
+    return None
 
 
-def _is_mixed_up(error):
-    "Return whether a pooler gave us the session of somebody else."
+def _is_mixed_up(error: BaseException) -> bool:
+    "Return whether a pooler gave us the session of another client."
     return (_state_of(error) in MIXED_UP
         # The names that psycopg gives
         and '_pg3_' in str(error))
 
 
-def prepare_no_more():
-    "Do without prepared statements, in this process."
+def prepare_no_more() -> None:
+    "Use no prepared statements in this process from now on."
     global _is_pooled
     _is_pooled = True
     logger.warning("a pooler in transaction mode mixes up the prepared "
@@ -271,7 +285,7 @@ def prepare_no_more():
         "\"The database\" in doc/configuration.rst")
 
 
-def _answers(database):
+def _answers(database: str) -> bool:
     try:
         connect(database).close()
     except backend.DatabaseOperationalError:
@@ -279,7 +293,7 @@ def _answers(database):
     return True
 
 
-def _is_standby(error, database):
+def _is_standby(error: BaseException, database: str) -> bool:
     if _state_of(error) not in READ_ONLY:
         return False
     try:
@@ -290,7 +304,7 @@ def _is_standby(error, database):
     return row[0]
 
 
-def is_unique_race(error):
+def is_unique_race(error: BaseException) -> bool:
     """Return whether a constraint refused what may be right a moment later.
 
     Another transaction may have committed what this one did not see, and
@@ -301,7 +315,7 @@ def is_unique_race(error):
         for cause in causes(error))
 
 
-def connect(database):
+def connect(database: str) -> Any:
     """Return a connection to PostgreSQL of its own, without a transaction.
 
     Raises backend.DatabaseOperationalError within seconds; the pool of
@@ -314,8 +328,8 @@ def connect(database):
         fallback_application_name=params['fallback_application_name'])
 
 
-def is_shutdown(error):
-    """Return whether the process was told to go: it has to, whoever asks.
+def is_shutdown(error: BaseException | None) -> bool:
+    """Return whether an exception is meant to shut down the process.
 
     Celery has exceptions of its own for that, and the processes of its pool
     leave with a status of the signal less 256.  Where Python has its own
@@ -325,18 +339,18 @@ def is_shutdown(error):
     cls = type(error)
     if issubclass(cls, KeyboardInterrupt):
         return signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not issubclass(cls, SystemExit):
+    if error is None or not issubclass(cls, SystemExit):
         return False
-    code = SystemExit.code.__get__(error)
+    code = attribute_of(error, 'code', SystemExit)
     return cls.__module__ == 'celery.exceptions' or (
         type(code) is int and code + 256 in signal.valid_signals())
 
 
-def before_leaving(database, function):
-    """Call function(cursor) in a process that was told to go.
+def before_leaving(
+        database: str, function: Callable[[Cursor], object]) -> None:
+    """Call function(cursor) in a process that is told to shut down.
 
-    Raises nothing but the next order: without the database, or where the
-    process is killed meanwhile, it is taken for dead.
+    Raises no Exception: if it fails, the process is taken for dead.
     """
     with contextlib.suppress(Exception):
         transact(
@@ -344,7 +358,8 @@ def before_leaving(database, function):
                 cursor), retry=0)
 
 
-def run_tasks(database, transaction):
+def run_tasks(database: str, transaction: Transaction) -> None:
+    "Run the tasks that a transaction queued, if no trytond-worker does."
     if (not transaction.tasks
             or config.getboolean('queue', 'worker', default=False)):
         return
@@ -362,7 +377,7 @@ def run_tasks(database, transaction):
             logger.critical("the task %s failed", task, exc_info=True)
 
 
-def kept_alive(uri):
+def kept_alive(uri: str) -> str:
     """Return the URI of the database with the timeouts of TCP, if it has none.
 
     Where a host vanishes, its peer would otherwise wait for hours.  libpq

@@ -2,10 +2,10 @@
 # this repository contains the full copyright notices and license terms.
 """A Celery worker for batches: ``coop worker``, or Celery's own command.
 
-Celery loads the two bootsteps below.  The first one loads the databases
-before the processes of the pool are forked, and has the keeper, a process of
-its own, as Celery's embedded beat is.  The second one looks after the
-processes: those that hang before they begin, and the keeper.
+Celery loads the two bootsteps below.  ``Service`` loads the databases before
+the processes of the pool are forked, and starts the keeper, a separate process
+like Celery's embedded beat.  ``Watch`` kills pool processes that hang before
+they start a job, and restarts the keeper.
 """
 import csv
 import json
@@ -47,15 +47,15 @@ __all__ = ['Service', 'Watch', 'serve']
 
 logger = logging.getLogger(__name__)
 
-#: where the log of a worker is expected (the node's name comes behind)
+#: directory of the log of a worker; the file has the name of the node
 LOG_DIR = '/var/log/celeryd'
-#: looks through which a job waits and a process takes none, before its end:
-#: more than one, as the parent may have been busy itself
+#: checks in succession at which a job waits and a process takes none, until
+#: the process is killed: more than one, as the parent itself may be busy
 LOOKS = 5
 
 
 def serve(databases, arguments):
-    """Run a worker until it is told to stop; return its exit status.
+    """Run a worker until it is shut down; return its exit status.
 
     :param arguments: passed on to ``celery worker``
     """
@@ -97,7 +97,7 @@ def not_understood(error):
 
 def run_celery(arguments):
     "Run Celery's command and return its exit status; raises BatchError."
-    # The last one of an option counts
+    # The arguments come last and override these defaults
     defaults = ['--loglevel=INFO']
     if not given_options(arguments).get('logfile'):
         if os.access(LOG_DIR, os.W_OK):
@@ -124,7 +124,7 @@ def run_celery(arguments):
             'trytond.conf' % (
                 type(error).__name__, message_of(error))) from error
     finally:
-        # Celery leads them into its log
+        # Celery redirected them to its log
         sys.stdout, sys.stderr = streams
     if status:
         print('coop: the worker ended with status %s; its log says why'
@@ -133,7 +133,7 @@ def run_celery(arguments):
 
 
 class Service(bootsteps.StartStopStep):
-    "Loads the databases, and has the keeper."
+    "Loads the databases, and starts the keeper."
     requires = ('celery.worker.components:Pool',)
 
     def __init__(self, worker, **kwargs):
@@ -149,24 +149,25 @@ class Service(bootsteps.StartStopStep):
             'database', 'uri', kept_alive(config.get('database', 'uri')))
         open_configured_logs()
         load(self.databases)
-        # Who follows an execution asks for it
+        # A waiting command asks the workers for these
         tasks.generate.batch_databases = ','.join(self.databases) or None
         tasks.generate.batch_modules = versions(self.databases) or None
         self.reader, self.writer = os.pipe()
-        # Rather lose the news of a death than wait for the keeper
+        # If the pipe is full, drop the report of a death rather than block
         os.set_blocking(self.writer, False)
         if self.databases and backend.name != 'sqlite':
             for task in [tasks.generate, tasks.generate_all]:
                 signals.task_failure.connect(self.tell_death, sender=task)
 
     def start(self, worker):
-        "Start the keeper, where none runs."
+        "Start the keeper, unless it runs."
         if (not self.databases or backend.name == 'sqlite'
                 or self.is_stopping
                 or self.process is not None and self.process.is_alive()):
             return
         if self.process is not None:
-            logger.warning("the keeper ended (%s): started again",
+            logger.warning(
+                "the keeper ended with the status %s and is started again",
                 self.process.exitcode)
         self.process = KeeperProcess(self.databases, self.reader)
         self.process.start()
@@ -181,12 +182,11 @@ class Service(bootsteps.StartStopStep):
 
     def tell_death(
             self, sender=None, exception=None, args=None, kwargs=None, **_):
-        """Tell the keeper of a process that died.
+        """Report the death of a pool process to the keeper.
 
-        Called in the parent of the processes, which lives: so the death was
-        that of one process, and what it was working on is to blame, unless
-        the parent is stopping: who stops a service may tell all of its
-        processes to go.
+        Called in the parent.  The parent is alive, so only one process died,
+        and its chunk counts a death.  It does not count if the worker is
+        stopping, as a service manager may then kill all of its processes.
         """
         if not isinstance(exception, WorkerLostError):
             return
@@ -199,27 +199,27 @@ class Service(bootsteps.StartStopStep):
         try:
             os.write(self.writer, json.dumps(asdict(death)).encode() + b'\n')
         except OSError as error:
-            logger.error("#%s: the keeper is not told of %s: %s",
-                death.execution, death.cause, error)
+            logger.error("#%s: the keeper can not be told that a process died "
+                "(%s): %s", death.execution, death.cause, error)
 
 
 def refuse_time_limits(worker):
-    "Raise ImproperlyConfigured for a limit that ends what it does not know."
+    "Raise ImproperlyConfigured if a time limit of Celery is set."
     for name, limit in [
             ('task_time_limit', worker.time_limit),
             ('task_soft_time_limit', worker.soft_time_limit)]:
         if limit:
             raise ImproperlyConfigured(
-                '%s = %s of Celery would end a chunk, and nobody would know '
-                'why: remove it, and set time_limit in batch.conf' % (
+                '%s = %s of Celery would end a chunk without recording the '
+                'reason: remove it, and set time_limit in batch.conf' % (
                     name, limit))
 
 
 def name_databases(app):
-    """Return the databases to serve, and keep them in the configuration.
+    """Return the databases to serve, and store them in the configuration.
 
-    Those of ``coop worker -d``; under Celery's own command those of
-    TRYTOND_DATABASE_NAMES, or what celery-tryton calls TRYTON_DATABASE.
+    They come from ``coop worker -d``; under Celery's own command from
+    TRYTOND_DATABASE_NAMES, or from celery-tryton's setting TRYTON_DATABASE.
     """
     databases = tasks.served_databases(app)
     if not databases:
@@ -227,8 +227,9 @@ def name_databases(app):
             or app.conf.get('TRYTON_DATABASE')
         databases = next(csv.reader([names])) if names else []
     if not databases:
-        logger.warning("no database is named: nobody keeps its executions "
-            "alive; set TRYTOND_DATABASE_NAMES, or use coop worker -d")
+        logger.warning("no database is named: this worker has no keeper, so "
+            "it sends no lost message again; set TRYTOND_DATABASE_NAMES, or "
+            "use coop worker -d")
     app.conf.TRYTON_DATABASES = databases
     if databases:
         app.conf.TRYTON_DATABASE = databases[0]
@@ -243,12 +244,12 @@ def load(databases):
         except Exception as error:
             if not is_outage(error):
                 raise
-            # Each process tries it again
+            # Each pool process tries again
             logger.error('the database "%s" does not answer: %s',
                 database, message_of(error))
         finally:
             if backend.name != 'sqlite':
-                # A connection is of the process that opened it
+                # A forked process must not use a connection of the parent
                 backend.Database(database).close()
 
 
@@ -276,9 +277,9 @@ def versions(databases):
 
 
 class KeeperProcess(Process):
-    """A process with a keeper for each database.
+    """A process that runs a keeper for each database, in a thread each.
 
-    :param reader: descriptor of a pipe that tells of processes that died
+    :param reader: descriptor of the pipe on which the parent reports deaths
     """
 
     def __init__(self, databases, reader):
@@ -289,7 +290,7 @@ class KeeperProcess(Process):
 
     def run(self):
         platforms.signals.reset('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT')
-        # Ctrl-C is for the parent, which tells us
+        # On Ctrl-C, the parent terminates this process
         platforms.signals.ignore('SIGINT')
         platforms.set_mp_process_title('coop worker', info='keeper')
         close_logs()
@@ -304,7 +305,8 @@ class KeeperProcess(Process):
                 target=keep, args=[keeper], name=keeper.database,
                 daemon=True).start()
         text = b''
-        # Not by a pipe: the processes of the pool may outlive the parent
+        # The end of the pipe does not show that the parent is gone: pool
+        # processes that outlive it keep the pipe open
         while os.getppid() == self.parent:
             if not select.select([self.reader], [], [], LOOK)[0]:
                 continue
@@ -322,13 +324,13 @@ def keep(keeper):
 
 
 class Watch(bootsteps.StartStopStep):
-    """Looks after the processes of a worker, as long as it is connected.
+    """Checks the processes of a worker, while it is connected to the broker.
 
-    A process of the pool that hangs before it begins with a job keeps it for
-    ever: what was given to it is never acknowledged, and takes a place among
-    the few messages that a worker holds at once.  A worker with as many of
-    those as it has processes says that it is well, and runs nothing any more.
-    Celery takes up again what a process had that died: so those are killed.
+    If a pool process hangs before it starts a job, the message of the job is
+    never acknowledged, and counts among the few messages that a worker
+    prefetches.  With as many of these as it has processes, a worker still
+    answers but runs nothing.  Such a process is killed, because Celery then
+    gives its job to another process.
     """
     requires = ('celery.worker.consumer.connection:Connection',)
 
@@ -339,8 +341,8 @@ class Watch(bootsteps.StartStopStep):
         self._pids = {}
 
     def start(self, consumer):
-        # Celery forgets it when it has to connect again, or does not: so it
-        # is cancelled first
+        # When Celery connects again, it may or may not have kept the timer
+        # entry: so cancel it first
         self.stop(consumer)
         self.entry = consumer.timer.call_repeatedly(
             LOOK, self.look, (consumer,))
@@ -369,13 +371,13 @@ class Watch(bootsteps.StartStopStep):
         for pid, count in self._pids.items():
             if count >= LOOKS:
                 logger.warning(
-                    "the process %s takes none of the jobs that wait: killed",
+                    "the process %s takes no job, though jobs wait: killed",
                     pid)
                 os.kill(pid, signal.SIGKILL)
 
 
 def counted(counts, keys):
-    "Return how often in succession each of keys was there."
+    "Return for each key at how many checks in succession it was present."
     return {key: counts.get(key, 0) + 1 for key in keys}
 
 
@@ -386,8 +388,8 @@ def cause_of(error):
 
 
 def is_stopping():
-    "Return whether the worker was told to stop."
-    # The status to end with, which may be 0
+    "Return whether the worker is shutting down."
+    # These are None or False, or the exit status, which may be 0
     from celery.worker import state
     return any(
         status is not None and status is not False

@@ -25,8 +25,9 @@ __all__ = [
     'Process', 'StartError', 'TemporaryDirectory', 'free_port', 'tail',
     'wait_for']
 
-#: seconds between two looks at something that is awaited
-POLL = 0.02
+#: seconds between two looks at something that is awaited: the first ones, and
+#: where it takes long, as many a look costs as much as a connection
+POLL, SLOW_POLL = 0.02, 0.1
 #: seconds that the guard grants processes to stop by themselves
 GUARD_PATIENCE = 5
 
@@ -38,13 +39,15 @@ class StartError(Exception):
 def wait_for(condition, timeout, what):
     """Return the first true value of condition(), polled to a deadline."""
     deadline = time.monotonic() + timeout
+    pause = POLL
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise TimeoutError("%s: not within %s s" % (what, timeout))
-        time.sleep(POLL)
+        time.sleep(pause)
+        pause = min(1.1 * pause, SLOW_POLL)
 
 
 def tail(path, lines=30):

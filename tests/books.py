@@ -40,7 +40,7 @@ def execution_of(cursor, *chunks, concurrency=64):
 def take(cursor, execution, id=None):
     "Take a chunk, the first that is queued; return it, or None."
     if id is None:
-        id, *_ = ledger.chunks.list_queued(cursor, execution)
+        id, *_ = ledger.open_chunks.list_queued(cursor, execution)
     return ledger.chunks.claim(cursor, execution, id, sleep=lambda _: None)
 
 

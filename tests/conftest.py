@@ -1,11 +1,17 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import os
+import subprocess
+
 import pytest
 from hypothesis import settings
-from scene import Scene
+from scene import Scene, make_once
 from stage import Stage
 
 from devel.servers import PostgreSQL, Redis
+
+#: what is lost when the machine dies is no loss here
+CARELESS = {'fsync': 'off', 'full_page_writes': 'off'}
 
 # The same examples each time, however busy the machine is
 settings.register_profile(
@@ -13,12 +19,39 @@ settings.register_profile(
 settings.load_profile('fixed')
 
 
+@pytest.fixture(scope='session', autouse=True)
+def templates(tmp_path_factory):
+    "The directory of what the processes of a run make once, for all of them."
+    directory = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        directory = directory.parent
+    Scene.templates = directory / 'templates'
+    Scene.templates.mkdir(exist_ok=True)
+    return Scene.templates
+
+
+def make_cluster(path):
+    "Make the directory of a PostgreSQL server with the template of a Scene."
+    with PostgreSQL(settings=CARELESS) as server:
+        with Scene(postgresql=server):
+            pass
+        server.stop()
+        # With the user that it belongs to
+        subprocess.run(['cp', '-pR', server.data, path], check=True)
+
+
+def started(directory, templates):
+    "Return a PostgreSQL server for Scenes."
+    cluster = make_once(templates / 'cluster', make_cluster)
+    server = PostgreSQL(directory, settings=CARELESS)
+    subprocess.run(['cp', '-pR', cluster, server.data], check=True)
+    return server
+
+
 @pytest.fixture(scope='session')
-def postgresql(tmp_path_factory):
+def postgresql(tmp_path_factory, templates):
     """One PostgreSQL server for all, started by the first who asks."""
-    # What is lost when the machine dies is no loss here
-    with PostgreSQL(tmp_path_factory.mktemp('postgresql'), settings={
-                'fsync': 'off', 'full_page_writes': 'off'}) as server:
+    with started(tmp_path_factory.mktemp('postgresql'), templates) as server:
         yield server
 
 
@@ -29,17 +62,26 @@ def redis(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope='session')
+def in_process():
+    with Scene() as scene:
+        yield scene
+
+
+@pytest.fixture(scope='session')
+def on_workers(postgresql, redis):
+    with Scene(postgresql=postgresql, redis=redis) as scene:
+        scene.worker(2)
+        yield scene
+
+
 @pytest.fixture(scope='session', params=['in-process', 'workers'])
 def stage(request):
     """One Scene for each way of executing, kept for all tests."""
-    servers = {}
-    if request.param == 'workers':
-        for name in ['postgresql', 'redis']:
-            servers[name] = request.getfixturevalue(name)
-    with Scene(**servers) as scene:
-        if scene.on_workers:
-            scene.worker(2)
-        yield scene
+    # Each is a fixture of its own, as this one ends with its parameter
+    return request.getfixturevalue({
+            'in-process': 'in_process', 'workers': 'on_workers'}[
+                request.param])
 
 
 @pytest.fixture
@@ -50,10 +92,9 @@ def scene(stage):
 
 
 @pytest.fixture(scope='module')
-def servers(tmp_path_factory):
+def servers(tmp_path_factory, templates):
     """Servers of a module's own, which it may restart and empty."""
-    with PostgreSQL(tmp_path_factory.mktemp('crash'), settings={
-                    'fsync': 'off', 'full_page_writes': 'off'}) as postgresql:
+    with started(tmp_path_factory.mktemp('crash'), templates) as postgresql:
         with Redis(tmp_path_factory.mktemp('crash')) as redis:
             yield {'postgresql': postgresql, 'redis': redis}
 

@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """A site with records of the scenarios, and what happened on it."""
+import fcntl
 import json
 import os
 import re
@@ -9,11 +10,14 @@ import sys
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
+from subprocess import PIPE
 
-from devel.process import wait_for
+from preloaded import Nursery
+
+from devel.process import Process, wait_for
 from devel.site import Site
 
-__all__ = ['Execution', 'Scene', 'one_line']
+__all__ = ['Execution', 'Scene', 'make_once', 'one_line']
 
 #: what a test may leave behind, in the order in which it can be deleted
 TABLES = [
@@ -24,19 +28,62 @@ TABLES = [
 PATIENCE = 30
 
 
+def make_once(path, make):
+    "Return the path, which make(path) has made in one process of a run."
+    with open('%s.lock' % path, 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            making = path.with_name(path.name + '.making')
+            make(making)
+            making.rename(path)
+    return path
+
+
 class Scene(Site):
     """A site with the module of the scenarios.
 
     With workers it is on PostgreSQL and Redis, and its batches run on one
     worker of two processes; else on SQLite, in the command itself.
     """
+    #: directory of what the processes of a run share
+    templates = None
 
     def __init__(self, postgresql=None, redis=None, **options):
         super().__init__(
             postgresql=postgresql, redis=redis, sqlite=not postgresql,
             **options)
         self.on_workers = bool(redis)
+        self._nursery = None
+        self._commands = 0
+        if not postgresql and self.templates:
+            self._sqlite_templates['scenarios'] = make_once(
+                self.templates / 'scenarios.sqlite', self._make_template)
         self.init('batch_scenarios', template='scenarios')
+
+    def _make_template(self, path):
+        self.init('batch_scenarios')
+        shutil.move(self._sqlite_path(self.database), path)
+
+    def _popen(self, args, env=None, **options):
+        "Start a command, from the second one on where its imports end."
+        args = list(map(str, args))
+        whole = {**self.env, **(env or {})}
+        if sys.platform != 'linux' or options:
+            return super()._popen(args, env, **options)
+        self._commands += 1
+        if self._nursery is None and self._commands > 1:
+            self._nursery = Nursery(self)
+        if self._nursery is None or not self._nursery.takes(args, whole):
+            return super()._popen(args, env)
+        return Child(
+            args, self._nursery, text=True, env=whole, cwd=self.directory,
+            stdout=PIPE, stderr=PIPE)
+
+    def stop(self, timeout=15):
+        super().stop(timeout)
+        if self._nursery is not None:
+            self._nursery.stop()
+            self._nursery = None
 
     def reset(self):
         "Forget what the last test left."
@@ -111,11 +158,11 @@ class Scene(Site):
             'SELECT state FROM batch_execution WHERE id = %s' % execution)
         return state
 
-    def script(self, text, *args):
+    def script(self, text, *args, env=None):
         "Run Python in the environment of the site; return what it prints."
         return self.run(
             [sys.executable, '-c', PREAMBLE + text, *args],
-            check=True).stdout
+            check=True, env=env).stdout
 
     def deliver(self, messages):
         """Deliver messages of Celery and wait until they are treated.
@@ -159,6 +206,23 @@ class Scene(Site):
         "Return the lines of the log file of a batch."
         path = Path(self.log_dir, 'batch.scenario.%s.log' % name)
         return path.read_text().splitlines()
+
+
+class Child(Process):
+    "A process of the Nursery."
+
+    def __init__(self, args, nursery, **options):
+        self.nursery = nursery
+        super().__init__(args, **options)
+
+    def _execute_child(self, args, *options):
+        # As that of Popen has them, in all versions of Python
+        (_, _, _, _, cwd, env, _, _, _, stdin, _, _, stdout, _, stderr,
+            *_) = options
+        self.pid = self.nursery.start(
+            list(args), env, cwd, [stdin, stdout, stderr])
+        self._child_created = True
+        self._close_pipe_fds(*options[9:15])
 
 
 #: trytond reads its configuration before anything of it is imported

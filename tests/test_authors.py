@@ -81,3 +81,102 @@ def test_a_plan_only_selects_and_splits(scene):
     plan = scene.coop('batch', 'batch.scenario.ok', '--plan', '--numbr', '1')
     assert plan.returncode == 2 and 'did you mean "number"' in plan.stderr
     assert scene.last_execution() is None
+
+
+def test_a_batch_without_a_model_treats_what_it_selects(scene):
+    scene.records(5, bad=[3])
+    scene.configure({'default': {'split_size': 2}})
+    execution = scene.batch('own_rows', status=1)
+    assert '5 selected, 4 done, 1 failed, 0 left' in execution.stderr
+    names = set(scene.column('name').values())
+    assert {'line %s' % i for i in [1, 2, 4, 5]} <= names
+    assert 'line 3' not in names
+    plan = scene.coop('batch', 'batch.scenario.own_rows', '--plan', check=True)
+    assert '5 selected, 3 chunks' in plan.stdout
+    dry = scene.batch('own_rows', '--dry-run', status=1)
+    assert '5 selected, 4 done, 1 failed' in dry.stderr
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    retried = scene.coop('retry', str(execution.id), check=True)
+    assert '1 selected, 1 done' in retried.stdout
+    assert 'line 3' in scene.column('name').values()
+
+
+def test_a_batch_without_a_model_may_name_one(scene):
+    scene.records(5)
+    execution = scene.batch('own_records', status=0)
+    assert '5 selected, 5 done' in execution.stdout
+    assert scene.treated() == {i: 1 for i in range(1, 6)}
+
+
+def test_parameters_are_checked_and_derived_once(scene):
+    scene.records(10, bad=[4])
+    scene.configure({'default': {'split_size': 2}})
+    execution = scene.batch(
+        'parsing', '--first', '3', '--last', '7', '--names', 'x+y', status=1)
+    assert scene.treated() == {i: 1 for i in [3, 5, 6, 7]}
+    assert scene.column('note')[7] == 'x and y'
+    assert sum('parses' in line for line in execution.log()) == 1
+    scene.execute('UPDATE batch_scenario_record SET bad = false')
+    scene.coop('retry', str(execution.id), check=True)
+    assert scene.treated() == {i: 1 for i in range(3, 8)}
+    plan = scene.coop('batch', 'batch.scenario.parsing', '--plan',
+        '--first', '3', '--last', '7', check=True)
+    assert '5 selected' in plan.stdout
+
+
+@pytest.mark.parametrize('last, status, expected', [
+        (1, 2, 'batch "batch.scenario.parsing", parse_params: The first one '
+            'is behind the last one.; nothing was executed'),
+        (99, 1, "KeyError: 'a slip of the pen'; nothing was executed"),
+        (98, 1, 'batch "batch.scenario.parsing", parse_params: returned None, '
+            'expected the dict of parameters; nothing was executed'),
+        (97, 1, 'batch "batch.scenario.parsing", parse_params: gave a value '
+            'that the ledger can not keep'),
+        (96, 2, 'batch "batch.scenario.parsing": parameter "span" is '
+            'missing; give --span with a text; nothing was executed'),
+        ])
+def test_what_parse_params_raises_refuses_the_start(
+        scene, last, status, expected):
+    scene.records(5)
+    execution = scene.batch(
+        'parsing', '--first', '2', '--last', str(last), status=status)
+    assert expected in execution.stderr.splitlines()[0]
+    assert scene.treated() == {}
+    assert execution.chunks == []
+
+
+@pytest.mark.parametrize('way, status', [
+        ('right', 0), ('one', 1), ('two', 1), ('three', 1)])
+def test_what_the_selection_can_not_be_given_by_position_is_refused(
+        scene, way, status):
+    scene.records(5)
+    execution = scene.batch('positional', '--way', way, status=status)
+    if status:
+        assert 'TypeError: super().select_ids of "batch.scenario.positional"' \
+            in execution.stderr
+        assert 'give all others by name' in execution.stderr
+        assert scene.treated() == {}
+    else:
+        assert scene.treated() == {1: 1, 2: 1}
+
+
+def test_what_execute_returns_is_never_ignored(scene):
+    scene.records(2)
+    execution = scene.batch('returning', status=1)
+    assert 'returned 5, expected None or a dict of texts and numbers' \
+        in execution.stderr
+
+
+def test_whatever_is_logged_meanwhile_is_in_the_log_of_the_batch(scene):
+    scene.records(2)
+    execution = scene.batch('own_logger', status=0)
+    lines = execution.log()
+    label = '%s #%s.1' % (scene.database, execution.id)
+    assert sum('INFO' in line and line.endswith(
+            '%s treats [1, 2]' % label) for line in lines) == 1
+    assert sum('WARNING' in line and line.endswith('%s two' % label)
+        for line in lines) == 1
+    assert sum(line == '%s   lines password=***' % label
+        for line in lines) == 1
+    assert not any('too much' in line for line in lines)
+    assert 'treats' not in execution.stderr

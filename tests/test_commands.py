@@ -2,8 +2,8 @@
 # this repository contains the full copyright notices and license terms.
 """Bad input and bad surroundings: one clear line, and the right status.
 
-0: every selected unit was treated; 1: not, or not all; 2: the command line
-itself is wrong.
+0: every selected unit is done; 1: not all units are done; 2: the command line
+is wrong.
 """
 import os
 import re

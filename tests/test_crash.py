@@ -199,7 +199,7 @@ def test_a_process_that_takes_a_job_and_never_begins_is_passed_over(scene):
         finished(scene.watched(), 0)
         exactly(scene, Execution(scene), 40)
         assert scene.deaths() == 0
-        assert 'the process %s takes none of the jobs that wait: killed' \
+        assert 'the process %s takes no job, though jobs wait: killed' \
             % hangs in scene.worker_log()
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -345,7 +345,7 @@ def test_a_command_that_is_told_to_stop_cancels_and_reports(scene, signum):
     assert command.running
     scene.go()
     said = finished(command, 1)
-    assert 'stopping: what runs ends its chunk' in said
+    assert 'cancelling: running chunks are finished' in said
     assert '40 selected, 10 done, 0 failed, 30 left' in said
     assert 'go on: coop resume %s' % execution in said
     assert scene.state(execution) == 'cancelled'
@@ -550,7 +550,7 @@ def test_a_predecessor_that_died_is_named_and_helped_on(scene, servers):
     first = abandoned(scene, servers)
     said = finished(scene.watched('--wait'), 1)
     assert '#%s of the batch is running since ' % first in said
-    assert 'help it on: coop resume %s' % first in said
+    assert 'go on with it: coop resume %s' % first in said
     scene.go()
     # Who waits for it does the same
     scene.configure({'default': {**TWO, 'overlap': 'wait'}})

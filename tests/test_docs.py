@@ -23,7 +23,8 @@ DOCUMENTS = [ROOT / 'README.rst', *sorted((ROOT / 'doc').glob('*.rst'))]
 #: parameters of the batches that the documents run
 PARAMETERS = {
     '--again', '--archive', '--books', '--company', '--country', '--crash',
-    '--day', '--directory', '--due', '--extra-args', '--kind', '--no-notify',
+    '--day', '--directory', '--due', '--errors', '--extra-args', '--kind',
+    '--no-notify',
     '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
 FOREIGN = {

@@ -269,6 +269,74 @@ def test_what_succeeded_has_nothing_to_dismiss(scene):
     one_line(scene.coop('dismiss', str(first)), 2, 'has no failed units')
 
 
+# Found by an index
+
+READ = '''\
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+from trytond.modules.batch import ledger
+from trytond.modules.batch.transaction import load_pool
+load_pool(database)
+FILL = """INSERT INTO batch_failure
+    (execution, chunk, unit, record, fingerprint, state)
+    SELECT %s::int, %s::int, '[' || i || ']', 'batch.scenario.record,' || i,
+    'KeyError a.py:' || i, %s FROM generate_series(%s::int, %s::int) i"""
+with Transaction().start(database, 0) as transaction:
+    cursor = transaction.connection.cursor()
+    cursor.execute('SELECT id, execution FROM batch_execution_chunk '
+        'ORDER BY id')
+    (chunk, big), (other, small) = cursor.fetchall()
+    cursor.execute(FILL, [big, chunk, 'solved', 1, 30_000])
+    cursor.execute(FILL, [small, other, 'open', 30_001, 30_020])
+    cursor.execute(
+        'UPDATE batch_failure SET retried_by = %s WHERE id %% 1000 = 0',
+        [small])
+    cursor.execute('ANALYZE batch_failure')
+    Failure = Pool().get('batch.failure')
+    F, counts = ledger.failed_units, {}
+
+    def rows():
+        cursor.execute('SELECT seq_tup_read + COALESCE(idx_tup_fetch, 0) '
+            'FROM pg_stat_xact_user_tables WHERE relname = %s',
+            ['batch_failure'])
+        return cursor.fetchone()[0]
+
+    for name, function in {
+            'free': lambda: list(F.list_free(cursor, small)),
+            'states': lambda: F.count_by_state(cursor, small),
+            'open': lambda: F.count_open(cursor),
+            'history': lambda: ledger.figures.history(cursor),
+            'settled': lambda: F.settled_in(cursor, [other]),
+            'errors': lambda: list(F.list_errors(cursor, small)),
+            'taken': lambda: list(ledger.settling.list_taken(cursor, small)),
+            'undone': lambda: ledger.inputs.count_undone(cursor, [small]),
+            'dismissed': lambda: ledger.settling.dismiss(cursor, small, None),
+            'chunk': lambda: cursor.execute(
+                'DELETE FROM batch_failure WHERE chunk = %s', [other]),
+            'record': lambda: Failure.search(
+                [('record', '=', 'batch.scenario.record,5')]),
+            'kind': lambda: Failure.search(
+                [('fingerprint', '=', 'KeyError a.py:5')]),
+            'states of all': lambda: Failure.search([('state', '=', 'open')]),
+            }.items():
+        before = rows()
+        function()
+        counts[name] = rows() - before
+    transaction.rollback()
+print(json.dumps(counts))
+'''
+
+
+@only_workers
+def test_no_listing_of_failures_reads_all_of_them(scene):
+    scene.records(1)
+    for _ in range(2):
+        scene.batch('ok', status=0)
+    counts = json.loads(scene.script(READ))
+    assert len(counts) == 13
+    assert max(counts.values()) < 100, str(counts)
+
+
 # Files
 
 def test_a_file_is_archived_when_all_its_failures_are_dealt_with(

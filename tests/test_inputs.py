@@ -181,7 +181,7 @@ def test_a_file_is_archived_when_its_failed_rows_were_retried(scene, inbox):
     night = inbox.batch('lines', status=0)
     assert night.row['selected'] == 1
     assert inbox.archived == ['c.csv', 'd.csv']
-    told(night, '"a.csv" is left out: execution #%s has it in hand, 1 of its '
+    told(night, '"a.csv" is left out: execution #%s holds it, 1 of its '
         '5 rows failed: coop retry %s' % (first.id, first.id))
     assert 'left out: "a.csv"' in night.stdout
     assert '(and 1 more: see the log)' in night.stdout
@@ -237,7 +237,7 @@ def test_a_file_that_failed_is_read_again_as_it_is_now(scene, inbox):
     second = again(scene, 'retry', first, 1)
     assert inbox.archived == ['a.txt', 'b.txt']
     assert inbox.files == ['b.txt.part']
-    told(second, '"%s/c.txt" is not there any more' % inbox.path)
+    told(second, '"%s/c.txt" no longer exists' % inbox.path)
     assert scene.treated() == {1: 1, 3: 1}
 
 
@@ -264,17 +264,17 @@ def test_a_file_that_was_changed_meanwhile_stays_and_says_so(scene, inbox):
     path = inbox.path / 'a.csv'
     first = inbox.batch('lines', '--change', str(path), status=0)
     assert inbox.files == ['a.csv']
-    told(first, '"a.csv" is not archived: it is not as it was')
+    told(first, '"a.csv" is not archived: it was changed')
     # Its first rows would be done twice, by whatever way one comes to it
     link = inbox.path.with_name('link')
     link.symlink_to(inbox.path)
     second = scene.batch('lines', '--directory', str(link), status=0)
     assert second.row['selected'] == 0
-    told(second, '"a.csv" is left out: execution #%s has it in hand, it is '
-        'not as it was when it was selected' % first.id)
+    told(second, '"a.csv" is left out: execution #%s holds it, it was '
+        'changed after it was selected' % first.id)
     scene.execute("UPDATE batch_execution SET ended_at = "
         "'2020-01-01 00:00:00' WHERE id = %s" % first.id)
-    assert scene.coop('prune').stdout.startswith('0 executions forgotten')
+    assert scene.coop('prune').stdout.startswith('0 executions deleted')
     # Who says that it is another one gives it another name
     path.rename(inbox.path / 'b.csv')
     inbox.put('b.csv', 3)
@@ -284,7 +284,7 @@ def test_a_file_that_was_changed_meanwhile_stays_and_says_so(scene, inbox):
     inbox.put('a.csv', 3)
     inbox.batch('lines', status=0)
     assert inbox.archived == ['a.csv', 'b.csv']
-    assert scene.coop('prune').stdout.startswith('1 execution forgotten')
+    assert scene.coop('prune').stdout.startswith('1 execution deleted')
     assert (first.id,) not in scene.execute(
         'SELECT execution FROM batch_execution_input')
 

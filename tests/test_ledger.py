@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from trytond.modules.batch.ledger.chunks import Chunk
-from trytond.modules.batch.ledger.states import CHUNK, EXECUTION, OPEN_CHUNKS
+from trytond.modules.batch.ledger.states import (
+    CHUNK, EXECUTION, FAILURE, OPEN_CHUNKS)
 from trytond.modules.batch.ledger.units import dump_units, load_units
 
 
@@ -58,7 +59,7 @@ def test_what_is_no_json_is_refused_when_it_is_planned():
         dump_units([object()])
 
 
-@pytest.mark.parametrize('table', [EXECUTION, CHUNK])
+@pytest.mark.parametrize('table', [EXECUTION, CHUNK, FAILURE])
 def test_each_state_is_reached_from_the_first(table):
     reached, more = {None}, {None}
     while more:
@@ -67,7 +68,7 @@ def test_each_state_is_reached_from_the_first(table):
     assert reached == {state for edge in table for state in edge}
 
 
-@pytest.mark.parametrize('table', [EXECUTION, CHUNK])
+@pytest.mark.parametrize('table', [EXECUTION, CHUNK, FAILURE])
 def test_each_transition_says_its_cause(table):
     assert all(cause.strip() for cause in table.values())
     assert all(old != new for old, new in table)

@@ -248,7 +248,7 @@ def test_hanging_processes_are_found_after_a_reconnection_too(scene, servers):
     scene.configure({'default': {'split_size': 5}})
     os.kill(hangs, signal.SIGSTOP)
     try:
-        killed = 'the process %s takes none of the jobs that wait: killed' \
+        killed = 'the process %s takes no job, though jobs wait: killed' \
             % hangs
         # Those that are well may be so fast that it is given none
         for _ in range(10):

@@ -356,6 +356,10 @@ CLASSES = [
         + 'must take (cls, objects, ids) before its parameters'),
     ('def execute(cls, objects)', EXECUTE
         + 'must take (cls, objects, ids) before its parameters'),
+    ('def execute(cls, objects, company)', EXECUTE
+        + 'must take (cls, objects, ids) before its parameters'),
+    ('def execute(cls, company, ids)', EXECUTE
+        + 'must take (cls, objects, ids) before its parameters'),
     ('def execute(cls, ids, objects)', EXECUTE
         + 'must take (cls, objects, ids) before its parameters'),
     ('def execute(cls, objects, *, ids)', EXECUTE
@@ -377,6 +381,8 @@ CLASSES = [
         'parameters' % GIVEN),
     ('def get_batch_field()', HOOK % 'get_batch_field' + 'takes (), expected '
         '(cls); only %s are given parameters' % GIVEN),
+    ('def parse_params(cls)', HOOK % 'parse_params' + 'takes (cls), expected '
+        '(cls, params); only %s are given parameters' % GIVEN),
     ('def split(cls, units, size)', HOOK % 'split' + 'takes (cls, units, '
         'size), expected (cls, units); only %s are given parameters' % GIVEN),
     # Names of parameters
@@ -595,9 +601,9 @@ print(json.dumps(answers))
 
 SELECTIONS = [
     ('records', 'batch "NAME", select_ids: gave a unit that the ledger can '
-        'not keep (Object of type batch.scenario.record is not JSON '
-        'serializable); expected ids, rows of what JSON has, of dates and of '
-        'Decimals, or groups of these'),
+        'not store (Object of type batch.scenario.record is not JSON '
+        'serializable); expected an id, a row of JSON values, dates and '
+        'Decimals, or a list of these'),
     ('number', 'batch "NAME", select_ids: returned 5, expected a list or a '
         'generator of ids, rows or groups'),
     ('name', 'batch "NAME", select_ids: returned \'records\', expected a list '
@@ -609,7 +615,7 @@ SELECTIONS = [
         '\'ASC\')], but "batch.scenario.record", or a model that it relates '
         'to, has no field "colour"; correct the name'),
     ('splitting', 'batch "NAME", split: gave 3 units in its chunks for 4 '
-        'units; expected each unit exactly once'),
+        'selected units; expected each unit exactly once'),
     ('whole', 'batch "NAME", split: gave 1 as a chunk, expected lists of '
         'units'),
     ('leaving', 'the selection failed: SystemExit: 3'),

@@ -530,13 +530,13 @@ def test_without_hard_links_a_file_appears_too(root, monkeypatch):
     transaction.write(root / 'a', "text")
     transaction.write(root / 'b', "text")
     (root / 'b').write_text("of somebody else")
-    with pytest.raises(OutputError, match='another file has the name'):
+    with pytest.raises(OutputError, match='another file has its name'):
         transaction.commit()
     assert (root / 'a').read_text() == "text"
     assert (root / 'b').read_text() == "of somebody else"
     assert transaction.outputs.appeared == [str(root / 'a')]
     identity = transaction.outputs.identities[str(root / 'b')]
-    assert publish(root / 'b', identity) == 'another file has the name'
+    assert publish(root / 'b', identity) == 'another file has its name'
     (root / 'b').unlink()
     assert publish(root / 'b', identity) is None
     assert tree(root) == ['a', 'b']
@@ -548,12 +548,12 @@ def test_what_another_program_wrote_meanwhile_is_not_overwritten(
     path = transaction.write(root / 'a', "ours")
     transaction.write(root / 'b', "ours")
     path.write_text("theirs")
-    with pytest.raises(OutputError, match='another file has the name'):
+    with pytest.raises(OutputError, match='another file has its name'):
         transaction.commit()
     assert path.read_text() == "theirs"
     assert (root / 'b').read_text() == "ours"
     identity = transaction.outputs.identities[str(path)]
-    assert publish(path, identity) == 'another file has the name'
+    assert publish(path, identity) == 'another file has its name'
     path.unlink()
     assert publish(path, identity) is None
     assert path.read_text() == "ours"
@@ -714,12 +714,12 @@ def test_a_process_killed_while_publishing_has_published(root):
 
 def test_what_can_not_appear_says_why(root):
     why = publish(root / 'unmounted' / 'a', IDENTITY)
-    assert why == "its directory is not there"
+    assert why == "its directory does not exist"
     assert publish(root / 'a', IDENTITY) == \
-        "it is not there, nor is its hidden file"
+        "neither the file nor its hidden file exists"
     (root / 'a').mkdir()
     assert publish(root / 'a', IDENTITY) == \
-        "it is not there, nor is its hidden file"
+        "neither the file nor its hidden file exists"
     (root / 'link').symlink_to(root)
     assert publish(root / 'link' / 'b', IDENTITY) == \
         '"link" on its path is a link'
@@ -793,7 +793,7 @@ def test_an_execution_leaves_the_hidden_files_of_others_alone(root):
     assert transaction.write(root / 'a.txt', "mine").name == 'a_1.txt'
     transaction.commit()
     assert publish(root / 'a.txt', IDENTITY) == \
-        "it is not there, nor is its hidden file"
+        "neither the file nor its hidden file exists"
     leftover, = leftovers(root)
     assert (leftover.tag, leftover.execution) == (OTHER, 42)
     assert tree(root) == [*kept, 'a_1.txt']
@@ -884,7 +884,7 @@ def test_without_symbolic_links_files_appear_too(root, monkeypatch):
     other.write(root / 'a', "3")
     first.commit()
     second.commit()
-    with pytest.raises(OutputError, match='another file has the name'):
+    with pytest.raises(OutputError, match='another file has its name'):
         other.commit()
     assert tree(root) == [ready('a', OTHER), 'a', 'a_1']
 

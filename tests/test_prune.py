@@ -85,8 +85,8 @@ def test_prune_forgets_executions_and_their_chunks(scene):
     result = scene.coop('prune', '--days', '30')
     assert result.returncode == 0
     said, kept = result.stdout.splitlines()
-    assert said.startswith('1 execution forgotten that ended before 20')
-    assert kept == ('kept for their open failures: 1 execution: %s; '
+    assert said.startswith('1 execution deleted that ended before 20')
+    assert kept == ('kept because of open failures: 1 execution: %s; '
         'coop show N, then coop retry N, coop dismiss N or coop resume N'
         % failed)
     assert ids(scene) == [failed, young]
@@ -100,7 +100,7 @@ def test_prune_forgets_executions_and_their_chunks(scene):
     assert failed in ids(scene)
     grow_old(scene, *ids(scene))
     assert scene.coop('prune', 'batch.scenario.slow').stdout.startswith('0 ')
-    assert scene.coop('prune').stdout.startswith('3 executions forgotten')
+    assert scene.coop('prune').stdout.startswith('3 executions deleted')
     assert ids(scene) == []
 
 
@@ -137,11 +137,11 @@ def test_prune_waits_for_nobody_who_has_an_execution(scene):
         other.execute(
             'SELECT 1 FROM batch_execution WHERE id = %s FOR UPDATE', [retry])
         result = scene.coop('prune', timeout=30)
-        assert result.stdout.startswith('1 execution forgotten')
+        assert result.stdout.startswith('1 execution deleted')
         assert ids(scene) == [failed, retry]
         assert first not in {id for id, in scene.execute(
                 'SELECT execution FROM batch_execution_chunk')}
-    assert scene.coop('prune').stdout.startswith('2 executions forgotten')
+    assert scene.coop('prune').stdout.startswith('2 executions deleted')
     assert ids(scene) == []
 
 
@@ -163,7 +163,7 @@ def test_prune_lets_nobody_make_an_execution_meanwhile(scene):
             "VALUES ('batch.scenario.ok', '{}', 'selecting', %s)", [old])
     stdout, stderr = command.communicate(timeout=PATIENCE)
     assert (command.returncode, stderr) == (0, '')
-    assert stdout.startswith('0 executions forgotten')
+    assert stdout.startswith('0 executions deleted')
     assert old in ids(scene)
 
 
@@ -172,5 +172,5 @@ def test_an_execution_that_runs_is_never_forgotten(scene):
     id = scene.batch('ok').id
     grow_old(scene, id)
     scene.execute("UPDATE batch_execution SET state = 'running'")
-    assert scene.coop('prune').stdout.startswith('0 executions forgotten')
+    assert scene.coop('prune').stdout.startswith('0 executions deleted')
     assert ids(scene) == [id]

@@ -69,7 +69,7 @@ def test_the_chunk_of_another_execution_is_refused(scene):
     treated(scene, 'batch.generate', [], {
             'execution': second.id, 'chunk': chunk,
             '_database': scene.database})
-    assert 'a message of #%s names the chunk #%s.1: refused' % (
+    assert 'a message of #%s with the chunk #%s.1 is refused' % (
         second.id, first.id) in scene.worker_log()
     assert scene.treated() == {}
     scene.execute("UPDATE batch_execution_chunk SET state = 'done' "

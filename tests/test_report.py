@@ -120,7 +120,7 @@ def test_show_tells_some_failures_and_how_many_more_there_are(scene):
         assert [f['units'] for f in told['failures']] == [
             [121 - i] for i in range(1, count + 1)]
         assert set(told['failures'][0]) == {
-            'chunk', 'units', 'error_type', 'error'}
+            'chunk', 'units', 'error_type', 'error', 'settled'}
         assert told['more_failures'] == 120 - count
     one_line(scene.coop('show', execution, '--limit', '0'), 2,
         'expected a whole number from 1 to 1000000')

@@ -148,7 +148,7 @@ def test_a_selection_whose_whole_worker_dies_is_begun_again(scene):
     wait_for(lambda: scene.state(execution) == 'failed', PATIENCE, "give up")
     (message,), = scene.execute(
         'SELECT message FROM batch_execution WHERE id = %s' % execution)
-    assert 'worker lost, with its whole worker, 3 times while selecting' \
+    assert 'worker lost, together with its parent, 3 times while selecting' \
         in message
 
 

@@ -12,7 +12,7 @@ from devel.site import Site
 #: prints what tells the database from others, asked with a user's rights
 FACTS = '''\
 from trytond import backend
-from trytond.modules.batch.engine.outputs import database_facts
+from trytond.modules.batch.engine.tags import database_facts
 connection = backend.Database(database).connect().get_connection()
 print(len(facts := database_facts(connection.cursor())), *facts)
 '''

@@ -41,7 +41,7 @@ def test_a_worker_that_takes_messages_and_begins_with_none_is_named(
                 stop()
                 if select.select([command.stderr], [], [], 0)[0]:
                     said.append(os.read(command.stderr.fileno(), 4096))
-                return b'holds messages and works on none' in b''.join(said)
+                return b'holds messages but processes none' in b''.join(said)
 
             wait_for(is_named, 50, "name the worker")
         finally:

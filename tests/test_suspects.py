@@ -288,7 +288,7 @@ class Run:
         self.transactions = self.executed = self.failing = 0
         self.done, self.failed = [], []
         self.execution = execution_of(cursor, units)
-        while ledger.chunks.list_queued(cursor, self.execution):
+        while ledger.open_chunks.list_queued(cursor, self.execution):
             self.treat(take(cursor, self.execution))
         assert ledger.executions.is_over(cursor, self.execution)
         assert sorted(self.failed) == sorted(bad)

@@ -197,8 +197,8 @@ def keep_out(scene, tmp_path, follower, *args):
 def test_a_command_that_stumbles_ends_no_execution(
         scene, tmp_path, follower):
     line, execution = keep_out(scene, tmp_path, follower)
-    assert line.endswith('; execution #%s goes on without this command, to '
-        'look at it: coop show %s' % (execution, execution))
+    assert line.endswith('; execution #%s goes on without this command; '
+        'details: coop show %s' % (execution, execution))
     wait_for(lambda: scene.state(execution) != 'running', PATIENCE, "end")
     assert scene.state(execution) == 'succeeded'
     assert scene.treated() == {i: 1 for i in range(1, 21)}

@@ -671,7 +671,6 @@ def test_the_parameters_of_the_module_come_first(database):
 # As coop does it
 
 KIT = '''\
-os.environ['DB_NAME'] = database
 from trytond.modules.batch.testing import run_batch
 from trytond.modules.batch.transaction import load_pool
 from trytond.transaction import Transaction
@@ -711,7 +710,10 @@ def told(stage):
     "What the kit says of each case."
     # Another test file may have left records
     stage.reset()
-    return stage.script(KIT, json.dumps([INSERT, *CASES])).splitlines()
+    # Before anything is imported: trytond's tests have a pool of their own
+    return stage.script(
+        KIT, json.dumps([INSERT, *CASES]),
+        env={'DB_NAME': stage.database}).splitlines()
 
 
 @pytest.mark.parametrize('stage', ['in-process'], indirect=True)

@@ -7,7 +7,8 @@ import pytest
 from books import execution_of, open_ledger, take, write
 
 from trytond.modules.batch import ledger
-from trytond.modules.batch.exceptions import StateError
+from trytond.modules.batch.engine.input_files import is_running
+from trytond.modules.batch.exceptions import ExecutionError, StateError
 
 ERROR = {
     'error_type': 'ValueError', 'error': '', 'fingerprint': '',
@@ -54,6 +55,14 @@ def test_an_execution_goes_where_the_table_says(cursor, old, new):
     assert state_of(cursor, execution) == (new if allowed else old)
 
 
+@pytest.mark.parametrize('ask', [
+        ledger.executions.existing, ledger.executions.forget_secrets,
+        is_running])
+def test_an_execution_that_was_pruned_is_named(cursor, ask):
+    with pytest.raises(ExecutionError, match='#4711 does not exist'):
+        ask(cursor, 4711)
+
+
 def test_an_execution_can_not_begin_again(cursor):
     for state in EXECUTION_STATES:
         execution = execution_of(cursor, [1])
@@ -82,8 +91,8 @@ class Lane:
         self.cursor = cursor
         self.execution = execution_of(cursor, [1, 2], [3, 4], concurrency=1)
         self.first = take(cursor, self.execution)
-        ledger.chunks._queue(cursor, self.execution, '2')
-        id, = set(ledger.chunks.list_queued(
+        ledger.chunks.queue(cursor, self.execution, '2')
+        id, = set(ledger.open_chunks.list_queued(
                 cursor, self.execution)) - {self.first.id}
         self.second = take(cursor, self.execution, id)
         write(cursor, ledger.tables.chunk_, id, state=state)
@@ -105,7 +114,7 @@ def end(function, *args):
 
 #: how the second chunk of a lane comes to a state
 WAYS = {
-    'waiting': lambda cursor, lane: ledger.chunks.requeue(
+    'waiting': lambda cursor, lane: ledger.open_chunks.requeue(
         cursor, lane.execution),
     'queued': lambda cursor, lane: ledger.chunks.done(
         cursor, lane.first, 1),
@@ -113,7 +122,7 @@ WAYS = {
     'failed': end(ledger.chunks.fail, ERROR),
     'split': lambda cursor, lane: ledger.chunks.replace_by_parts(
         cursor, lane.second, [[3], [4]], 1, ERROR),
-    'cancelled': lambda cursor, lane: ledger.chunks.cancel_open(
+    'cancelled': lambda cursor, lane: ledger.open_chunks.cancel_open(
         cursor, lane.execution),
     }
 EDGES = list(product(CHUNK_STATES, CHUNK_STATES))
@@ -154,7 +163,7 @@ def test_a_plan_queues_as_many_chunks_as_may_run_at_once(cursor):
         '5': 'waiting'}
     first, second = [
         take(cursor, execution, id)
-        for id in ledger.chunks.list_queued(cursor, execution)]
+        for id in ledger.open_chunks.list_queued(cursor, execution)]
     ledger.chunks.done(cursor, second, 1)
     assert lane.states['4'] == 'queued'
     assert lane.states['3'] == 'waiting'
@@ -180,18 +189,18 @@ def test_parts_take_the_place_of_their_chunk(cursor):
 def test_a_resumed_lane_goes_on_where_it_was(cursor):
     lane = Lane(cursor, 'waiting')
     ledger.chunks.replace_by_parts(cursor, lane.first, [[1], [2]], 1, ERROR)
-    assert ledger.chunks.cancel_open(cursor, lane.execution) == 3
-    ledger.chunks.requeue(cursor, lane.execution)
+    assert ledger.open_chunks.cancel_open(cursor, lane.execution) == 3
+    ledger.open_chunks.requeue(cursor, lane.execution)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
     # Once more changes nothing
-    ledger.chunks.requeue(cursor, lane.execution)
+    ledger.open_chunks.requeue(cursor, lane.execution)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
 
 
 def lane_at(cursor, lane):
-    return ledger.chunks.first_open_in_lane(
+    return ledger.open_chunks.first_open_in_lane(
         cursor, lane.execution, lane.first.id, 1)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trytond.modules.batch import texts
 from trytond.modules.batch.chunking import Distinct, unit_of
 from trytond.modules.batch.ledger.units import (
-    Unreadable, dump_units, load_units, names, shown)
+    Unreadable, dump_units, load_units, names, shown_unit)
 
 ZONES = st.sampled_from(
     [None, dt.timezone.utc, dt.timezone(dt.timedelta(hours=-3, minutes=-30))])
@@ -67,7 +67,7 @@ def test_what_is_written_is_ascii_and_short(units):
 
 @given(VALUES)
 def test_any_unit_has_one_short_line_that_shows_it(unit):
-    line = shown(unit)
+    line = shown_unit(unit)
     assert len(line) <= texts.EXCERPT
     assert len(line.splitlines()) <= 1 and line.isprintable() or not (
         set(line) & set(map(chr, [*range(32), *range(127, 160)])))

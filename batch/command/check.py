@@ -1,9 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""``coop check``: all well, or what is not, and what to do.
+"""``coop check``: checks each part, and says what is wrong and what to do.
 
-``broker`` and ``tasks`` are imported in the steps that need them: that
-reads ``[celery]``, which may be what is wrong.
+``broker`` and ``tasks`` are imported inside of the steps that need them,
+because this reads ``[celery]``, which may be wrong.
 """
 import os
 import tempfile
@@ -36,7 +36,7 @@ def check_all(database):
         try:
             word, text = 'ok', step(database)
         except Exception as error:
-            # Whatever it is, the next thing may be well
+            # Go on: the next check may pass
             status, word = 1, 'WRONG'
             text = error if isinstance(error, BatchError) \
                 else one_line(error)
@@ -58,9 +58,10 @@ def check_database(database):
     check_sessions(database)
     if limits := server_timeouts(database):
         raise DatabaseError(
-            'the server ends what takes longer than %s: chunks begin again '
-            'and again, or fail; ALTER ROLE ... SET %s = 0 for the user of '
-            '[database] uri, and set time_limit in batch.conf' % (
+            'the server ends transactions or statements that take longer '
+            'than %s: chunks start again and again, or fail; ALTER ROLE ... '
+            'SET %s = 0 for the user of [database] uri, and set time_limit in '
+            'batch.conf' % (
                 ', '.join('%s = %s' % limit for limit in limits),
                 limits[0][0]))
     return '"%s" answers and has the module' % database

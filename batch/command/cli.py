@@ -1,9 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The commands.  Tryton's configuration is loaded before anything of it is.
+"""The commands and their options.
 
-Results go to stdout, everything else to stderr.  0: all was done, 1: not all,
-2: the command line itself was wrong.
+Tryton's configuration is loaded before any module of Tryton is used.  Results
+go to stdout, everything else to stderr.  Exit status 0: all units are done,
+1: not all, 2: the command line is wrong.
 """
 import argparse
 import csv
@@ -36,7 +37,7 @@ def _common(parser, has_log=True):
     default = argparse.SUPPRESS
 
     def shown(name):
-        # argparse replaces what follows a "%"
+        # argparse interprets "%" in a help text
         return (os.environ.get(name) or 'unset').replace('%', '%%')
 
     parser.add_argument(
@@ -51,7 +52,7 @@ def _common(parser, has_log=True):
         return
     parser.add_argument(
         '-v', '--verbose', action='count', default=default,
-        help="show more of the log on stderr; -vv, -vvv: still more")
+        help="show the log on stderr; -vv, -vvv: show more of it")
     parser.add_argument(
         '--logconf', metavar='FILE', default=default,
         help="logging configuration file (ConfigParser format)")
@@ -61,8 +62,8 @@ def get_parser():
     "Return the parser of the commands; nothing of Tryton is imported."
     parser = Parser(
         prog='coop', description="Run the batches of a Tryton database.",
-        epilog="Exit status: 0: every selected unit was treated; 1: not, or "
-        "not all; 2: the command line is wrong.")
+        epilog="Exit status: 0: every selected unit is done; 1: not all "
+        "units are done; 2: the command line is wrong.")
     parser.add_argument(
         '--version', action='version', version=environment.version())
     _common(parser)
@@ -73,7 +74,7 @@ def get_parser():
         subparser = subparsers.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + '.',
             **kwargs)
-        # The log of a worker is Celery's
+        # Celery configures the log of a worker
         _common(subparser, has_log=func is not manage.worker)
         subparser.set_defaults(func=func)
         return subparser
@@ -84,27 +85,32 @@ def get_parser():
     batch.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help='the batch ("coop list" shows them)')
     batch.add_argument('-h', '--help', action='store_true',
-        help="show this, or with NAME its parameters and settings")
+        help="show this help, or with NAME the parameters and settings of the "
+        "batch")
     batch.add_argument('--local', action='store_true',
-        help="run it in this process, without broker and workers "
+        help="run the batch in this process, without broker and workers "
         "(default where no broker is configured)")
     batch.add_argument('--detach', action='store_true',
-        help="start it, print its number and do not wait")
+        help="start the batch, print the number of the execution and do not "
+        "wait")
     batch.add_argument('--dry-run', action='store_true',
-        help="execute every chunk, roll it back, and say what would fail")
+        help="execute every chunk, roll it back, and say which units would "
+        "fail")
     batch.add_argument('--plan', action='store_true',
-        help="only select and split, say what would be done")
+        help="only select and split, and say how many units and chunks there "
+        "are")
     _output(batch)
     batch.set_defaults(parser=batch)
 
-    add('list', show.list_, "show the batches, a line each")
+    add('list', show.list_, "show the batches, one per line")
 
     history = add('history', show.history,
         "show past executions, the newest first")
     history.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
     history.add_argument('--limit', metavar='N', default=20,
-        type=_whole(1, 1000000), help="how many (default: %(default)s)")
+        type=_whole(1, 1000000),
+        help="how many executions (default: %(default)s)")
     history.add_argument('--json', action='store_true', help="as JSON")
 
     one = add(
@@ -117,33 +123,34 @@ def get_parser():
 
     for again in [
             add('resume', run.resume,
-                "go on with what is left of an execution"),
+                "go on with the chunks of an execution that are left"),
             add('retry', run.retry,
-                "run again units that failed: all that are open")]:
+                "run the open failures of an execution, as a new execution")]:
         _execution(again)
         again.add_argument('--local', action='store_true',
-            help="in this process, without broker and workers")
+            help="run in this process, without broker and workers")
         _output(again)
     _units(again)
 
     dismiss = add('dismiss', manage.dismiss,
-        "note that units that failed are settled otherwise: all that are open")
+        "mark open failures of an execution as settled otherwise")
     _execution(dismiss)
     _units(dismiss)
     dismiss.add_argument('--reason', metavar='TEXT', type=_text,
-        help="why, for coop show")
+        help="why; coop show shows it")
 
     cancel = add('cancel', manage.cancel,
-        "stop an execution; what runs ends its chunk")
+        "cancel an execution; running chunks are finished")
     _execution(cancel)
 
     prune = add('prune', manage.prune,
-        "forget old executions, but none with open failures")
+        "delete old executions, except those with open failures")
     prune.add_argument('name', metavar='NAME', nargs='?', type=_name,
         help="only those of this batch")
     prune.add_argument('--days', metavar='N', default=90,
         type=_whole(0, 36500),
-        help="how long they are kept after their end (default: %(default)s)")
+        help="delete executions that ended more than N days ago "
+        "(default: %(default)s)")
 
     add('check', manage.check,
         "check configuration, database, broker, workers, directories")
@@ -178,15 +185,15 @@ def _whole(minimum, maximum, form='a whole number from %s to %s'):
 
 def _execution(parser):
     parser.add_argument('execution', metavar='N',
-        # What a column of PostgreSQL takes
+        # The range of an integer column of PostgreSQL
         type=_whole(1, 2 ** 31 - 1, 'the number of an execution'),
         help="the number of the execution")
 
 
 def _units(parser):
     parser.add_argument('--unit', metavar='UNITS', action='append', default=[],
-        type=_text, help="just these: one or more, separated by commas, each "
-        "as coop show names it; may be repeated")
+        type=_text, help="only these, separated by commas, each as coop show "
+        "names it; may be repeated (default: all open failures)")
 
 
 def _text(text):
@@ -201,11 +208,11 @@ def _output(parser):
     parser.add_argument('--json', action='store_true',
         help="print the outcome as JSON on stdout")
     parser.add_argument('-q', '--quiet', action='store_true',
-        help="print nothing but the summary of a failure")
+        help="print only the summary of a failure")
 
 
 def parse(argv):
-    "Return the options, with what the parser does not know in ``rest``."
+    "Return the options; ``rest`` has the arguments that are not known."
     parser = get_parser()
     options, rest = parser.parse_known_args(argv)
     if rest and options.command not in {'batch', 'worker'}:
@@ -244,7 +251,7 @@ def main(argv=None):
             environment.load_environment(options)
             return options.func(options)
         except SystemExit as leave:
-            # --help and --version have printed what was asked for
+            # --help or --version has printed its text
             return leave.code or written()
         except BatchError as error:
             return fail(error, error.exit_status)
@@ -259,7 +266,7 @@ def main(argv=None):
 
 
 def fail(problem, status=1):
-    "Print a line that says what is wrong; return the status."
+    "Print the problem as one line on stderr; return the status."
     print('coop: %s' % texts.clean(str(problem), texts.RECORD),
         file=sys.stderr)
     return status

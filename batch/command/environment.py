@@ -2,8 +2,8 @@
 # this repository contains the full copyright notices and license terms.
 """Configuration, database and logs of a command.
 
-Tryton is imported inside of functions: it reads its configuration when it is
-first imported, and fixes its backend then.
+Tryton is imported inside of functions, because it reads its configuration and
+chooses its backend when it is first imported.
 """
 import contextlib
 import importlib.metadata
@@ -56,7 +56,7 @@ def check_file(path, hint):
 
 
 def shortened(error):
-    "Return one line of an error that may show a whole file."
+    "Return the text of an error, which may quote a whole file, cut short."
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:200] + '...'
 
@@ -111,15 +111,28 @@ def begin_log(options):
     try:
         commandline.config_log(options)
     except Exception as error:
-        # It may name any class and call it
+        # The file may call any class, which may raise any exception
         raise ConfigError(options.logconf or 'TRYTOND_LOGGING_LEVEL',
             'is no configuration of logging: %s: %s' % (
                 type(error).__name__, shortened(error))) from error
+    if not options.logconf:
+        show_less()
     if not options.verbose:
-        # Each new try to connect; the command says it once
+        # It logs each attempt to connect; the command prints it once
         logging.getLogger('psycopg.pool').setLevel(logging.ERROR)
-    # What a batch logs is in its file; the command says the outcome
+    # The lines of a batch are in its log file, and not shown without -v
     logging.getLogger('batch').propagate = bool(options.verbose)
+
+
+def show_less():
+    """Let the log of a batch have what modules log at level INFO.
+
+    The handlers of the command go on to show what they did.
+    """
+    root = logging.getLogger()
+    for handler in root.handlers:
+        handler.setLevel(max(handler.level, root.level))
+    root.setLevel(min(root.level, logging.INFO))
 
 
 def database_of(options):
@@ -141,7 +154,7 @@ def checked_name(database):
 
 @contextlib.contextmanager
 def reading(options):
-    "Give a cursor on the ledger; no pool is loaded."
+    "Yield a cursor on the ledger, without loading the pool."
     from trytond.transaction import Transaction
 
     from ..database import check_database
@@ -152,9 +165,9 @@ def reading(options):
 
 
 def check_batch(options):
-    """Raise UnknownBatchError unless there is such a batch, or was one.
+    """Raise UnknownBatchError if the batch neither exists nor has executions.
 
-    The pool is loaded only where the ledger does not know the name.
+    The pool is only loaded if the ledger has no execution of that name.
     """
     from .. import ledger
     from ..batch import get_batches
@@ -169,7 +182,7 @@ def check_batch(options):
 
 @contextlib.contextmanager
 def pool_of(options):
-    "Give a transaction with the pool of the database."
+    "Load the pool of the database and yield a transaction on it."
     from trytond.transaction import Transaction
 
     from ..database import check_database

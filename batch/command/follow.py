@@ -1,11 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Follow an execution to its end: show how far it is, and cancel it when told.
+"""Follow an execution to its end: show its progress, cancel it on a signal.
 
-The ledger is read, never a queue or a result.  The workers keep the execution
-alive, whether somebody follows it or not: so whatever happens to who follows,
-nothing is cancelled but by a signal.  The one exception is an execution that
-no worker ever came for.
+It reads only the ledger, no queue and no result.  The workers keep the
+execution going without the command.  So the command cancels the execution only
+on a signal, whatever happens to it, with one exception: if no worker starts
+the execution at all.
 """
 import time
 
@@ -23,18 +23,18 @@ from ..transaction import is_outage
 
 __all__ = ['Follower']
 
-#: seconds between two looks at the state of the execution
+#: seconds between two reads of the state of the execution
 POLL = 0.2
-#: seconds between two looks at its counts, at least
+#: minimum seconds between two reads of its counts
 COUNT = 1
 #: seconds without progress before asking whether there are workers
 STUCK = 2
-#: seconds between two such questions
+#: minimum seconds between two questions to the workers
 CHECK = 10
-#: seconds until what waits is tried again, where there are no workers
+#: with --local, seconds until a waiting execution is tried again
 POLL_WAIT = 1
-#: seconds for which no worker answers before an execution is given up that
-#: nobody has begun with
+#: seconds without an answer of any worker until an execution that has not
+#: started is cancelled
 NO_WORKER = 5
 
 
@@ -43,7 +43,7 @@ class Follower:
 
     :param progress: has ``update(counts, selected)`` and ``say(text)``
     :param local: whether it is executed in this process, without workers
-    :param clock: gives seconds
+    :param clock: returns seconds
     """
 
     def __init__(self, database, batch, execution, queue, progress,
@@ -68,7 +68,7 @@ class Follower:
     def follow(self):
         """Return the Outcome.
 
-        Raises NoWorkerError if no worker came for it: then it is cancelled.
+        Cancels it and raises NoWorkerError if no worker starts it.
         """
         while True:
             if self.local:
@@ -79,7 +79,7 @@ class Follower:
             self.sleep(POLL_WAIT if self.local else POLL)
 
     def patiently(self, function):
-        "Return function(), None where the database does not answer."
+        "Return function(), or None if the database does not answer."
         try:
             return function()
         except Exception as error:
@@ -94,18 +94,18 @@ class Follower:
             self.progress.say(text)
 
     def work(self):
-        "Execute it here; it may have to wait for another one."
+        "Process the execution here; it may have to wait for another one."
         process_here(self.database, self.batch, self.execution, tick=self.tick)
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
-            row = ledger.executions.columns(
+            row = ledger.executions.existing(
                 transaction.connection.cursor(), self.execution,
                 'waiting_for')
             other = row['waiting_for'] and ledger.executions.columns(
                 transaction.connection.cursor(), row['waiting_for'],
                 'batch', 'local')
         if other and other['local']:
-            # Its command may be gone, and no worker has it
+            # No worker processes that one, and its command may be dead
             process_here(self.database, other['batch'], row['waiting_for'],
                 tick=self.tick)
 
@@ -113,12 +113,12 @@ class Follower:
         self.patiently(self.look)
 
     def look(self):
-        "One look at the ledger; returns the Outcome at the end."
+        "Read the ledger once; return the Outcome if the execution has ended."
         now = self.clock()
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             cursor = transaction.connection.cursor()
-            row = ledger.executions.columns(
+            row = ledger.executions.existing(
                 cursor, self.execution, 'state', 'selected', 'admission',
                 'waiting_for')
             if row['state'] not in OPEN_EXECUTIONS:
@@ -127,7 +127,7 @@ class Follower:
             if (row['state'] == ExecutionState.RUNNING
                     and now >= self._count_at):
                 counts = ledger.figures.counts(cursor, self.execution)
-                # Counting is never more than a twentieth of our time
+                # Spend at most a twentieth of the time on counting
                 self._count_at = now + max(
                     COUNT, 20 * (self.clock() - now))
         if self.interrupted and not self._cancelled:
@@ -155,7 +155,7 @@ class Follower:
             self.ask_workers(is_begun=is_admitted)
 
     def say_trouble(self):
-        "Say what keeps a chunk from being done, where somebody wrote it."
+        "Print the recorded error of a chunk that waits."
         with Transaction().start(
                 self.database, 0, readonly=True) as transaction:
             for number, error in ledger.failures.waits(
@@ -164,7 +164,7 @@ class Follower:
                         self.execution, number, error))
 
     def ask_workers(self, is_begun):
-        "Say which workers are there, where none is of use."
+        "If no worker can process the execution, print why."
         try:
             problem, is_there = self.missing_worker()
         except BrokerError as error:
@@ -182,9 +182,10 @@ class Follower:
             raise NoWorkerError(problem)
 
     def missing_worker(self):
-        """Return what to do if no worker answers for the queue, else None.
+        """Return (problem, whether there is a worker for the queue).
 
-        And whether there is one, which is of no use as it is.  Raises
+        The problem is None if a worker can process the execution.  Otherwise
+        it says what to do; a worker may be there and be stuck.  Raises
         BrokerError.
         """
         workers = ask_workers(self.database)
@@ -192,13 +193,13 @@ class Follower:
             worker for worker, (queues, wrong) in workers.items()
             if self.queue in queues and not wrong}
         holders = ask_idle_holders() if fit else set()
-        # Each of them may have been about to begin at the first look
+        # A worker is stuck only if it was so at the last question, too
         stuck, self._holders = self._holders & holders, holders
         if fit - stuck:
             return None, True
         for worker in stuck:
             queues, _ = workers[worker]
             workers[worker] = (
-                queues, 'holds messages and works on none: restart it')
+                queues, 'holds messages but processes none: restart it')
         text = describe_missing(self.database, self.queue, workers)
         return text, bool(fit)

@@ -18,8 +18,9 @@ def cancel(options):
     if not operations.cancel(
             database, options.execution, 'cancelled by coop cancel'):
         raise ExecutionError(options.execution,
-            'can not be cancelled: it is over, or its selection runs')
-    print('execution #%s is cancelled; what runs ends its chunk'
+            'can not be cancelled: it has ended, or its units are being '
+            'selected')
+    print('execution #%s is cancelled; running chunks are finished'
         % options.execution)
     return 0
 
@@ -53,11 +54,11 @@ def prune(options):
         before = ledger.tables.now(transaction.connection.cursor()) \
             - dt.timedelta(options.days)
     count, open_ = prune(database, before, options.name)
-    print('{:,} execution{} forgotten that ended before {:%Y-%m-%d}'.format(
+    print('{:,} execution{} deleted that ended before {:%Y-%m-%d}'.format(
             count, '' if count == 1 else 's', before))
     if open_:
-        print('kept for their open failures: %s; coop show N, then coop retry '
-            'N, coop dismiss N or coop resume N' % get_print_infos(
+        print('kept because of open failures: %s; coop show N, then coop '
+            'retry N, coop dismiss N or coop resume N' % get_print_infos(
                 open_, 'execution'))
     return 0
 

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What the command shows while it waits: a bar on a terminal, else lines."""
+"""The progress of an execution: a bar on a terminal, else lines."""
 import sys
 import time
 

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The commands that execute: batch, resume, retry.  They follow to the end."""
+"""The commands batch, resume and retry, which follow an execution."""
 import os
 import signal
 import sys
@@ -32,7 +32,7 @@ def batch(options):
 
 
 def plan_batch(options, given):
-    "Select and split in this process, and say what came out."
+    "Select and split in this process, and print the counts."
     from ..engine.selection import preview
     from ..outcome import as_json
     with pool_of(options) as transaction:
@@ -67,7 +67,10 @@ def retry(options):
 
 
 def again(options, prepare):
-    "Follow the execution that prepare opens; it returns (id, batch, chunks)."
+    """Follow the execution that prepare creates or opens again.
+
+    :param prepare: returns (id, batch, ids of the chunks to send or None)
+    """
     import trytond.config as config
 
     from .. import tasks
@@ -77,7 +80,7 @@ def again(options, prepare):
     from ..engine.running import open_configured_logs
     from ..transaction import load_pool
     database = database_of(options)
-    # What is wrong there is said before anything is made
+    # Check these before the execution is created
     BatchConfig.load(config.get('batch', 'config_file'))
     check_database(database, patience=PATIENCE)
     local = options.local or not tasks.has_broker()
@@ -87,7 +90,7 @@ def again(options, prepare):
         check_broker(patience=PATIENCE)
     open_configured_logs()
     execution, batch, chunks = prepare(database, local)
-    # From here on it is there, and nothing that goes wrong here is its fault
+    # The execution exists now: an error of this command must not cancel it
     try:
         outcome = follow_to_end(
             options, database, batch, execution, local, chunks)
@@ -102,9 +105,9 @@ def again(options, prepare):
 
 
 def follow_to_end(options, database, batch, execution, local, chunks):
-    """Return the Outcome of the execution, None where nobody waits for it.
+    """Return the Outcome of the execution, or None with --detach.
 
-    Raises NoWorkerError if no worker came for it: then it is cancelled.
+    Cancels it and raises NoWorkerError if no worker starts it.
     """
     from .. import tasks
     from ..engine import operations
@@ -113,8 +116,8 @@ def follow_to_end(options, database, batch, execution, local, chunks):
     if getattr(options, 'detach', False) and not local:
         if problem := tasks.send_execution(
                 database, batch, execution, queue, chunks):
-            print('coop: %s; the execution begins when it does' % problem,
-                file=sys.stderr)
+            print('coop: %s; the execution starts when the broker answers'
+                % problem, file=sys.stderr)
         return None
     progress = Progress(batch, execution, quiet=options.quiet)
     follower = follow.Follower(
@@ -130,19 +133,19 @@ def follow_to_end(options, database, batch, execution, local, chunks):
 
 
 def obey_signals(follower):
-    "Cancel at the first SIGINT or SIGTERM, leave at the second."
+    "Cancel on the first SIGINT or SIGTERM, end the command on the second."
     def interrupt(signum, frame):
         follower.interrupted += 1
         if follower.interrupted > 1:
-            follower.progress.say('left; go on with: coop resume %s'
-                % follower.execution)
+            follower.progress.say('the command ends at once; go on with: '
+                'coop resume %s' % follower.execution)
             os._exit(1)
-        follower.progress.say('stopping: what runs ends its chunk (again: '
-            'leave at once)')
+        follower.progress.say('cancelling: running chunks are finished (a '
+            'second signal ends the command at once)')
 
     for signum in [signal.SIGINT, signal.SIGTERM]:
         signal.signal(signum, interrupt)
-    # A terminal that goes away says nothing about the work
+    # If the terminal goes away, the execution must not be cancelled
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda signum, frame: None)
 

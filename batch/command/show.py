@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The commands that only read: list, history, show; the help of a batch."""
+"""The commands list, history and show, and the help of a batch."""
 import json
 import sys
 import textwrap
@@ -113,7 +113,7 @@ def show(options):
             {'path': path, 'archived': archived, 'held': bool(held)}
             for path, archived, held in ledger.inputs.list_inputs(
                 cursor, options.execution)]
-        # As they come: there may be many, with their tracebacks
+        # A stream: there may be many, with their tracebacks
         failures = ledger.failures.list_failures(
             cursor, options.execution, options.limit, details=True)
         (show_json if options.json else show_text)(
@@ -128,7 +128,7 @@ def show_json(outcome, details, failures, more):
         **outcome.as_dict(), **details, 'more_failures': more, 'failures': []}
     for name in ['task_id', 'traceback']:
         del told[name]
-    # Last, so that they can be put in one after the other
+    # At the end, so that they can be printed one by one
     told['failures'] = told.pop('failures')
     head, _, tail = as_json(told).rpartition('[]')
     print(head, end='[')
@@ -174,8 +174,8 @@ def show_text(outcome, details, failures, more):
         print('\ninput files:')
         _table([
                 (i['path'], 'archived as %s' % i['archived']
-                    if i['archived'] else 'in hand' if i['held']
-                    else 'taken away') for i in details['inputs']])
+                    if i['archived'] else 'held' if i['held']
+                    else 'moved away') for i in details['inputs']])
     if details['waiting']:
         print('\nwaiting chunks, and the last trouble of each:')
         _table([

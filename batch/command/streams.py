@@ -2,8 +2,8 @@
 # this repository contains the full copyright notices and license terms.
 """The streams of a command: writing to them never raises.
 
-A disk that is full, a pipe that nobody reads, a terminal that went away or
-that lacks a letter: none of it is a reason to end what the command does.
+A full disk, a closed pipe, a terminal that went away or that can not show
+a character must not end the command.
 """
 import contextlib
 import errno
@@ -16,17 +16,17 @@ STREAMS = 'stdout', 'stderr'
 
 
 class Stream:
-    """A text stream that writes to file as long as that is possible.
+    """A text stream that writes to file and never raises.
 
-    What the encoding of the file lacks is written with backslashes.  Once the
-    file fails, nothing more is written to it.
+    Characters that the encoding of the file lacks are written with
+    backslashes.  After an error, nothing more is written to the file.
 
     :param file: a text file, None for a stream that was closed
     """
 
     def __init__(self, file):
         self.file = file
-        #: what file raised, None as long as all was written
+        #: the error of file, None if there was none
         self.error = None
         if file is None:
             self.error = OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -51,10 +51,10 @@ class Stream:
             try:
                 return getattr(self.file, method)(*args)
             except RuntimeError:
-                # From the handler of a signal that came while it was writing
+                # A signal handler wrote during another write
                 pass
             except (OSError, ValueError) as error:
-                # ValueError: somebody closed it
+                # ValueError: the file was closed
                 self.error = error
 
 
@@ -62,8 +62,8 @@ class Stream:
 def lasting():
     """Make stdout and stderr Streams.
 
-    The descriptors that are closed lead nowhere from now on: the next file or
-    socket would get their numbers, and what a library writes to stderr.
+    Closed descriptors 0 to 2 are opened on /dev/null.  Otherwise the next file
+    or socket would get such a number, and the output of a library to stderr.
     """
     for descriptor in range(3):
         try:
@@ -78,16 +78,16 @@ def lasting():
     finally:
         for name, stream in streams.items():
             stream.flush()
-            # Python would write the rest at its end, and fail for it
+            # After an error, Python would fail at its exit to flush the file
             if stream.error is None:
                 setattr(sys, name, stream.file)
 
 
 def written():
-    """Return the status of a command whose work is what it printed.
+    """Return the exit status of a command that only prints.
 
-    1 where that could not be written; stderr then says why, unless it is that
-    nobody reads any further.
+    It is 1 if the output could not be written.  stderr then says why, except
+    after a broken pipe.
     """
     sys.stdout.flush()
     error = sys.stdout.error

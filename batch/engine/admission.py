@@ -1,43 +1,53 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Whether an execution may begin, and with what: the first transaction of it.
+"""The first transaction of an execution: whether it may begin.
 
 Its batch, settings, parameters and user are resolved, and written into the
-ledger with where each comes from.
+ledger with their origins.
 """
 import json
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import trytond
 import trytond.config as config
+from trytond.exceptions import UserError
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger
-from ..batch import get_batch, get_batches, today
+from ..aliases import Cursor, Params, Resolved
+from ..batch import BatchRoot, get_batch, get_batches, today
+from ..class_checks import is_own
 from ..config import BatchConfig
-from ..exceptions import ConfigError, OverlapError, WorkerLostError
+from ..exceptions import (
+    ConfigError, DefinitionError, OverlapError, UsageError, WorkerLostError)
+from ..ledger.rows import ExecutionRow
 from ..ledger.states import Admission, ExecutionState
+from ..ledger.units import dump_units
 from ..masking import mask_value
 from ..outcome import moment
-from ..parameters import resolve_parameters
+from ..parameters import ResolvedParameters, require_all, resolve_parameters
 from ..settings import shown
-from ..texts import escape
-from .running import make_job
+from ..texts import calls_hooks, escape, excerpt
+from .errors import text_of
+from .hooks import Guard
+from .running import Job, make_job
 
-__all__ = ['MAX_DEATHS', 'admit', 'resolve_execution']
+__all__ = ['MAX_DEATHS', 'admit', 'parse_parameters', 'resolve_execution']
 
-#: how many processes may die while selecting, before it is the selection's
-#: fault
+#: how many processes may die while selecting before the execution fails
 MAX_DEATHS = 3
 
 
-def admit(cursor, execution):
+def admit(cursor: Cursor, execution: int) -> bool:
     """Resolve what the execution was given; return whether to select now.
 
-    Not if it is not there to be selected, or has to wait for another one.
-    Raises BatchError where it is refused.
+    False if it is not selecting, is locked, or waits for another one.  Raises
+    BatchError where it is refused.
     """
     ledger.executions.lock_all(cursor)
     row = ledger.executions.claim(cursor, execution, ExecutionState.SELECTING)
@@ -59,6 +69,7 @@ def admit(cursor, execution):
                 cursor, others[0])
         elif overlap == 'fail':
             raise OverlapError(others[0], describe_running(cursor, others[0]))
+    job = parse_parameters(Transaction(), job)
     disabled, origin = settings['disabled']
     if disabled:
         admission = Admission.DISABLED
@@ -70,6 +81,7 @@ def admit(cursor, execution):
     ledger.executions.update(
         cursor, execution, admission=admission, user=job.user,
         message=message, waiting_for=None,
+        derived=derived(job, parameters),
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
@@ -78,10 +90,14 @@ def admit(cursor, execution):
     return True
 
 
-def resolve_execution(transaction, row):
+def resolve_execution(
+        transaction: Transaction,
+        row: ExecutionRow) -> tuple[Job, Resolved, ResolvedParameters]:
     """Return the Job of an execution, its settings and its parameters.
 
-    :param row: of the execution, with what it was given
+    Raises BatchError if its batch, settings or parameters are wrong.
+
+    :param row: as of ledger.executions.claim
     """
     Batch = get_batch(row['batch'])
     declared = Batch.declared_parameters()
@@ -93,7 +109,8 @@ def resolve_execution(transaction, row):
     check_directory(*settings['root_dir'])
     parameters = resolve_parameters(
         row['batch'], declared, json.loads(row['given']),
-        lambda name: batch_config.parameter(row['batch'], name), today)
+        lambda name: batch_config.parameter(row['batch'], name), today,
+        complete=not parses(Batch))
     job = make_job(
         transaction.database.name, row, find_user(*settings['user']),
         {k: v for k, (v, _) in settings.items()},
@@ -101,10 +118,69 @@ def resolve_execution(transaction, row):
     return job, settings, parameters
 
 
-def describe_running(cursor, execution):
-    "Return who is in the way, since when, and how far it is."
-    row = ledger.executions.columns(
-        cursor, execution, 'batch', 'started_at', 'selected')
+def parses(Batch: type[BatchRoot]) -> bool:
+    "Return whether the batch has a parse_params of its own."
+    return is_own(Batch, 'parse_params', BatchRoot)
+
+
+def parse_parameters(transaction: Transaction, job: Job) -> Job:
+    """Return the job with what parse_params makes of its parameters.
+
+    Raises BatchError, or what the hook raises.
+    """
+    Batch = get_batch(job.batch)
+    if not parses(Batch):
+        return job
+    with transaction.set_user(job.user), \
+            transaction.set_context(job.context), job.working(), \
+            Guard(job.batch):
+        parsed = call_parse_params(Batch, job.parameters)
+    # It may drop what it has read
+    require_all(
+        job.batch, Batch.declared_parameters(), {**job.parameters, **parsed})
+    return replace(job, parameters=parsed)
+
+
+@calls_hooks
+def call_parse_params(
+        Batch: type[BatchRoot], parameters: Params) -> dict[str, Any]:
+    "Return what the hook returns; raises BatchError, or what it raises."
+    try:
+        parsed = Batch.parse_params(dict(parameters))
+    except (UserError, ValueError) as error:
+        raise UsageError('batch "%s", parse_params: %s' % (
+                Batch.__name__, text_of(error))) from error
+    if not isinstance(parsed, dict):
+        raise DefinitionError(
+            Batch.__name__, 'returned %s, expected the dict of parameters'
+            % excerpt(parsed), 'parse_params')
+    return parsed
+
+
+def derived(job: Job, parameters: ResolvedParameters) -> str | None:
+    """Return what parse_params has changed, as text for the ledger, or None.
+
+    :param parameters: as resolve_parameters gives them
+    """
+    before = {name: value for name, (value, _, _) in parameters.items()}
+    changed = {
+        name: value for name, value in job.parameters.items()
+        if name not in before or before[name] != value
+        or type(before[name]) is not type(value)}
+    removed = [name for name in before if name not in job.parameters]
+    try:
+        return dump_units([changed, removed]) if changed or removed else None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DefinitionError(
+            job.batch, 'gave a value that the ledger can not keep (%s); '
+            'expected texts, numbers, dates, Decimals, lists and dicts of '
+            'these' % error, 'parse_params') from error
+
+
+def describe_running(cursor: Cursor, execution: int) -> str:
+    "Return since when a running execution runs, and how many units are done."
+    row = ledger.executions.existing(
+        cursor, execution, 'started_at', 'selected')
     counts = ledger.figures.counts(cursor, execution)
     return '#%s of the batch is running since %s, %s' % (
         execution, moment(row['started_at']),
@@ -113,16 +189,16 @@ def describe_running(cursor, execution):
             counts['done'], row['selected']))
 
 
-def check_directory(root_dir, origin):
-    "Raise ConfigError now, where every chunk that writes would fail."
+def check_directory(root_dir: str | None, origin: str) -> None:
+    "Raise ConfigError if root_dir is set, and no directory of this machine."
     if root_dir and not os.path.isdir(root_dir):
         raise ConfigError(
             origin, 'is "%s", expected a directory; make it, or mount it, on '
             'each machine that has workers' % root_dir, key='root_dir')
 
 
-def find_user(login, origin):
-    "Return the id of the user; raises ConfigError."
+def find_user(login: str, origin: str) -> int:
+    "Return the id of the user with that login; raises ConfigError."
     if login == 'root':
         return 0
     User = Pool().get('res.user')
@@ -134,8 +210,11 @@ def find_user(login, origin):
     return user.id
 
 
-def log_start(job, settings, parameters, retry_of):
-    def listed(values):
+def log_start(
+        job: Job, settings: Resolved, parameters: ResolvedParameters,
+        retry_of: int | None) -> None:
+    "Log the first lines of an execution: parameters and settings."
+    def listed(values: Iterable[tuple[str, Any, str]]) -> str:
         return ', '.join(
             '%s=%s (%s)' % (name, escape(value), origin)
             for name, value, origin in values) or 'none'

@@ -5,19 +5,23 @@
 Imports nothing of Tryton or Celery.
 """
 
+from ..aliases import Unit
 from ..chunking import split
 
 __all__ = ['parts', 'parts_of_lost']
 
 
-def parts(units, suspect=None, in_order=False):
-    """Return the parts that replace a failed chunk.
+def parts(
+        units: list[Unit], suspect: int | None = None,
+        in_order: bool = False) -> list[list[Unit]]:
+    """Return the parts that replace a failed chunk, none empty.
 
-    With a suspect (an index): the units before it, it alone, those after it.
-    It comes first, so that the others are taken apart by what became of it,
-    whatever order the work is done in.  Without: two halves.
+    With a suspect: it alone, the units before it, those after it.  It is
+    first, so that how the others are split depends on whether it failed.
+    Without: two halves.
 
-    :param units: a list of two units or more
+    :param units: two or more
+    :param suspect: an index
     :param in_order: whether the suspect stays in its place
     """
     if suspect is not None:
@@ -30,12 +34,13 @@ def parts(units, suspect=None, in_order=False):
     return [part for part in cuts if part]
 
 
-def parts_of_lost(units, count=10):
-    """Return the parts that replace a chunk whose worker died at it.
+def parts_of_lost(units: list[Unit], count: int = 10) -> list[list[Unit]]:
+    """Return the parts that replace a chunk whose process died executing it.
 
-    There is no traceback, and each death costs a process: so more parts than
-    two, to come to the one unit in fewer of them.
+    There is no traceback, and each try costs a process: so there are more
+    than two, to find the one unit in fewer tries.
 
-    :param units: a list of two units or more
+    :param units: two or more
+    :param count: how many parts at most
     """
     return list(split(units, 'divide', count))

@@ -4,8 +4,12 @@
 
 A unit is named by the text with which it is shown everywhere.
 """
+from collections.abc import Collection, Sequence
+
 from .. import ledger, texts
+from ..aliases import Cursor
 from ..exceptions import ExecutionError
+from ..ledger.rows import ExecutionRow
 from ..ledger.states import OPEN_EXECUTIONS, ExecutionState, FailureState
 
 __all__ = ['among', 'candidates', 'chosen', 'units_in']
@@ -16,12 +20,12 @@ LONGEST = texts.EXCERPT + 100
 NAMED = 10
 
 
-def candidates(text):
+def candidates(text: str) -> set[str]:
     """Return all texts of units that a list with commas may name.
 
     There may be commas in a unit, too: (5, 2026-01-31).
     """
-    parts, found = text.split(','), set()
+    parts, found = text.split(','), set[str]()
     for start in range(len(parts)):
         candidate = parts[start]
         found.add(candidate.strip())
@@ -33,21 +37,23 @@ def candidates(text):
     return found
 
 
-def units_in(text, known):
+def units_in(
+        text: str, known: Collection[str]) -> tuple[list[str], list[str]]:
     """Return (the known units that a text names, what else it names).
 
     The longest comes first: "a,b" is that unit where there is one.
     """
-    parts, found, unknown, start = text.split(','), [], [], 0
+    parts, start = text.split(','), 0
+    found: list[str] = []
+    unknown: list[str] = []
     if text.strip() in known:
         return [text.strip()], []
     while start < len(parts):
-        best = None
-        candidate, end = None, start
-        while end < len(parts):
-            candidate = parts[end] if candidate is None \
-                else '%s,%s' % (candidate, parts[end])
-            end += 1
+        candidate = ''
+        best: tuple[str, int] | None = None
+        for end in range(start + 1, len(parts) + 1):
+            candidate = parts[start] if end == start + 1 \
+                else '%s,%s' % (candidate, parts[end - 1])
             if candidate.strip() in known:
                 best = candidate.strip(), end
             if len(candidate) > LONGEST:
@@ -62,7 +68,9 @@ def units_in(text, known):
     return found, unknown
 
 
-def chosen(cursor, execution, row, named):
+def chosen(
+        cursor: Cursor, execution: int, row: ExecutionRow,
+        named: Sequence[str]) -> list[int] | None:
     """Return the ids of the failures that are meant, None for all open ones.
 
     Raises ExecutionError where there are none, or not those.
@@ -71,8 +79,10 @@ def chosen(cursor, execution, row, named):
     :param named: texts, each with units
     """
     check_ended(execution, row)
-    wanted = set().union(*map(candidates, named))
-    ids, first, count = {}, [], 0
+    wanted = set[str]().union(*map(candidates, named))
+    ids: dict[str, list[int]] = {}
+    first: list[str] = []
+    count = 0
     # Without texts, it is enough that there is one
     for id, text in ledger.failed_units.list_free(
             cursor, execution, limit=None if named else 1):
@@ -86,7 +96,8 @@ def chosen(cursor, execution, row, named):
             execution, why_none(cursor, execution, row['state']))
     if not named:
         return None
-    meant, unknown = set(), []
+    meant: set[str] = set()
+    unknown: list[str] = []
     for text in named:
         units, others = units_in(text, ids)
         meant.update(units)
@@ -102,10 +113,15 @@ def chosen(cursor, execution, row, named):
     return sorted(id for text in meant for id in ids[text])
 
 
-def among(cursor, execution, row, ids):
-    """Return those failures that wait for somebody, of the ids of failures.
+def among(
+        cursor: Cursor, execution: int, row: ExecutionRow,
+        ids: Collection[int]) -> list[int]:
+    """Return those of the failures that nobody retried or dismissed.
 
-    Raises ExecutionError where it is none.
+    Raises ExecutionError if there are none.
+
+    :param row: ``state`` and ``dry_run`` of the execution
+    :param ids: of failures of the execution
     """
     check_ended(execution, row)
     free = {id for id, _ in ledger.failed_units.list_free(cursor, execution)}
@@ -116,8 +132,8 @@ def among(cursor, execution, row, ids):
     return found
 
 
-def check_ended(execution, row):
-    "Raise ExecutionError unless there may be failures for somebody."
+def check_ended(execution: int, row: ExecutionRow) -> None:
+    "Raise ExecutionError if there can be no open failures of it."
     if row['dry_run']:
         raise ExecutionError(
             execution, 'was a dry run: there is nothing to do again')
@@ -126,7 +142,7 @@ def check_ended(execution, row):
             'cancel it' % row['state'])
 
 
-def why_none(cursor, execution, state):
+def why_none(cursor: Cursor, execution: int, state: str) -> str:
     "Return why an execution has no failure that waits for somebody."
     counts = ledger.failed_units.count_by_state(cursor, execution)
     if not counts:
@@ -137,5 +153,5 @@ def why_none(cursor, execution, state):
         return 'was retried as %s; what failed there: coop retry %s' % (
             ', '.join('#%s' % id for id in retries), retries[-1])
     return 'has no open failures: %s' % ', '.join(
-        '{:,} {}'.format(counts[state], state)
-        for state in FailureState if state in counts)
+        '{:,} {}'.format(counts[name], name)
+        for name in FailureState if name in counts)

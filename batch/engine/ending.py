@@ -5,45 +5,54 @@ import json
 import os
 
 from .. import ledger
+from ..aliases import Cursor
 from ..context import Work, working
+from ..ledger.rows import ExecutionRow, values_of
 from ..ledger.states import ExecutionState
 from ..logging import get_logger, log_path_of
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
 from . import error_files, input_files
-from .output_files import discard_leftovers, publish, tag_of
+from .input_files import Settled
+from .output_files import discard_leftovers, publish
+from .tags import tag_of
 
 __all__ = ['close']
 
 
-def close(database, execution):
-    """End the execution if no chunk is left, and write its last line.
+def close(database: str, execution: int) -> None:
+    """End the execution if no chunk is left, and log its outcome.
 
-    Whoever ends a lane of chunks asks, after its commit: so the last one sees
-    all others.  The row's lock lets only one of them through.
+    Called after the commit that ended the last chunk of a lane, so that the
+    last caller sees all chunks ended.  Only one of them gets the lock of the
+    row.
 
-    Files come first: who dies on the way leaves an execution that still runs,
-    and the next one does all of it again.
+    Files are published and archived before the end is written: if the process
+    dies meanwhile, the execution still runs, and the next caller does all of
+    it again.
     """
-    def look(cursor):
+    def look(cursor: Cursor) -> tuple[str, set[tuple[str, bool]]] | None:
         if row := claim_if_over(cursor, execution):
-            # Always, as a connection that was lost at a commit is not noted
+            # Even if no process died: a commit may have lost its connection
             places = {
                 (os.path.dirname(path), False)
                 for path in ledger.outputs.files(cursor, execution)}
-            root_dir, _ = json.loads(row['settings'])['root_dir']
-            # Nor is a death after which nothing was to be begun again
+            root_dir = values_of(row['settings'])['root_dir']
+            # All of root_dir only where a process may have died
             if root_dir and (row['stopping']
                     or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
             return row['batch'], places
+        return None
 
-    def end(cursor):
+    def end(
+            cursor: Cursor
+            ) -> tuple[dict[str, str], list[Settled], Outcome] | None:
         if (row := claim_if_over(cursor, execution)) is None:
             return None
         if row['stopping'] == ExecutionState.CANCELLED:
-            ledger.chunks.cancel_open(cursor, execution)
+            ledger.open_chunks.cancel_open(cursor, execution)
         tag = tag_of(database, execution, row['started_at'])
         missing = publish(cursor, execution, tag)
         settled = input_files.settle(cursor, execution, tag)
@@ -63,10 +72,12 @@ def close(database, execution):
             message='; '.join(filter(None, message)) or None,
             missing=json.dumps(list(missing)) if missing else None)
         if row['retry_of']:
-            ledger.failed_units.solve(cursor, execution)
+            ledger.settling.solve(cursor, execution)
         if succeeded:
             ledger.executions.forget_secrets(cursor, execution)
-        return missing, settled, Outcome.load(cursor, execution)
+        outcome = Outcome.load(cursor, execution)
+        assert outcome is not None
+        return missing, settled, outcome
 
     if (found := transact(database, look)) is None:
         return
@@ -74,14 +85,15 @@ def close(database, execution):
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
-        error_files.write_errors(database, execution, claim_if_over)
+        error_files.write_errors(
+            database, execution, claim_if_over, logger)
         if (ended := transact(database, end)) is None:
             return
         missing, settled, outcome = ended
-        for path, why in missing.items():
+        for name, reason in missing.items():
             logger.error(
-                'the file "%s" is committed but missing: %s', escape(path),
-                escape(why))
+                'the file "%s" is committed but missing: %s', escape(name),
+                escape(reason))
         for path, archived, why in settled:
             if archived:
                 logger.info('"%s" is archived as "%s"',
@@ -93,15 +105,16 @@ def close(database, execution):
         write('%s', outcome.text(batch, log=log_path_of(batch)))
 
 
-def claim_if_over(cursor, execution):
+def claim_if_over(cursor: Cursor, execution: int) -> ExecutionRow | None:
     "Lock and return the row of the execution if nothing of it runs any more."
     row = ledger.executions.columns(cursor, execution, 'stopping')
     if (row is None
             or not row['stopping']
-            and ledger.chunks.has_open(cursor, execution)):
-        # The usual answer, for which nobody needs to wait
+            and ledger.open_chunks.has_open(cursor, execution)):
+        # The usual case: without waiting for the lock
         return None
     row = ledger.executions.claim(
         cursor, execution, ExecutionState.RUNNING, wait=True)
     if row is not None and ledger.executions.is_over(cursor, execution):
         return row
+    return None

@@ -7,13 +7,19 @@ of its rows are settled, and dismissed.  Both are one commit, and the file is
 an output of the execution: it appears whatever dies.
 """
 import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger, output
+from ..aliases import Cursor, Unit
 from ..exceptions import BatchError
 from ..file_batch import archive_of
+from ..logging import BatchLogger
 from ..signatures import call_hook
 from ..texts import escape
 from ..transaction import is_outage, is_shutdown, load_pool, transact
@@ -21,12 +27,17 @@ from . import input_files
 from .errors import exc_info, one_line
 from .hooks import Guard
 from .output_files import discard_leftovers, note_appeared
-from .running import load_job
+from .running import Job, load_job
 
 __all__ = ['write_errors']
 
+#: (number, row, error, (id of the failure, names of the files of its unit))
+Failed: TypeAlias = tuple[int, Any, str, tuple[int, set[str]]]
 
-def write_errors(database, execution, claim):
+
+def write_errors(
+        database: str, execution: int, claim: Callable[[Cursor, int], Any],
+        logger: BatchLogger) -> None:
     """Write the files of an execution that is about to end.
 
     Not of one that was stopped: that says that something else is wrong.
@@ -35,46 +46,46 @@ def write_errors(database, execution, claim):
     :param claim: called with (cursor, execution): returns its row, locked, if
         it is over
     """
-    if not transact(database, lambda cursor: is_wanted(cursor, execution)):
-        return
-    load_pool(database)
-    job = load_job(database, execution)
-    outputs = None
+    outputs: output.Outputs | None = None
+    written: list[tuple[Path, int]] = []
 
-    def write(cursor):
+    def write(cursor: Cursor) -> list[tuple[Path, int]]:
         nonlocal outputs
-        if claim(cursor, execution) is None:
+        if job is None or claim(cursor, execution) is None:
             return []
         outputs = Transaction().join(output.Outputs(job.tag))
         with job.working(outputs=outputs), Guard(job.batch):
             return write_files(cursor, job, outputs)
 
-    with job.working():
-        try:
-            discard_leftovers(
-                database, execution, {(directory_of(job), False)}, job.logger)
+    try:
+        if transact(database, lambda cursor: is_wanted(cursor, execution)):
+            load_pool(database)
+            if (job := load_job(database, execution)) is None:
+                return
+            if os.path.isdir(directory_of(job)):
+                discard_leftovers(
+                    database, execution, {(str(directory_of(job)), False)},
+                    logger)
             written = transact(
                 database, write, user=job.user, context=job.context)
-        except BaseException as error:
-            if is_shutdown(error) or is_outage(error, database):
-                raise
-            if issubclass(type(error), BatchError):
-                job.logger.error(
-                    "the failed rows can not be written: %s", error)
-            else:
-                job.logger.exception(
-                    "the failed rows can not be written: %s",
-                    one_line(error), exc_info=exc_info(error))
-            return
+    except BaseException as error:
+        if is_shutdown(error) or is_outage(error, database):
+            raise
+        if issubclass(type(error), BatchError):
+            logger.error("the failed rows can not be written: %s", error)
+        else:
+            logger.exception("the failed rows can not be written: %s",
+                one_line(error), exc_info=exc_info(error))
+        return
     note_appeared(database, execution, outputs)
     for path, count in written:
-        with job.working():
-            job.logger.info('%s failed rows are written to "%s"',
-                count, escape(path))
+        logger.info('%s failed row%s written to "%s"', count,
+            ' is' if count == 1 else 's are', escape(path))
 
 
-def is_wanted(cursor, execution):
-    row = ledger.executions.columns(
+def is_wanted(cursor: Cursor, execution: int) -> bool:
+    "Return whether an execution has failed rows to write, and where to."
+    row = ledger.executions.existing(
         cursor, execution, 'parameters', 'stopping', 'dry_run')
     errors, _ = json.loads(row['parameters'] or '{}').get('errors', ('', ''))
     return bool(
@@ -84,17 +95,19 @@ def is_wanted(cursor, execution):
         and ledger.failed_units.count_open(cursor, [execution]))
 
 
-def directory_of(job):
+def directory_of(job: Job) -> Path:
     return archive_of(job.parameters['directory'], job.parameters['errors'])
 
 
-def write_files(cursor, job, outputs):
+def write_files(
+        cursor: Cursor, job: Job,
+        outputs: output.Outputs) -> list[tuple[Path, int]]:
     "Write the files, dismiss their failures; return (path, count) of each."
     root = ledger.inputs.root_of(cursor, job.execution)
     undone = ledger.inputs.count_undone(
         cursor, ledger.inputs.tree_of(cursor, root))
     failures = failed_rows(cursor, job.execution)
-    written = {}
+    written: dict[str, tuple[Path, list[Failed]]] = {}
     for file in ledger.inputs.held_by(cursor, root):
         name = file.path.name
         failed = failures.get(name)
@@ -116,18 +129,18 @@ def write_files(cursor, job, outputs):
             continue
         path = outputs.write(directory_of(job) / name, content)
         written[name] = path, failed
-    reasons = {}
+    reasons: dict[str, list[int]] = {}
     for name, (path, failed) in written.items():
-        for *_, (id, names) in failed:
+        for _, _, _, (id, names) in failed:
             # A group may have rows of several files
             if names <= written.keys():
                 reasons.setdefault(
                     'written to "%s"' % path, []).append(id)
     for reason, ids in reasons.items():
-        ledger.failed_units.dismiss(
+        ledger.settling.dismiss(
             cursor, job.execution, reason, sorted(set(ids)))
     if written:
-        row = ledger.executions.columns(
+        row = ledger.executions.existing(
             cursor, job.execution, 'outputs', 'message')
         told = 'failed rows are written to %s' % ', '.join(
             '"%s"' % path for path, _ in list(written.values())[:3])
@@ -142,12 +155,12 @@ def write_files(cursor, job, outputs):
     return [(path, len(failed)) for path, failed in written.values()]
 
 
-def failed_rows(cursor, execution):
+def failed_rows(cursor: Cursor, execution: int) -> dict[str, list[Failed]]:
     """Return the open failures that are rows, by the name of their file.
 
-    As (number, row, error, (id, names of the files of its unit)), by number.
+    In the order of their numbers.
     """
-    found = {}
+    found: dict[str, list[Failed]] = {}
     for id, units, error in ledger.failed_units.list_errors(
             cursor, execution):
         rows = [
@@ -158,11 +171,11 @@ def failed_rows(cursor, execution):
         for name, number, row in rows:
             found.setdefault(name, []).append(
                 (number, row, error, (id, names)))
-    for rows in found.values():
-        rows.sort(key=lambda row: row[0])
+    for failed in found.values():
+        failed.sort(key=lambda row: row[0])
     return found
 
 
-def flattened(units):
+def flattened(units: Iterable[Unit]) -> Iterator[Unit]:
     for unit in units:
         yield from unit if isinstance(unit, list) else [unit]

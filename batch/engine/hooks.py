@@ -1,12 +1,15 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What a hook may not do to the transaction and to the process it runs in.
+"""Keeps a hook from ending its transaction, and from going on after a fork.
 
-Both belong to the engine: the work of a hook and the word "done" are one
-commit, and there is one process for them.
+The engine commits the changes of a hook and the state ``done`` of its chunk
+together, in one process.
 """
 import os
+from collections.abc import Sequence
 from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn
 
 from trytond import backend
 from trytond.transaction import Transaction
@@ -14,50 +17,52 @@ from trytond.transaction import Transaction
 from ..context import end_child
 from ..exceptions import TransactionEndedError
 from ..logging import get_logger
-from ..texts import calls_hooks
+from ..texts import attribute_of, calls_hooks
 from ..transaction import is_shutdown
 from .errors import exc_info, one_line
 
 __all__ = ['Guard']
 
-#: the methods that end a transaction: those of trytond's, and of a connection
+#: the methods of trytond's Transaction and of a connection that end a
+#: transaction
 TRANSACTION = 'commit', 'rollback', 'stop'
 CONNECTION = (
     'close', 'commit', 'executescript', 'rollback', 'set_autocommit')
-#: as psycopg numbers the states of a transaction
+#: the numbers of transaction states in psycopg
 IDLE, IN_TRANSACTION, IN_ERROR = 0, 2, 3
-#: those in which hooks are called right now
-_guards = []
+#: the Guards in which hooks are running
+_guards: list['Guard'] = []
 
 
 class Guard:
-    """Called hooks do not end the transaction, nor go on in a second process.
+    """A context manager around the hooks of the current transaction.
 
-    A context manager around the hooks of the current transaction.  Raises
-    TransactionEndedError where one of them ends it: at once where it does so
-    by a method, at the end where it does so in SQL.  Savepoints and
-    transactions of their own are theirs.
+    It raises TransactionEndedError if a hook ends the transaction: at once if
+    the hook calls a method, at its exit if the hook does so in SQL.
+    Savepoints and separate transactions are allowed.
 
-    A process that a hook forked ends where the hooks do.
+    A process that a hook forked ends at the exit.
 
     :param batch: ``__name__`` of the batch
-    :param id: that of the transaction, where PostgreSQL has told it
-    :param check_later: whether the caller finds out, without a trip to the
-        server of its own, if it is another one in the end: then it calls
-        check()
+    :param id: of the transaction in PostgreSQL, None if it is not known
+    :param check_later: whether the caller compares the id of the transaction
+        in its own statement, which saves a query, and calls check() if it
+        differs
     """
 
-    def __init__(self, batch, id=None, check_later=False):
+    def __init__(
+            self, batch: str, id: int | None = None,
+            check_later: bool = False) -> None:
         self.batch = batch
         self.transaction = Transaction()
         self.connection = self.transaction.connection
         self.id = id
         self.check_later = check_later and backend.name != 'sqlite'
         self.process = os.getpid()
-        self.refused = None
+        self.refused: TransactionEndedError | None = None
 
-    def __enter__(self):
-        # Their own attributes hide the methods of their classes
+    def __enter__(self) -> 'Guard':
+        # Attributes of the objects hide the methods of their classes
         for target, names in self.ends():
             target.__dict__.update({n: partial(self.refuse, n) for n in names})
         _guards.append(self)
@@ -70,7 +75,9 @@ class Guard:
         return self
 
     @calls_hooks
-    def __exit__(self, type_, error, trace):
+    def __exit__(
+            self, type_: type[BaseException] | None,
+            error: BaseException | None, trace: TracebackType | None) -> None:
         if os.getpid() != self.process:
             self.end_child(error)
         _guards.remove(self)
@@ -84,10 +91,12 @@ class Guard:
         if error is not None or not self.check_later:
             self.check(error)
 
-    def ends(self):
+    def ends(self) -> tuple[tuple[Any, tuple[str, ...]], ...]:
+        "Return (object, names of its methods that end the transaction)."
         return (self.transaction, TRANSACTION), (self.connection, CONNECTION)
 
-    def refuse(self, name, *args, **kwargs):
+    def refuse(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        "Raise TransactionEndedError, in place of such a method."
         if name == 'stop' and self.is_nested():
             return type(self.transaction).stop(
                 self.transaction, *args, **kwargs)
@@ -96,12 +105,12 @@ class Guard:
             'nothing was committed')
         raise self.refused
 
-    def is_nested(self):
-        "Return whether it was made the current transaction once more."
+    def is_nested(self) -> bool:
+        "Return whether the transaction is on the stack more than once."
         return self.transaction._local.transactions.count(
             self.transaction) > 1
 
-    def check(self, error=None):
+    def check(self, error: BaseException | None = None) -> None:
         """Raise TransactionEndedError if the transaction was ended in SQL.
 
         :param error: what a hook raised, None if it did not
@@ -112,11 +121,11 @@ class Guard:
                 self.batch, 'ends its transaction in SQL',
                 'what it did before is %s' % became) from error
 
-    def became(self, error):
-        "Return what became of the transaction, None as long as it goes on."
+    def became(self, error: BaseException | None) -> str | None:
+        "Return how the transaction was ended, None if it is still open."
         if backend.name == 'sqlite':
             if error is not None and not self.connection.in_transaction:
-                # SQLite may have rolled back by itself
+                # SQLite itself may have rolled back because of the error
                 return None
             try:
                 self.execute('RELEASE SAVEPOINT batch_hooks')
@@ -127,7 +136,7 @@ class Guard:
             return None
         status = self.connection.info.transaction_status
         if status == IN_ERROR:
-            # It says nothing any more, and is rolled back in any case
+            # It accepts no query, and will be rolled back in any case
             self.connection.rollback()
         elif status not in {IDLE, IN_TRANSACTION}:
             return None
@@ -136,18 +145,20 @@ class Guard:
             return 'committed'
         if became == 'aborted' and status != IN_ERROR:
             return 'rolled back'
+        return None
 
-    def execute(self, statement, params=()):
+    def execute(self, statement: str, params: Sequence[Any] = ()) -> Any:
+        "Execute a statement; return the one value that it selects."
         cursor = self.connection.cursor()
         cursor.execute(statement, params)
         row = cursor.fetchone() if statement.startswith('SELECT') else None
         return row and row[0]
 
-    def end_child(self, error):
-        "End the process, which a hook forked, as that would end by itself."
+    def end_child(self, error: BaseException | None) -> None:
+        "End a process that a hook forked, with its natural exit status."
         status = 0
-        if issubclass(type(error), SystemExit):
-            code = SystemExit.code.__get__(error)
+        if error is not None and issubclass(type(error), SystemExit):
+            code = attribute_of(error, 'code', SystemExit)
             status = code if type(code) is int else int(code is not None)
         elif error is not None:
             status = 1
@@ -158,23 +169,23 @@ class Guard:
 
 
 class _Inherited:
-    "Stands in a forked process for what its parent goes on to use."
+    "Replaces the connection of the parent in a forked process."
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(
-            'a process that a hook forked has no part in the transaction of '
-            'the hook; start one: Transaction(new=True).start(...)')
+            'a process that a hook forked can not use the transaction of the '
+            'hook; start one: Transaction(new=True).start(...)')
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         # As the lock of a connection of psycopg
         return self.acquire
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
 
-def _leave_to_parent():
-    "Keep a forked process from the connection of its parent."
+def _leave_to_parent() -> None:
+    "Keep a forked process from using the connection of its parent."
     for guard in _guards:
         guard.transaction.connection = guard.connection.lock = _Inherited()
 

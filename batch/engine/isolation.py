@@ -2,15 +2,19 @@
 # this repository contains the full copyright notices and license terms.
 """What becomes of a chunk that failed, or whose process died.
 
-It is replaced by its parts, until the unit that is to blame fails alone.
+It is replaced by its parts, until the unit that causes it fails alone.
 """
-import json
+from collections.abc import Iterator
 from functools import partial
+from typing import Any, TypeAlias
 
 from .. import ledger
+from ..aliases import Cursor, Unit
 from ..context import Work, working
 from ..exceptions import TransactionEndedError, WorkerLostError
 from ..ledger import units
+from ..ledger.chunks import Chunk
+from ..ledger.rows import Details, ExecutionRow, values_of
 from ..ledger.states import ExecutionState
 from ..logging import get_logger
 from ..settings import failures_allowed
@@ -19,39 +23,49 @@ from . import bisection, suspects
 from .ending import close
 from .errors import describe, exc_info, one_line, write_down
 from .records import model_of_units
+from .running import Job
 
 __all__ = [
     'chunk_died', 'fail_or_bisect', 'flattened', 'give_up', 'is_divisible',
     'units_of']
 
-#: how many alike failures, and no success, stop an execution
+Parts: TypeAlias = list[list[Unit]]
+
+#: how many alike failures without a success in between stop an execution
 ALIKE = 20
 
 
-def flattened(chunk):
-    "Yield each id of the chunk with the index of its unit."
-    for index, unit in enumerate(chunk.units):
+def flattened(chunk: Chunk) -> Iterator[tuple[Unit, int]]:
+    "Yield (id, index of its unit) of the chunk, groups flattened."
+    for index, unit in enumerate(chunk.units or ()):
         for id in unit if isinstance(unit, list) else [unit]:
             yield id, index
 
 
-def fail_or_bisect(job, chunk, attempts, error, objects=None):
-    """Log why a chunk failed and replace it by its parts, or fail it.
+def fail_or_bisect(
+        job: Job, chunk: Chunk, attempts: int, error: BaseException,
+        objects: Any = None) -> int | None:
+    """Log why a chunk failed, and replace it by its parts or fail it.
 
-    Returns the id of the chunk that is queued in its place, or None.
+    Returns the id of the chunk that is queued next, or None.
+
+    :param objects: what ``execute`` was given
     """
-    # What is wrong with the class is wrong for each of its units
+    # Not to be split: each of its units would do the same
     is_ended = issubclass(type(error), TransactionEndedError)
     model = model_of_units(job)
 
-    def record(cursor, details):
+    def record(
+            cursor: Cursor,
+            details: Details) -> tuple[int | None, Parts | None, bool]:
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
-            return None, None, None
-        parts = suspect = repeated = None
+            return None, None, False
+        parts = suspect = None
+        repeated = False
         if is_ended:
             ledger.executions.update(
                 cursor, job.execution, hooks_committed=True)
-        if is_divisible(job, chunk) and not is_ended:
+        if chunk.units and is_divisible(job, chunk) and not is_ended:
             *parent, trust = ledger.failures.lineage(cursor, chunk)
             repeated = parent == [details['error_type'], details['error']]
             if trust:
@@ -83,18 +97,23 @@ def fail_or_bisect(job, chunk, attempts, error, objects=None):
         return first
 
 
-def is_divisible(job, chunk):
+def is_divisible(job: Job, chunk: Chunk) -> bool:
+    "Return whether a chunk may be replaced by parts."
     return (chunk.units is not None and len(chunk.units) > 1
         and job.settings['split_size'] != 1)
 
 
-def find_suspect(chunk, objects, error):
+def find_suspect(
+        chunk: Chunk, objects: Any, error: BaseException) -> int | None:
+    "Return the index of the unit that the error is about, or None."
     indexes = [index for _, index in flattened(chunk)]
     if type(objects) is suspects.Watched and len(objects) == len(indexes):
         return suspects.find(error, objects, indexes)
+    return None
 
 
-def units_of(chunk):
+def units_of(chunk: Chunk) -> str:
+    "Return what a chunk holds, for a log: unit 5, 100 units."
     if chunk.units is None:
         return 'the batch'
     if len(chunk.units) == 1:
@@ -102,26 +121,27 @@ def units_of(chunk):
     return '{:,} units'.format(len(chunk.units))
 
 
-def end_of(chunk, parts):
+def end_of(chunk: Chunk, parts: Parts | None) -> str:
+    "Return what a log says of the end of a chunk that failed."
     if parts:
         return "; replaced by parts of %s" % ', '.join(
             str(len(part)) for part in parts)
     if chunk.units is None or len(chunk.units) > 1:
-        return ", all of it, as it is not to be split"
+        return " as a whole, because it is never split"
     return " alone"
 
 
-def stop_if_hopeless(cursor, job, is_ended=False):
-    """Stop the execution if a release is broken, or max_failures is passed.
+def stop_if_hopeless(cursor: Cursor, job: Job, is_ended: bool = False) -> None:
+    """Stop the execution if ALIKE failures are alike or max_failures passed.
 
-    :param is_ended: whether a hook ended its transaction
+    :param is_ended: stop it in any case, as a hook ended its transaction
     """
-    row = ledger.executions.columns(
+    row = ledger.executions.existing(
         cursor, job.execution, 'selected', 'stopping')
     if row['stopping']:
         return
     setting = job.settings['max_failures']
-    allowed = failures_allowed(setting, row['selected'])
+    allowed = failures_allowed(setting, row['selected'] or 0)
     if is_ended:
         reason = 'a hook ends its transaction, as it would in each chunk'
     elif (allowed is not None
@@ -139,28 +159,30 @@ def stop_if_hopeless(cursor, job, is_ended=False):
         job.logger.error("stopped: %s", reason)
 
 
-def chunk_died(database, execution, chunk_id, cause, blame):
-    """Write that the process of a task died; return whether it is written.
+def chunk_died(
+        database: str, execution: int, chunk_id: int, cause: str,
+        blame: bool) -> tuple[bool, int | None]:
+    """Write that the process of a task died.
 
-    Not where somebody has the lock of what it was working on: the server may
-    not know yet that its client is gone.
+    Not while the chunk that it executed is still locked: the server may not
+    have noticed yet that its client is gone.
 
-    :param chunk_id: the chunk that the task was given
+    :param chunk_id: the chunk of the task's message
     :param cause: how it died, such as ``signal 9``
-    :param blame: whether what it was working on is to blame
+    :param blame: whether to count it as a death of the chunk
     :return: (whether it is written, id of the chunk to send or None)
     """
-    def record(cursor):
-        row = ledger.executions.columns(
+    def record(cursor: Cursor) -> tuple[bool, Chunk | None, ExecutionRow]:
+        row = ledger.executions.existing(
             cursor, execution, 'batch', 'settings', 'stopping')
-        concurrency, _ = json.loads(row['settings'])['concurrency']
-        id = ledger.chunks.first_open_in_lane(
-            cursor, execution, chunk_id, concurrency)
+        id = ledger.open_chunks.first_open_in_lane(
+            cursor, execution, chunk_id,
+            values_of(row['settings'])['concurrency'])
         if id is None:
-            return True, None, None
+            return True, None, row
         chunk = ledger.chunks.claim(cursor, execution, id)
         if chunk is None:
-            return bool(row['stopping']), None, None
+            return bool(row['stopping']), None, row
         ledger.chunks.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
         return True, chunk, row
 
@@ -173,19 +195,19 @@ def chunk_died(database, execution, chunk_id, cause, blame):
                 row['batch'], execution, chunk.number, database=database)):
         get_logger(row['batch']).error(
             "worker lost (%s) at %s%s", cause, units_of(chunk),
-            "" if blame else "; nothing of it is to blame")
+            "" if blame else "; this does not count as a death")
     return True, chunk.id
 
 
-def give_up(job, chunk):
-    "Take apart a chunk whose processes died, or fail the one unit."
+def give_up(job: Job, chunk: Chunk) -> int | None:
+    "Split a chunk whose processes died, or fail it; return as fail_or_bisect."
     error = WorkerLostError(chunk.error or 'worker lost')
     model = model_of_units(job)
 
-    def record(cursor):
+    def record(cursor: Cursor) -> tuple[int | None, Parts | None]:
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None
-        if is_divisible(job, chunk):
+        if chunk.units and is_divisible(job, chunk):
             parts = bisection.parts_of_lost(chunk.units)
             return ledger.chunks.replace_by_parts(
                 cursor, chunk, parts, chunk.deaths, describe(error),

@@ -2,8 +2,10 @@
 # this repository contains the full copyright notices and license terms.
 """An execution without workers: the process itself treats its chunks."""
 from collections import deque
+from collections.abc import Callable
 
 from .. import ledger
+from ..aliases import Cursor
 from ..ledger.states import ExecutionState
 from ..transaction import transact
 from . import selection, treatment
@@ -12,23 +14,25 @@ from .ending import close
 __all__ = ['process_here']
 
 
-def process_here(database, batch, execution, tick):
-    """Do in this process what can be done now of an execution.
+def process_here(
+        database: str, batch: str, execution: int,
+        tick: Callable[[], object]) -> None:
+    """Execute in this process what can be executed now of an execution.
 
-    That is all of it, unless it has to wait for another one, or for the
-    database.
+    That is all of it, unless it has to wait for another execution or for the
+    database.  Raises ExecutionError if it does not exist.
 
     :param tick: called before each turn
     """
-    todo = deque()
+    todo: deque[int] = deque()
 
-    def send(_, chunk):
+    def send(_: int, chunk: int) -> None:
         todo.append(chunk)
 
-    def find(cursor):
-        row = ledger.executions.columns(cursor, execution, 'state')
-        chunks = ledger.chunks.list_queued(cursor, execution)
-        # Whoever had them, in an earlier command, is gone
+    def find(cursor: Cursor) -> tuple[str, list[int]]:
+        row = ledger.executions.existing(cursor, execution, 'state')
+        chunks = ledger.open_chunks.list_queued(cursor, execution)
+        # The command that executed them before has ended
         ledger.chunks.mark_deserted(cursor, chunks)
         return row['state'], chunks
 

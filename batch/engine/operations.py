@@ -1,16 +1,18 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Start an execution, cancel it, go on with it; retry or dismiss failures.
+"""Start an execution, cancel it, resume it, retry or dismiss its failures.
 
-Each asks the state first, and says it when it refuses.
+Where the state forbids it they raise ExecutionError, which names the state.
 """
-import json
+from collections.abc import Collection, Sequence
 
 import trytond.config as config
 
 from .. import ledger
+from ..aliases import Cursor, Given
 from ..config import BatchConfig
 from ..exceptions import ExecutionError
+from ..ledger.rows import values_of
 from ..ledger.states import ExecutionState
 from ..texts import escape
 from ..transaction import transact
@@ -22,29 +24,34 @@ __all__ = [
     'retry', 'start']
 
 
-def start(database, batch, given, dry_run=False, local=False):
-    "Make an execution and return its id; nothing runs yet."
+def start(
+        database: str, batch: str, given: Given, dry_run: bool = False,
+        local: bool = False) -> int:
+    "Make an execution and return its id; nothing is sent or executed."
     return transact(database, lambda cursor: ledger.executions.create(
             # What is typed may be no text; a batch has no such name
             cursor, escape(batch), given,
             dry_run=dry_run, local=local))
 
 
-def cancel(database, execution, message):
-    """Cancel what is not worked on; return whether the state allowed it.
+def cancel(database: str, execution: int, message: str) -> bool:
+    """Cancel the execution; return whether it was selecting or running.
 
-    What runs goes on to the end of its chunk.
+    Chunks that are being executed are finished.  Raises ExecutionError if it
+    does not exist.
+
+    :param message: why, as the ledger keeps it
     """
-    def _cancel(cursor):
+    def _cancel(cursor: Cursor) -> bool:
         if ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
             ledger.executions.update(
                 cursor, execution, state=ExecutionState.CANCELLED,
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
-            ledger.failed_units.give_back(cursor, execution)
+            ledger.settling.give_back(cursor, execution)
             return True
-        row = existing(cursor, execution, 'state')
+        row = ledger.executions.existing(cursor, execution, 'state')
         if row['state'] != ExecutionState.RUNNING:
             return False
         ledger.executions.stop(
@@ -56,15 +63,19 @@ def cancel(database, execution, message):
     return cancelled
 
 
-def resume(database, execution, local=False):
-    """Open the execution again for what is left of it, or missing.
+def resume(
+        database: str, execution: int,
+        local: bool = False) -> tuple[str, list[int] | None]:
+    """Let the execution run again, for chunks that are left or missing files.
 
-    Returns (batch, ids of the chunks to send, None to select first).  Raises
-    ExecutionError if there is nothing to go on with.
+    Returns (batch, ids of the chunks to send; None to select first).  Raises
+    ExecutionError if nothing is left, or another execution is running.
+
+    :param local: whether the caller executes it itself
     """
-    def _resume(cursor):
+    def _resume(cursor: Cursor) -> tuple[str, list[int] | None]:
         ledger.executions.lock_all(cursor)
-        row = existing(
+        row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'left', 'settings',
             'missing')
         if row['state'] == ExecutionState.SELECTING:
@@ -76,7 +87,7 @@ def resume(database, execution, local=False):
                     'left%s' % (row['state'], ' (failed units: coop retry %s)'
                         % execution
                         if row['state'] == ExecutionState.FAILED else ''))
-            overlap, _ = json.loads(row['settings'])['overlap']
+            overlap = values_of(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
             if others and overlap != 'allow' and row['left']:
                 raise ExecutionError(execution, 'can not go on beside #%s, '
@@ -85,85 +96,85 @@ def resume(database, execution, local=False):
             ledger.executions.update(
                 cursor, execution, state=ExecutionState.RUNNING, ended_at=None,
                 exit_status=None)
-        # The breaker begins anew; what it counted stays counted
+        # Failures before this stay counted for max_failures
         ledger.executions.update(
             cursor, execution, stopping=None, message=None, local=local)
-        ledger.chunks.requeue(cursor, execution)
-        ids = ledger.chunks.list_queued(cursor, execution)
+        ledger.open_chunks.requeue(cursor, execution)
+        ids = ledger.open_chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)
         return row['batch'], ids
 
     batch, chunks = transact(database, _resume)
     if chunks == []:
-        # Only files were missing, or whoever was to close it has died
+        # Only files were missing, or the process died before close()
         close(database, execution)
     return batch, chunks
 
 
-def retry(database, execution, local=False, texts=(), failures=None):
+def retry(
+        database: str, execution: int, local: bool = False,
+        texts: Sequence[str] = (),
+        failures: Collection[int] | None = None) -> tuple[int, str]:
     """Make an execution of open failures; return (id, batch).
 
-    Raises ExecutionError where there are none, or not those.
+    Raises ExecutionError if there are none, or not those, or the execution is
+    still open.
 
-    :param texts: which units, as ``--unit`` gives them; without, all of them
+    :param local: whether the caller executes it itself
+    :param texts: the units, as ``--unit`` gives them; none: all of them
     :param failures: ids of failures instead
     """
-    def _retry(cursor):
+    def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
-        row = existing(
+        row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'parameters', 'dry_run')
         ids = chosen(cursor, execution, row, texts) if failures is None \
             else among(cursor, execution, row, failures)
-        given = {
-            name: text
-            for name, (text, _) in json.loads(row['parameters']).items()}
         id = ledger.executions.create(
-            cursor, row['batch'], given, retry_of=execution, local=local)
-        ledger.failed_units.take_up(cursor, execution, id, ids)
+            cursor, row['batch'], values_of(row['parameters']),
+            retry_of=execution, local=local)
+        ledger.settling.take_up(cursor, execution, id, ids)
         return id, row['batch']
 
     return transact(database, _retry)
 
 
 def dismiss(
-        database, execution, reason=None, texts=(), failures=None):
-    """Note that open failures are settled otherwise.
+        database: str, execution: int, reason: str | None = None,
+        texts: Sequence[str] = (),
+        failures: Collection[int] | None = None) -> tuple[int, int]:
+    """Mark open failures as settled otherwise.
 
     Returns (how many, how many of the execution are still open).  Raises
-    ExecutionError where there are none, or not those.
+    ExecutionError if there are none, or not those, or the execution is still
+    open.
 
     :param texts, failures: as of retry
     """
-    def _dismiss(cursor):
+    def _dismiss(cursor: Cursor) -> tuple[int, int]:
         ledger.executions.lock_all(cursor)
-        row = existing(cursor, execution, 'state', 'dry_run')
+        row = ledger.executions.existing(
+            cursor, execution, 'state', 'dry_run')
         ids = chosen(cursor, execution, row, texts) if failures is None \
             else among(cursor, execution, row, failures)
-        count = ledger.failed_units.dismiss(cursor, execution, reason, ids)
+        count = ledger.settling.dismiss(cursor, execution, reason, ids)
         return count, ledger.failed_units.count_open(
             cursor, [execution]).get(execution, 0)
 
     return transact(database, _dismiss)
 
 
-def existing(cursor, execution, *names):
-    row = ledger.executions.columns(cursor, execution, *names)
-    if row is None:
-        raise ExecutionError(execution, 'does not exist '
-            '("coop history" shows the last ones)')
-    return row
-
-
-def queue_of_execution(database, batch, execution):
-    "Return the queue of an execution; before it is admitted, of batch.conf."
-    settings = transact(database, lambda cursor: ledger.executions.columns(
-            cursor, execution, 'settings')['settings'])
-    if settings:
-        return json.loads(settings)['queue'][0]
+def queue_of_execution(database: str, batch: str, execution: int) -> str:
+    "Return the queue of an execution: until it is admitted, of batch.conf."
+    # There may be a transaction of somebody else: transact() has its own
+    row = transact(database, lambda cursor: ledger.executions.existing(
+            cursor, execution, 'settings'))
+    if row['settings']:
+        return values_of(row['settings'])['queue']
     return queue_of_batch(batch)
 
 
-def queue_of_batch(batch):
+def queue_of_batch(batch: str) -> str:
     "Return the queue that batch.conf gives to a batch."
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     return batch_config.resolve(batch)['queue'][0]

@@ -3,85 +3,52 @@
 """The outputs of an execution, from the ledger's side.
 
 A file is committed with its chunk, by its path and its identity, and appears
-after that.  Its process then says so in the ledger.  Of what nobody said so,
-whoever closes the execution looks for the file: it lets it appear, or says
-that it is missing.
+after that; its process then writes so in the ledger.  Of the others, whoever
+closes the execution lets those appear that are there, and lists those that
+are missing.
 """
 import contextlib
 import os
-from functools import lru_cache
+from collections.abc import Iterable
 
 from trytond import backend
-from trytond.transaction import Transaction
 
 from .. import files, ledger, names
+from ..aliases import Cursor
 from ..ledger.states import OPEN_EXECUTIONS
+from ..logging import BatchLogger
+from ..output import Outputs
 from ..transaction import transact
+from .tags import tag_of
 
-__all__ = [
-    'database_facts', 'discard_leftovers', 'note_appeared', 'publish',
-    'tag_of']
-
-
-def tag_of(database, execution, started_at):
-    """Return the tag of the hidden files of an execution, see names.py.
-
-    Called in a transaction on the database.
-
-    :param started_at: as the ledger has it
-    """
-    return names.tag_of(
-        database, execution, str(started_at), *_facts_of(database))
+__all__ = ['discard_leftovers', 'note_appeared', 'publish']
 
 
-@lru_cache(maxsize=64)
-def _facts_of(database):
-    return database_facts(Transaction().connection.cursor())
+def note_appeared(
+        database: str, execution: int, outputs: Outputs | None,
+        chunk: int | None = None) -> None:
+    """Write that files have appeared: then they may be moved away.
 
-
-def database_facts(cursor):
-    """Return what tells a database from others of its name.
-
-    Where its files were copied, the copy has them too: then the start of an
-    execution is all that tells them apart.
-    """
-    if backend.name == 'sqlite':
-        cursor.execute('PRAGMA database_list')
-        return tuple(file for _, _, file in cursor.fetchall())
-    cursor.execute("SELECT oid, "
-        "has_function_privilege('pg_control_system()', 'EXECUTE') "
-        'FROM pg_database WHERE datname = current_database()')
-    oid, may_ask = cursor.fetchone()
-    if not may_ask:
-        return oid,
-    cursor.execute('SELECT system_identifier FROM pg_control_system()')
-    return oid, *cursor.fetchone()
-
-
-def note_appeared(database, execution, outputs, chunk=None):
-    """Write that files have appeared; who takes them away then may do so.
-
-    Without it, they are only looked for once more: so no disk is waited for,
-    and no outage.
+    Raises nothing and waits for nothing: without it, whoever closes the
+    execution looks for the files once more.
 
     :param outputs: the Outputs of a transaction that was committed
     :param chunk: id of the chunk that wrote them, None for the selection
     """
-    def note(cursor):
+    def note(cursor: Cursor) -> None:
         if backend.name == 'postgresql':
             cursor.execute('SET LOCAL synchronous_commit = off')
-        ledger.outputs.appeared(cursor, execution, outputs.appeared, chunk)
+        ledger.outputs.appeared(cursor, execution, paths, chunk)
 
-    if outputs and outputs.appeared:
-        # Nothing that goes wrong here is worth more than to look again
+    if paths := outputs.appeared if outputs else []:
         with contextlib.suppress(Exception):
             transact(database, note, retry=1)
 
 
-def publish(cursor, execution, tag):
-    """Let files appear that are committed and that nobody saw appear.
+def publish(cursor: Cursor, execution: int, tag: str) -> dict[str, str]:
+    """Let files appear that are committed and not known to have appeared.
 
-    Returns what is missing, and why, by path.
+    Returns {path: why} of those that are missing.
     """
     missing = {}
     for chunk, identities in ledger.outputs.unseen_files(cursor, execution):
@@ -97,14 +64,15 @@ def publish(cursor, execution, tag):
     return missing
 
 
-def discard_leftovers(database, execution, places, logger):
+def discard_leftovers(
+        database: str, execution: int, places: Iterable[tuple[str, bool]],
+        logger: BatchLogger) -> None:
     """Remove the hidden files of attempts that died before their commit.
 
-    Those of this execution, and those of other ones of its batch that are
-    over: whoever closed them did not see the directory.
+    Those of this execution, and of others of its batch that are over.
 
     :param places: (directory, whether to look below it too)
-    :param logger: is told what can not be searched or removed
+    :param logger: logs what can not be searched or removed
     """
     found = set()
     for place, below in places:
@@ -115,7 +83,7 @@ def discard_leftovers(database, execution, places, logger):
                 'have left: %s', place, error.strerror)
     if not found:
         return
-    # The ledger after the files: what is committed meanwhile is known to it
+    # The ledger is read after the files, so that it knows each committed one
     kept = transact(database, lambda cursor: stems_to_keep(
             cursor, database, execution,
             {(leftover.execution, leftover.tag) for leftover in found}))
@@ -124,17 +92,21 @@ def discard_leftovers(database, execution, places, logger):
             try:
                 files.discard(leftover)
             except OSError as error:
-                logger.warning('what a dead process has left of "%s" can not '
-                    'be removed: %s', leftover.directory / leftover.stem,
-                    error.strerror)
+                logger.warning('the hidden file of "%s", which a dead process '
+                    'left, can not be removed: %s',
+                    leftover.directory / leftover.stem, error.strerror)
 
 
-def stems_to_keep(cursor, database, execution, owners):
-    """Return the stems that are committed, by tag, where the ledger knows.
+def stems_to_keep(
+        cursor: Cursor, database: str, execution: int,
+        owners: Iterable[tuple[int, str]]) -> dict[str, set[str]]:
+    """Return {tag: stems of committed files} of executions that are over.
+
+    Also of this one, but not of those that the ledger does not know.
 
     :param owners: (id of the execution, tag) of hidden files
     """
-    batch = ledger.executions.columns(cursor, execution, 'batch')['batch']
+    batch = ledger.executions.existing(cursor, execution, 'batch')['batch']
     kept = {}
     for id, tag in owners:
         row = ledger.executions.columns(

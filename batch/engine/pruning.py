@@ -1,41 +1,56 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Forget old executions, but none whose failures nobody has dealt with."""
+"""Delete old executions, but none with open failures."""
+import datetime as dt
+
 from .. import ledger
+from ..aliases import Cursor
+from ..ledger.rows import ExecutionRow
 from ..ledger.states import ExecutionState
 from ..transaction import transact
 
 __all__ = ['forgettable', 'prune']
 
 
-def prune(database, before, batch=None):
+class Prunable(ExecutionRow, total=False):
+    "An execution as forgettable() takes it."
+    #: whether it, or what it retries, holds input files
+    in_hand: bool
+    #: how many of its failures are open
+    open: int
+
+
+def prune(
+        database: str, before: dt.datetime,
+        batch: str | None = None) -> tuple[int, list[int]]:
     """Delete the executions that ended before a moment, with their chunks.
 
-    Those with open failures stay, and so does what they retry; those that
-    somebody else has in hand stay too, and are not waited for.  Returns (how
-    many were deleted, the ids of those with open failures, the oldest first).
+    Those with open failures, what they retry, and those that are locked are
+    kept.  Returns (how many were deleted, the ids of those with open failures,
+    the oldest first).
 
     :param before: datetime
     :param batch: only those of this batch
     """
-    def forget(cursor):
+    def forget(cursor: Cursor) -> tuple[int, list[int]]:
         ledger.executions.lock_all(cursor)
         executions = list_prunable(cursor, batch)
         ids, _ = forgettable(executions, before)
         held = set(ids).difference(ledger.retention.claim_ended(cursor, ids))
         for execution in executions:
             if execution['id'] in held:
-                # As one that has not ended: with it stays what it retries
+                # As if it had not ended: so what it retries is kept too
                 execution['ended_at'] = None
         ids, open_ = forgettable(executions, before)
         return sum(ledger.retention.forget(cursor, id) for id in ids), open_
 
-    # All or none: a chain of retries without its end could be retried again
+    # In one transaction: without the last of a chain of retries, the one
+    # before could be retried again
     return transact(database, forget)
 
 
-def list_prunable(cursor, batch):
-    "Return the executions as forgettable() takes them, the newest first."
+def list_prunable(cursor: Cursor, batch: str | None) -> list[Prunable]:
+    "Return the executions for forgettable(), the newest first."
     executions = ledger.retention.list_executions(cursor, batch)
     failures = ledger.failed_units.count_open(cursor)
     # What is not archived yet depends on all that was done of it
@@ -47,7 +62,9 @@ def list_prunable(cursor, batch):
             'open': failures.get(row['id'], 0)} for row in executions]
 
 
-def forgettable(executions, before):
+def forgettable(
+        executions: list[Prunable],
+        before: dt.datetime) -> tuple[list[int], list[int]]:
     """Return (ids to delete, ids with open failures) of those before a moment.
 
     Failures are open until they are retried or dismissed; those of a retry
@@ -58,11 +75,12 @@ def forgettable(executions, before):
 
     :param executions: dicts, the newest first: a retry before what it retries
     """
-    roots = {None: None}
+    roots: dict[int | None, int | None] = {None: None}
     for execution in reversed(executions):
         roots[execution['id']] = roots.get(execution['retry_of']) \
             or execution['id']
-    open_, kept = [], set()
+    open_: list[int] = []
+    kept: set[int | None] = set()
     for execution in executions:
         if execution['ended_at'] is None or execution['ended_at'] >= before:
             kept.add(roots[execution['id']])
@@ -75,7 +93,8 @@ def forgettable(executions, before):
         ], sorted(open_)
 
 
-def is_open(execution):
+def is_open(execution: Prunable) -> bool:
+    "Return whether an execution has open failures, see forgettable()."
     if execution['dry_run']:
         return False
     return bool(

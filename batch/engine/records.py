@@ -5,18 +5,19 @@ from trytond.model import ModelSQL
 from trytond.pool import Pool
 
 from ..batch import BatchRoot
+from ..class_checks import is_own
 from ..transaction import is_shutdown
+from .running import Job
 
 __all__ = ['has_records', 'model_of_units']
 
 
-def has_records(Batch):
+def has_records(Batch: type[BatchRoot]) -> bool:
     "Return whether ids are known to be those of the main model."
-    return Batch.convert_to_instances.__func__ \
-        is BatchRoot.convert_to_instances.__func__
+    return not is_own(Batch, 'convert_to_instances', BatchRoot)
 
 
-def model_of_units(job):
+def model_of_units(job: Job) -> str | None:
     """Return the name of the model of the records, None where it has none.
 
     A failure is written down whatever the hook does that is asked for it.

@@ -1,9 +1,11 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What all chunks of an execution have in common."""
-import json
+import datetime as dt
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import trytond.config as config
 from trytond.cache import Cache
@@ -11,37 +13,44 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger
+from ..aliases import Cursor, Params, Settings
 from ..batch import get_batch
-from ..context import Work, working
-from ..logging import get_logger, open_logs
+from ..context import Custody, Work, Writer, working
+from ..ledger.chunks import Chunk
+from ..ledger.rows import ExecutionRow, values_of
+from ..ledger.units import load_units
+from ..logging import BatchLogger, get_logger, open_logs
 from ..parameters import reload_parameters
 from ..transaction import transact
-from .output_files import tag_of
+from .tags import tag_of
 
 __all__ = ['Job', 'load_job', 'make_job', 'open_configured_logs']
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    "What all chunks of an execution have in common; never changes."
+    "What all chunks of an execution have in common."
     database: str
     execution: int
     batch: str
-    parameters: dict
-    settings: dict
+    parameters: Params
+    settings: Settings
     user: int
-    context: dict
-    started_at: object
+    context: dict[str, Any]
+    started_at: dt.datetime
     dry_run: bool
     #: of its hidden files, see names.py
     tag: str
 
     @property
-    def logger(self):
+    def logger(self) -> BatchLogger:
+        "The logger of the batch."
         return get_logger(self.batch)
 
-    def working(self, chunk=None, custody=None, outputs=None):
-        "Return the context in which hooks and logs know where they are."
+    def working(
+            self, chunk: Chunk | None = None, custody: Custody | None = None,
+            outputs: Writer | None = None) -> AbstractContextManager[Work]:
+        "Return the context manager that makes this the current_work()."
         return working(Work(
                 self.batch, self.execution,
                 chunk.number if chunk is not None else None,
@@ -49,7 +58,9 @@ class Job:
                 database=self.database))
 
 
-def make_job(database, row, user, settings, parameters):
+def make_job(
+        database: str, row: ExecutionRow, user: int, settings: Settings,
+        parameters: Params) -> Job:
     """Return the Job.
 
     :param row: ``id``, ``batch``, ``started_at`` and ``dry_run`` of the
@@ -64,7 +75,7 @@ def make_job(database, row, user, settings, parameters):
         User = Pool().get('res.user')
         with Transaction().set_user(user):
             context.update(User.get_preferences(context_only=True))
-    # Nobody is there to answer a warning
+    # No user is there to answer a warning
     context['_skip_warnings'] = True
     context.update(settings['context'])
     return Job(
@@ -74,32 +85,35 @@ def make_job(database, row, user, settings, parameters):
 
 
 @lru_cache(maxsize=64)
-def load_job(database, execution):
+def load_job(database: str, execution: int) -> Job | None:
     """Return the job of an admitted execution, read once per process.
 
-    None if the execution is not there any more.  Raises BatchError where the
-    batch or its parameters are not what they were when it was started.
+    None if the execution does not exist.  Raises BatchError where the batch
+    or its parameters are not what they were when it was started.
 
-    The caches of Tryton begin anew with it: those of a process may be minutes
-    old, and a batch must see what was changed right before it.
+    Drops the caches of Tryton, which may be minutes old: a batch must see what
+    was changed right before its start.
     """
     Cache.drop(database)
 
-    def load(cursor):
+    def load(cursor: Cursor) -> Job | None:
         row = ledger.executions.columns(
             cursor, execution, 'id', 'batch', 'parameters', 'settings',
-            'user', 'started_at', 'dry_run')
+            'user', 'started_at', 'dry_run', 'derived')
         if row is None:
             return None
         declared = get_batch(row['batch']).declared_parameters()
+        changed, removed = load_units(row['derived']) or ({}, [])
+        parameters = reload_parameters(
+            row['batch'], declared, values_of(row['parameters']), changed)
+        for name in removed:
+            parameters.pop(name, None)
         return make_job(
-            database, row, row['user'],
-            {k: v for k, (v, _) in json.loads(row['settings']).items()},
-            reload_parameters(row['batch'], declared, {
-                    name: text for name, (text, _) in json.loads(
-                        row['parameters']).items()}))
+            database, row, row['user'] or 0, values_of(row['settings']),
+            parameters)
     return transact(database, load)
 
 
-def open_configured_logs():
+def open_configured_logs() -> None:
+    "Open the log files in ``[batch] log_dir`` of trytond.conf."
     open_logs(config.get('batch', 'log_dir'))

@@ -8,48 +8,62 @@ the chunks, under one snapshot.
 import itertools
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import TypeAlias
 
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
-from .. import chunking, ledger, output
-from ..batch import get_batch
+from .. import ledger, output
+from ..aliases import Cursor, Given, Send, Unit
+from ..batch import BatchRoot, get_batch
+from ..chunking import Distinct
 from ..context import Work, end_child, working
 from ..exceptions import (
     BatchError, BrokerError, DefinitionError, TransactionEndedError,
     UnknownBatchError, WorkerLostError)
+from ..ledger.planning import ChunkWriter
+from ..ledger.rows import Details
 from ..ledger.states import Admission, ExecutionState
 from ..logging import BatchLogger, get_logger, get_print_infos
+from ..output import Outputs
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
 from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown, load_pool,
     transact)
 from . import input_files
-from .admission import MAX_DEATHS, admit, resolve_execution
+from .admission import MAX_DEATHS, admit, parse_parameters, resolve_execution
 from .ending import close
 from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
 from .output_files import note_appeared
-from .running import load_job, open_configured_logs
+from .running import Job, load_job, open_configured_logs
 
 __all__ = ['preview', 'select_and_plan', 'selection_died']
 
 
-def select_and_plan(
-        database, batch, execution=None, given=None, task_id=None, *, send):
-    """Select the units, write the chunks, commit, and send the first.
+#: ids of the chunks to send, and the files that were written
+Selected: TypeAlias = tuple[list[int], Outputs]
 
-    :param execution: id of the execution, None to make one with the
-        parameters given (name -> text)
-    :param send: called with (execution, chunk)
+
+def select_and_plan(
+        database: str, batch: str, execution: int | None = None,
+        given: Given | None = None, task_id: str | None = None, *,
+        send: Send) -> None:
+    """Select the units, write the chunks, commit, and send the queued ones.
+
+    What a hook raises fails the execution, and is not raised.  Does nothing
+    if the execution is not to be selected, waits, or the database is away.
+
+    :param execution: id; None to make one with the parameters given
+    :param task_id: of Celery
     """
     open_configured_logs()
     pool, is_whole = None, False
 
-    def select_(cursor):
+    def select_(cursor: Cursor, job: Job) -> Selected | None:
         nonlocal is_whole
         transaction = Transaction()
         try:
@@ -68,8 +82,10 @@ def select_and_plan(
                 database, lambda cursor: admit(cursor, execution)):
             return
         job = load_job(database, execution)
+        if job is None:
+            return
         settle_earlier(job)
-        selected = transact(database, select_)
+        selected = transact(database, partial(select_, job=job))
     except BaseException as error:
         # A hook may raise whatever there is, and call sys.exit()
         if is_shutdown(error):
@@ -79,7 +95,7 @@ def select_and_plan(
             raise
         outage = find_outage(error, database, is_whole)
         if outage is not None:
-            # It waits, and the keeper sends it again
+            # It stays selecting, and the keeper sends it again
             with working(Work(
                         batch, execution or 0, database=database)):
                 get_logger(batch).warning(
@@ -91,7 +107,7 @@ def select_and_plan(
         refuse_start(database, batch, execution, error)
         return
     if selected is None:
-        # Delivered twice: somebody else has it, or had it
+        # Delivered twice: another process selects it, or did
         return
     chunks, outputs = selected
     note_appeared(database, execution, outputs)
@@ -106,11 +122,13 @@ def select_and_plan(
         close(database, execution)
 
 
-def preview(transaction, batch, given):
+def preview(
+        transaction: Transaction, batch: str,
+        given: Given) -> tuple[list[int], int]:
     """Select and split as an execution would, and write nothing.
 
-    Returns the sizes of the chunks and the number of duplicates.  Raises
-    BatchError for whatever a hook raises.
+    Returns (sizes of the chunks, number of duplicates).  Raises BatchError
+    for whatever a hook raises.
     """
     try:
         return select_and_split(transaction, batch, given)
@@ -125,13 +143,16 @@ def preview(transaction, batch, given):
                 batch, one_line(error))) from error
 
 
-def select_and_split(transaction, batch, given):
-    "As preview, but raises what a hook raises."
+def select_and_split(
+        transaction: Transaction, batch: str,
+        given: Given) -> tuple[list[int], int]:
+    "As preview(), but raises what a hook raises."
     cursor = transaction.connection.cursor()
     job, _, _ = resolve_execution(transaction, {
             'id': 0, 'batch': batch, 'given': json.dumps(given),
             'started_at': ledger.tables.now(cursor),
             'dry_run': True})
+    job = parse_parameters(transaction, job)
     Batch = get_batch(batch)
     if not Batch.has_units():
         return [1], 0
@@ -145,7 +166,8 @@ def select_and_split(transaction, batch, given):
     return [size for size in sizes if size], units.duplicates
 
 
-def select_units(job, Batch):
+def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
+    "Return the units that ``select_ids`` gives; raises DefinitionError."
     selected = call_hook(Batch, 'select_ids', job.parameters)
     if selected is None:
         selected = ()
@@ -154,11 +176,11 @@ def select_units(job, Batch):
         raise DefinitionError(
             job.batch, 'returned %r, expected a list or a generator of ids, '
             'rows or groups' % (selected,), hook='select_ids')
-    return chunking.Distinct(selected, known=Batch.has_distinct_units)
+    return Distinct(selected, known=Batch.has_distinct_units)
 
 
-def settle_earlier(job):
-    "Archive the input files that earlier executions are done with."
+def settle_earlier(job: Job) -> None:
+    "Archive input files of earlier executions whose units are all done."
     if job.dry_run \
             or not Pool(job.database).get(job.batch).has_input_files:
         return
@@ -166,14 +188,15 @@ def settle_earlier(job):
         for path, archived, _ in transact(
                 job.database, lambda cursor: input_files.settle_earlier(
                     cursor, job.batch, job.tag)):
-            job.logger.info('"%s", which was done before, is archived as "%s"',
+            job.logger.info('"%s" of an earlier execution is archived as "%s"',
                 escape(path.name), escape(archived))
 
 
-def write_selection(cursor, job, task_id):
-    """Write the chunks; return the ids of those that are queued, and Outputs.
+def write_selection(
+        cursor: Cursor, job: Job, task_id: str | None) -> Selected | None:
+    """Select and write the chunks; return (ids of the queued ones, Outputs).
 
-    None where the execution is not there to be selected.
+    None if the execution is not selecting, or is locked.
     """
     transaction = Transaction()
     row = ledger.executions.claim(
@@ -192,7 +215,7 @@ def write_selection(cursor, job, task_id):
             job.working(custody=custody, outputs=outputs), Guard(job.batch):
         if row['admission'] != Admission.ADMITTED:
             # Skipped or disabled: it has no units
-            ledger.failed_units.give_back(cursor, job.execution)
+            ledger.settling.give_back(cursor, job.execution)
         elif row['retry_of']:
             Batch.check_models()
             plan_failures(cursor, job, Batch, plan)
@@ -211,16 +234,18 @@ def write_selection(cursor, job, task_id):
         message=row['message'] or custody.message,
         outputs=json.dumps(outputs.identities)
         if outputs.identities else None)
-    return ledger.chunks.list_queued(cursor, job.execution), outputs
+    return ledger.open_chunks.list_queued(cursor, job.execution), outputs
 
 
-def plan_failures(cursor, job, Batch, plan):
-    "Plan the units that a retry took up."
-    def taken():
-        for units in ledger.failed_units.list_taken(cursor, job.execution):
+def plan_failures(
+        cursor: Cursor, job: Job, Batch: type[BatchRoot],
+        plan: ChunkWriter) -> None:
+    "Plan the units that a retry took up; raises UnitsError."
+    def taken() -> Iterator[Unit]:
+        for units in ledger.settling.list_taken(cursor, job.execution):
             if isinstance(units, ledger.units.Unreadable):
                 raise units.error
-            # None: the batch, which was executed as a whole
+            # None: the batch selects nothing
             yield from units or [None]
 
     units = taken()
@@ -228,16 +253,18 @@ def plan_failures(cursor, job, Batch, plan):
     if first is None:
         plan.add(None, 1)
     else:
-        units = Batch.units_again(
-            itertools.chain([first], units), job.parameters)
-        write_plan(job, Batch, plan, chunking.Distinct(units))
+        write_plan(job, Batch, plan, Distinct(
+                Batch.units_again(
+                    itertools.chain([first], units), job.parameters)))
     plan.flush()
-    ledger.failed_units.note_planned(cursor, job.execution)
+    ledger.settling.note_planned(cursor, job.execution)
 
 
 @calls_hooks
-def chunks_of(job, Batch, units):
-    "Yield the chunks of a batch, as lists."
+def chunks_of(
+        job: Job, Batch: type[BatchRoot],
+        units: Distinct) -> Iterator[list[Unit]]:
+    "Yield the chunks that ``split`` makes; raises DefinitionError."
     for chunk in Batch.split(units):
         end_child()
         if not isinstance(chunk, Iterable) or isinstance(chunk, (str, dict)):
@@ -248,8 +275,15 @@ def chunks_of(job, Batch, units):
     end_child()
 
 
-def write_plan(job, Batch, plan, units):
-    first = []
+def write_plan(
+        job: Job, Batch: type[BatchRoot], plan: ChunkWriter,
+        units: Distinct) -> None:
+    """Write the chunks of the units, and log how many.
+
+    Raises DefinitionError if the chunks do not hold each unit exactly once,
+    or a unit can not be stored.
+    """
+    first: list[Unit] = []
     for chunk in chunks_of(job, Batch, units):
         if chunk:
             first = first or chunk
@@ -257,14 +291,14 @@ def write_plan(job, Batch, plan, units):
                 plan.add(chunk, len(chunk))
             except (TypeError, ValueError, RecursionError) as error:
                 raise DefinitionError(
-                    job.batch, 'gave a unit that the ledger can not keep (%s)'
-                    '; expected ids, rows of what JSON has, of dates and of '
-                    'Decimals, or groups of these' % error, hook='select_ids'
+                    job.batch, 'gave a unit that the ledger can not store '
+                    '(%s); expected an id, a row of JSON values, dates and '
+                    'Decimals, or a list of these' % error, hook='select_ids'
                     ) from error
     if plan.selected != units.count:
         raise DefinitionError(
-            job.batch, 'gave %s units in its chunks for %s units; expected '
-            'each unit exactly once' % (plan.selected, units.count),
+            job.batch, 'gave %s units in its chunks for %s selected units; '
+            'expected each unit exactly once' % (plan.selected, units.count),
             hook='split')
     digest = get_print_infos(
         map(ledger.units.shown_unit, first), 'unit')
@@ -277,8 +311,11 @@ def write_plan(job, Batch, plan, units):
         if units.duplicates else "")
 
 
-def selection_died(database, batch, execution, cause):
-    """Write that the process of a selection died; return whether to go on.
+def selection_died(
+        database: str, batch: str, execution: int, cause: str) -> bool:
+    """Write that the process of a selection died; return whether to retry.
+
+    After MAX_DEATHS the execution fails.
 
     :param cause: how it died, such as ``signal 9``
     """
@@ -299,20 +336,22 @@ def selection_died(database, batch, execution, cause):
     return True
 
 
-def refuse_start(database, batch, execution, error):
-    "selecting -> failed: the selection raised, or was not even begun."
+def refuse_start(
+        database: str, batch: str, execution: int,
+        error: BaseException) -> None:
+    "selecting -> failed: the selection raised, or was refused."
     logger = get_logger(batch)
     if issubclass(type(error), UnknownBatchError):
-        # A name that is no batch's gets no log file: to the worker's alone
+        # Only into the worker's log: an unknown name gets no log file
         logger = BatchLogger(logging.getLogger('batch'), None)
     is_told = issubclass(type(error), BatchError)
 
-    def fail(cursor, details):
+    def fail(cursor: Cursor, details: Details) -> str | None:
         if not ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
             return None
         ledger.planning.discard(cursor, execution)
-        ledger.failed_units.give_back(cursor, execution)
+        ledger.settling.give_back(cursor, execution)
         ledger.executions.forget_secrets(cursor, execution)
         message = details['error'] if is_told \
             else 'the selection failed: %s' % ': '.join(filter(None, [
@@ -320,7 +359,7 @@ def refuse_start(database, batch, execution, error):
         ledger.executions.update(
             cursor, execution, state=ExecutionState.FAILED,
             ended_at=ledger.tables.clock(),
-            exit_status=error.exit_status if is_told else 1,
+            exit_status=getattr(error, 'exit_status') if is_told else 1,
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'],
             hooks_committed=issubclass(type(error), TransactionEndedError),

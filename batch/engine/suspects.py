@@ -2,20 +2,22 @@
 # this repository contains the full copyright notices and license terms.
 """Which unit of a failed chunk an exception was about.
 
-Two witnesses: the local variables of the frames that the exception went
-through, from the innermost out, and how far an iteration over the objects had
-come.  Either may lie (a left-over loop variable names the last record, a bulk
-call the first): ``chunking`` takes a suspect for a guess.
+It is guessed from the local variables of the frames that the exception went
+through, from the innermost out, and from how far an iteration over the objects
+had come.  Both may be wrong: a left-over loop variable is the last record,
+a call for many records names the first.
 
 Imports nothing of Tryton or Celery.
 """
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
-from ..texts import causes
+from ..texts import attribute_of, causes
 
 __all__ = ['Watched', 'find']
 
-#: a counter may equal an id by chance
+#: values of these types name no record: a counter may equal an id by chance
 NO_EVIDENCE = (
     str, bytes, int, float, list, tuple, dict, set, type(None), type)
 
@@ -26,15 +28,17 @@ class Watched(list):
     ``at`` is the index of the item that an iteration last gave, None before
     the first and after the last.
     """
-    at = None
+    at: int | None = None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for self.at, item in enumerate(super().__iter__()):
             yield item
         self.at = None
 
 
-def find(error, objects, units_of):
+def find(
+        error: BaseException, objects: Watched,
+        units_of: Sequence[int]) -> int | None:
     """Return the index of the suspected unit, or None.
 
     Raises nothing, whatever the error and the variables do.
@@ -43,7 +47,7 @@ def find(error, objects, units_of):
     :param objects: what ``execute`` was given, a Watched
     :param units_of: for each object the index of its unit
     """
-    keys = {}
+    keys: dict[Any, int] = {}
     for position, item in enumerate(list.__iter__(objects)):
         for key in _keys(item):
             keys.setdefault(key, position)
@@ -58,18 +62,18 @@ def find(error, objects, units_of):
         if found:
             # Of several, the one that the iteration is at; else the last,
             # as variables stand in the order of their first assignment
-            return units_of[at if at in found else found[-1]]
+            return units_of[found[-1] if at not in found else at]
     return None if at is None else units_of[at]
 
 
-def _frames(error):
+def _frames(error: BaseException) -> Iterator[list[Any]]:
     """Yield the values of the variables of each frame, the innermost first.
 
-    An error that was raised because of another one has that one's behind.
+    The frames of the causes of an error come before its own.
     """
     traces = []
     for other in causes(error):
-        trace = BaseException.__traceback__.__get__(other)
+        trace = attribute_of(other, '__traceback__')
         while trace is not None:
             traces.append(trace)
             trace = trace.tb_next
@@ -81,20 +85,20 @@ def _frames(error):
             pass
 
 
-def _keys(value):
-    """Return by what a record is recognized: its model and id, else itself.
+def _keys(value: Any) -> list[Any]:
+    """Return a list of the key of a value; empty for NO_EVIDENCE.
 
-    Numbers and texts are no evidence: a counter may equal an id by chance.
-    A list of one record, such as Tryton writes at once, is as good as it.
+    That of a record is its model and id, of another object its id().  A list
+    of one record, as Tryton writes it, has the key of the record.
     """
     try:
         if type(value) in {list, Watched, tuple} and len(value) == 1:
             value, = value
-        cls = type(value)
+        cls: type = type(value)
         # By their class: a value may lie about itself, or raise
         if issubclass(cls, NO_EVIDENCE):
             return []
-        if not _is_record(cls):
+        if not _is_record(cls):  # type: ignore[arg-type]
             return [id(value)]
         # A record of Tryton; browsed again it is another object
         key = cls.__name__, value.id
@@ -105,6 +109,6 @@ def _keys(value):
 
 
 @lru_cache(maxsize=1000)
-def _is_record(cls):
+def _is_record(cls: type) -> bool:
     # Once per class: dir() of a model takes as long as to read a record
     return {'_values', '__name__'}.issubset(dir(cls))

@@ -1,54 +1,61 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""A limit on the time of a chunk, also where it waits in SQL or in C code.
+"""The time limit of a chunk, also during a query or in C code.
 
-What waits in the database is interrupted, and its query cancelled in the
-server.  Code in C that never comes back to Python can not be interrupted: its
-process ends.  The limit works in the main thread of a process only.
+A waiting query is interrupted and cancelled in the server.  C code that does
+not return to Python can not be interrupted: its process is ended.  The limit
+only works in the main thread of a process.
 """
 import faulthandler
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import lru_cache
+from types import FrameType
+from typing import TextIO, TypeVar
 
 from ..exceptions import TimeLimitError
 
 __all__ = ['call_within']
 
-#: seconds after the limit at which the process ends, if nothing of Python ran
-#: since: the chunk is then one whose process died.  More than psycopg takes
-#: for the cancelling of a query
+Result = TypeVar('Result')
+#: seconds after the limit until a process that does not return to Python is
+#: ended, which counts as the death of a process.  More than psycopg needs to
+#: cancel a query
 GRACE = 12
 
 
 class _Interruption(KeyboardInterrupt):
-    """Raised in the function: no "except Exception" around one record may
-    swallow it, and psycopg cancels the query that runs only for
-    a KeyboardInterrupt or a SystemExit.
+    """Raised in the function to interrupt it.
+
+    A BaseException, so that ``except Exception`` around one record does not
+    swallow it.  psycopg cancels a running query only on a KeyboardInterrupt or
+    a SystemExit.
     """
 
 
 class _Alarm:
-    "Interrupts the function until it has ended."
+    "Interrupts the function, repeatedly, until it has ended."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.is_armed = True
 
-    def ring(self, signum, frame):
-        # It may ring between the end of the function and its being switched
-        # off: nobody would expect the exception there
+    def ring(self, signum: int, frame: FrameType | None) -> None:
+        # The signal may arrive after the end of the function and before the
+        # timer is off, where the exception is not caught
         if self.is_armed:
             raise _Interruption
 
 
-def call_within(seconds, function):
+def call_within(
+        seconds: float | None, function: Callable[[], Result]) -> Result:
     """Return what function() returns; raise TimeLimitError if it takes longer.
 
-    A function that does not come back to Python ends the process GRACE
-    seconds later, its traceback on stderr: that is a watchdog in C, which
-    needs no lock of the interpreter.
+    If the function does not return to Python code, the process is ended GRACE
+    seconds later, with its traceback on stderr: faulthandler does this in C,
+    without the lock of the interpreter.
 
     :param seconds: None for no limit
     """
@@ -64,7 +71,7 @@ def call_within(seconds, function):
         try:
             faulthandler.dump_traceback_later(
                 seconds + GRACE, exit=True, file=sys.__stderr__ or devnull())
-            # Again and again: what swallows one gets the next
+            # Each second again, as the function may swallow the exception
             signal.setitimer(signal.ITIMER_REAL, seconds, 1)
             return function()
         finally:
@@ -81,6 +88,6 @@ def call_within(seconds, function):
 
 
 @lru_cache
-def devnull():
-    "Return a file for what nobody reads: a process may have no stderr."
+def devnull() -> TextIO:
+    "Return an open /dev/null, for a process without stderr."
     return open(os.devnull, 'w')

@@ -1,14 +1,16 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The life of a chunk: what generate does.
+"""The execution of a chunk: what the task ``generate`` does.
 
-``send(execution, chunk)`` is handed in: on workers it gives a message to the
-broker, in the process itself it appends to a list.
+``send`` is an argument: on workers it gives a message to the broker, in
+a process without workers it appends to a list.
 """
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import Any, TypeAlias
 
 from trytond.model import ModelSQL
 from trytond.model.exceptions import AccessError
@@ -16,11 +18,13 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction, inactive_records
 
 from .. import ledger, output
+from ..aliases import Cursor, Send, Unit
 from ..batch import record_id
 from ..class_checks import check_numbers
 from ..context import Work, working
 from ..exceptions import OutageError, StateError
 from ..ledger import units
+from ..ledger.chunks import Chunk
 from ..ledger.claimants import worker_name
 from ..ledger.states import ExecutionState
 from ..logging import get_logger, get_print_infos
@@ -36,42 +40,48 @@ from .isolation import (
     fail_or_bisect, flattened, give_up, is_divisible, units_of)
 from .output_files import note_appeared
 from .records import has_records
-from .running import load_job, open_configured_logs
+from .running import Job, load_job, open_configured_logs
 from .time_limit import call_within
 
 __all__ = ['TURN', 'take_turn']
 
 logger = logging.getLogger(__name__)
+#: what ``execute`` returned, to be summed up
+Numbers: TypeAlias = dict[str, float] | None
 
-#: seconds for which a task goes on with the successors of its chunk, before
-#: it hands the next one to the broker: small chunks cost no trip through it,
-#: and nobody holds a worker for long
+#: seconds for which a task executes successors itself before it sends the next
+#: one: small chunks need no message each, and no lane holds a worker for long
 TURN = 0.2
-#: how many deaths of a process a chunk causes before it is taken apart
+#: how many processes may die executing a chunk before it is split
 MAX_DEATHS = 2
 
 
 class _Rehearsed(Exception):
     "Raised at the end of the work of a dry run, so that it is rolled back."
 
-    def __init__(self, chunk, numbers):
+    def __init__(self, chunk: Chunk, numbers: Numbers) -> None:
         self.chunk = chunk
         self.numbers = numbers
 
 
 class _DeliveredBefore(Exception):
-    "Raised when a chunk has to be begun with care."
+    "Raised when a chunk may have been begun before: begin() comes first."
 
-    def __init__(self, chunk):
+    def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
 
 
-def take_turn(database, execution, chunk, *, send, again=False,
-        clock=time.monotonic):
-    """Treat a chunk and, while the turn lasts, the ones that it queues.
+def take_turn(
+        database: str, execution: int, chunk: int, *, send: Send,
+        again: bool = False,
+        clock: Callable[[], float] = time.monotonic) -> None:
+    """Execute a chunk and, for TURN seconds, the successors that it queues.
 
-    :param send: called with (execution, chunk)
-    :param again: whether the broker says that it delivered this before
+    Ends the execution where nothing is left.  What a hook raises fails the
+    chunk, and is not raised; an outage of the database leaves it queued.
+
+    :param chunk: id
+    :param again: whether the broker says that it redelivers the message
     :param clock: gives seconds
     """
     open_configured_logs()
@@ -81,7 +91,7 @@ def take_turn(database, execution, chunk, *, send, again=False,
         if job is None or not go_along(job, chunk, send, again, clock):
             return
     except OutageError:
-        # It is logged.  The chunk waits, and the keeper sends it again
+        # Logged already.  The chunk is queued, and the keeper sends it again
         return
     except Exception as error:
         if not is_outage(error, database):
@@ -92,11 +102,11 @@ def take_turn(database, execution, chunk, *, send, again=False,
     close(database, execution)
 
 
-def load_or_stop(database, execution):
-    """Return the Job, None where there is nothing to do any more.
+def load_or_stop(database: str, execution: int) -> Job | None:
+    """Return the Job, None if there is nothing to do any more.
 
-    Where it can not be loaded, as the code was changed since the start, the
-    execution is stopped: to try the next chunk would help nobody.
+    Where it can not be loaded, as the code has changed since the start, the
+    execution is stopped: its other chunks would fail the same way.
     """
     try:
         return load_job(database, execution)
@@ -107,48 +117,52 @@ def load_or_stop(database, execution):
         return None
 
 
-def stop_execution(database, execution, error):
+def stop_execution(
+        database: str, execution: int, error: BaseException) -> None:
     "Stop an execution that can not go on as the code is now."
-    def _stop(cursor):
+    def _stop(cursor: Cursor) -> str | None:
         row = ledger.executions.columns(cursor, execution, 'batch')
-        return row and ledger.executions.stop(
-            cursor, execution, ExecutionState.FAILED,
-            'stopped: it can not go on with the code of now (%s): %s' % (
-                worker_name(), one_line(error))) and row['batch']
+        if row is not None and ledger.executions.stop(
+                cursor, execution, ExecutionState.FAILED,
+                'stopped: it can not go on with the code of now (%s): %s' % (
+                    worker_name(), one_line(error))):
+            return row['batch']
+        return None
 
     if batch := transact(database, _stop):
         with working(Work(
                     batch, execution, database=database)):
             get_logger(batch).exception(
-                "stopped: the execution can not go on with the code of now",
+                "stopped: the execution can not go on with the installed code",
                 exc_info=error)
     close(database, execution)
 
 
-def go_along(job, chunk, send, again, clock):
-    "Treat the chunks of a lane; return whether it came to its end."
+def go_along(
+        job: Job, chunk: int, send: Send, again: bool,
+        clock: Callable[[], float]) -> bool:
+    "Execute chunks of a lane; return whether none is left to go on with."
     deadline = clock() + TURN
-    while (chunk := treat(job, chunk, again)) is not None:
-        again = False
-        if clock() < deadline:
-            continue
-        try:
-            send(job.execution, chunk)
-        except Exception as error:
-            # Without the broker the lane goes on here: later, not never
-            with job.working():
-                job.logger.warning(
-                    "the broker takes no message, going on without it: %s",
-                    one_line(error))
-        else:
-            return False
+    following = treat(job, chunk, again)
+    while following is not None:
+        if clock() >= deadline:
+            try:
+                send(job.execution, following)
+                return False
+            except Exception as error:
+                # Without the broker this task goes on with the lane
+                with job.working():
+                    job.logger.warning(
+                        "the broker accepts no message, this task goes on "
+                        "with the next chunk itself: %s", one_line(error))
+        following = treat(job, following)
     return True
 
 
-def treat(job, chunk_id, again=False):
-    """Treat one chunk; return the id of the chunk to go on with, or None.
+def treat(job: Job, chunk_id: int, again: bool = False) -> int | None:
+    """Execute one chunk; return the id of the chunk to go on with, or None.
 
-    None also where somebody else has the chunk.
+    None also where another process executes it.
     """
     try:
         return attempt(job, chunk_id, careful=again)
@@ -169,27 +183,38 @@ def treat(job, chunk_id, again=False):
         raise
 
 
-def begin(cursor, job, chunk):
+def begin(cursor: Cursor, job: Job, chunk: Chunk) -> bool:
+    "Write that this process begins; return whether the chunk is free."
     if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
         return False
     ledger.chunks.begin(cursor, chunk)
     return True
 
 
-def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
-        repeated=False):
-    """Do the work of a chunk and its ``done`` in one commit, or fail it.
+def attempt(
+        job: Job, chunk_id: int, careful: bool = False, begun: bool = False,
+        gone: frozenset[int] = frozenset(),
+        repeated: bool = False) -> int | None:
+    """Execute a chunk and write ``done`` in the same commit, or fail it.
+
+    Returns the id of the chunk to go on with, or None.  Raises OutageError
+    where the database is away, _DeliveredBefore where begin() has to be
+    called first, and whatever shuts the process down.
 
     :param careful: raise _DeliveredBefore whatever the ledger says
-    :param begun: whether the ledger says that we begin with it
-    :param gone: ids of records that are not there any more
-    :param repeated: whether it was refused by a constraint before
+    :param begun: whether begin() was called
+    :param gone: ids of records that were deleted, to leave out
+    :param repeated: whether a constraint has refused it before
     """
     started = time.monotonic()
-    # What Tryton begins anew by TransactionError is the same attempt
-    chunk, objects, outputs, attempts, broken = None, None, None, 1, None
+    chunk: Chunk | None = None
+    objects: Any = None
+    outputs: output.Outputs | None = None
+    # What Tryton begins again by TransactionError is the same attempt
+    attempts = 1
+    broken: bool | None = None
 
-    def work(cursor):
+    def work(cursor: Cursor) -> int | None:
         nonlocal chunk, outputs, broken
         transaction = Transaction()
         chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
@@ -197,7 +222,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             return go_on(cursor, job, chunk_id)
         if chunk.execution != job.execution:
             job.logger.error(
-                "a message of #%s names the chunk %s: refused",
+                "a message of #%s with the chunk %s is refused",
                 job.execution, chunk.label)
             chunk = None
             return None
@@ -208,7 +233,8 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             job.batch, chunk.transaction, check_later=not job.dry_run)
         try:
             with job.working(chunk, outputs=outputs), guard:
-                numbers = call_within(job.settings['time_limit'], call_hooks)
+                numbers = call_within(
+                    job.settings['time_limit'], partial(call_hooks, chunk))
         except BaseException:
             broken = is_broken(transaction)
             raise
@@ -221,18 +247,18 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
             guard.check()
             raise
 
-    def call_hooks():
+    def call_hooks(chunk: Chunk) -> Numbers:
         nonlocal objects
         objects, ids = convert(job, chunk, gone)
         numbers = execute(job, objects, ids) if ids or not gone else {}
         return check_numbers(job.batch, numbers)
 
-    def on_retry(error, count):
+    def on_retry(error: BaseException, count: int) -> None:
         nonlocal attempts
         attempts += 1
         with job.working(chunk):
             job.logger.warning(
-                "the database refused for now, trying again (%s of %s): %s",
+                "transient error of the database, trying again (%s of %s): %s",
                 count, job.settings['retry'], one_line(error))
 
     try:
@@ -263,7 +289,7 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
                 and not is_divisible(job, chunk)):
             with job.working(chunk):
                 job.logger.warning(
-                    "a constraint refused %s, beginning once more: %s",
+                    "a unique constraint rejected %s, trying once more: %s",
                     units_of(chunk), one_line(error))
             return attempt(
                 job, chunk_id, begun=True, gone=gone, repeated=True)
@@ -276,19 +302,21 @@ def attempt(job, chunk_id, careful=False, begun=False, gone=frozenset(),
     return successor
 
 
-def go_on(cursor, job, chunk_id):
-    """Return the id of the chunk to which the lane has come, or None.
+def go_on(cursor: Cursor, job: Job, chunk_id: int) -> int | None:
+    """Return the id of the queued chunk of the lane, if it is another one.
 
-    Whoever ended a chunk may have died before it went on with the next one.
+    Whoever ended this chunk may have died before it sent the next one.
     """
-    id = ledger.chunks.first_open_in_lane(
+    id = ledger.open_chunks.first_open_in_lane(
         cursor, job.execution, chunk_id, job.settings['concurrency'])
-    # Somebody else has it
+    # This one is locked: another process executes it
     return None if id == chunk_id else id
 
 
-def wait(job, chunk_id, chunk, error):
-    "Say why a chunk waits for the database; no unit is to blame."
+def wait(
+        job: Job, chunk_id: int, chunk: Chunk | None,
+        error: BaseException) -> None:
+    "Write and log why a chunk waits for the database; it does not fail."
     with contextlib.suppress(Exception):
         # Where the database can do at least that
         transact(job.database, lambda cursor: ledger.chunks.note_trouble(
@@ -298,24 +326,28 @@ def wait(job, chunk_id, chunk, error):
         job.logger.warning("waits for the database: %s", one_line(error))
 
 
-def record_rehearsal(cursor, job, chunk, numbers, attempts):
-    chunk = ledger.chunks.claim(cursor, job.execution, chunk.id)
-    if chunk is not None:
-        return ledger.chunks.done(cursor, chunk, attempts, numbers=numbers)
+def record_rehearsal(
+        cursor: Cursor, job: Job, chunk: Chunk, numbers: Numbers,
+        attempts: int) -> int | None:
+    "End a chunk of a dry run; return the id of its successor, or None."
+    claimed = ledger.chunks.claim(cursor, job.execution, chunk.id)
+    if claimed is None:
+        return None
+    return ledger.chunks.done(cursor, claimed, attempts, numbers=numbers)
 
 
-def find_gone(job, chunk, error):
-    """Return the ids of the chunk's records that were deleted meanwhile.
+def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
+    """Return the ids of the chunk's records that were deleted since.
 
-    Only where the error may come from that, and only where ids are known to
-    be those of the main model: nothing else may be left out.
+    Only where the error is an AccessError, and ids are known to be those of
+    the main model, as ``convert_to_instances`` is not overridden.
     """
     Batch = Pool(job.database).get(job.batch)
     if (chunk.units is None or not issubclass(type(error), AccessError)
             or not has_records(Batch)):
         return frozenset()
 
-    def search(cursor):
+    def search(cursor: Cursor) -> frozenset[int]:
         Model = Pool().get(Batch.get_batch_main_model_name())
         ids = {record_id(id) for id, _ in flattened(chunk)}
         if not issubclass(Model, ModelSQL):
@@ -332,8 +364,10 @@ def find_gone(job, chunk, error):
     return gone
 
 
-def convert(job, chunk, gone=frozenset()):
-    "Return what ``execute`` is given: objects and ids."
+def convert(
+        job: Job, chunk: Chunk,
+        gone: frozenset[int] = frozenset()) -> tuple[Any, list[Unit]]:
+    "Return (objects, ids) for ``execute``; raises UnitsError."
     if chunk.units is None:
         return [], []
     if isinstance(chunk.units, units.Unreadable):
@@ -349,6 +383,7 @@ def convert(job, chunk, gone=frozenset()):
     return objects, ids
 
 
-def execute(job, objects, ids):
+def execute(job: Job, objects: Any, ids: list[Unit]) -> Any:
+    "Return what the hook ``execute`` returns."
     return call_hook(
         Pool().get(job.batch), 'execute', job.parameters, objects, ids)

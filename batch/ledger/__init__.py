@@ -12,9 +12,10 @@ terminal.
 """
 from . import (
     chunks, claimants, executions, failed_units, failures, figures, inputs,
-    outputs, planning, retention, rows, states, tables, units, upgrading)
+    open_chunks, outputs, planning, retention, rows, screens, settling, states,
+    tables, units, upgrading)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failed_units', 'failures',
-    'figures', 'inputs', 'outputs', 'planning', 'retention', 'rows', 'states',
-    'tables', 'units', 'upgrading']
+    'figures', 'inputs', 'open_chunks', 'outputs', 'planning', 'retention',
+    'rows', 'screens', 'settling', 'states', 'tables', 'units', 'upgrading']

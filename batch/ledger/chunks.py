@@ -7,27 +7,30 @@ A queued chunk is being worked on while a transaction has the lock of its row.
 import datetime as dt
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sql import Literal, Null, Select, With
 from sql.conditionals import Coalesce
 from sql.operators import Exists
 
 from .. import transaction
+from ..aliases import Cursor, Identities, Unit, Units
 from ..exceptions import StateError
 from .claimants import GONE, claimant, has_died, worker_name
 from .failed_units import insert_failures
 from .planning import insert_chunks
-from .states import CHUNK, OPEN_CHUNKS, ChunkState
+from .rows import Details
+from .states import CHUNK, ChunkState
 from .tables import (
     Hole, TransactionId, chunk_, clock, execute_written, execution_,
-    for_update, has_not_ended, is_shared, written)
+    for_update, is_shared, written)
 from .units import dump_units, load_units
 
 __all__ = [
-    'Chunk', 'LOOKS', 'begin', 'cancel_open', 'claim', 'died', 'done', 'fail',
-    'first_open_in_lane', 'has_open', 'list_queued', 'mark_deserted',
-    'note_trouble', 'replace_by_parts', 'requeue']
+    'Chunk', 'LOOKS', 'begin', 'claim', 'died', 'done', 'fail',
+    'mark_deserted', 'note_trouble', 'queue', 'replace_by_parts']
 
 #: seconds before each look at a row that is locked
 LOOKS = 0, 0.02, 0.05
@@ -35,20 +38,22 @@ LOOKS = 0, 0.02, 0.05
 
 @dataclass(frozen=True)
 class Chunk:
-    "The units that one transaction treats."
+    "A chunk as it was claimed."
     id: int
     execution: int
+    #: place in the plan, and in what it is a part of: 7, 7.1, 7.1.2
     number: str
-    #: None: the batch selects nothing, and is executed once
-    units: list | None
+    units: Units
     size: int
+    #: id of the chunk that it is a part of
     parent: int | None
+    #: number of the chunk that is queued when this one ends
     successor: str | None
-    #: whether it may have been begun before: then who begins writes so first
+    #: whether it may have been begun before: then begin() is called first
     careful: bool
-    #: who wrote so last, see claimants.py
+    #: the process for which begin() was called last, see claimants.py
     begun_by: str | None
-    #: how many processes are known to have died at it
+    #: how many processes are known to have died while executing it
     deaths: int
     #: how the last of them died
     error: str | None
@@ -58,33 +63,19 @@ class Chunk:
     transaction: int | None = None
 
     @property
-    def label(self):
+    def label(self) -> str:
+        "As in messages: #42.7."
         return '#%s.%s' % (self.execution, self.number)
 
 
-def list_queued(cursor, execution, lock=True):
-    """Return the ids of the queued chunks, in order.
+def claim(
+        cursor: Cursor, execution: int, chunk: int,
+        sleep: Callable[[float], object] = time.sleep) -> Chunk | None:
+    """Lock the chunk until the transaction ends, and return it.
 
-    :param lock: whether of those only that nobody works on; they are locked,
-        so what is written of them is true until the commit
-    """
-    cursor.execute(*chunk_.select(
-            chunk_.id,
-            where=has_not_ended(execution)
-            & (chunk_.state == ChunkState.QUEUED),
-            for_=for_update() if lock else None))
-    # PostgreSQL might go through all chunks in their order
-    return sorted(id for id, in cursor.fetchall())
-
-
-def claim(cursor, execution, chunk, sleep=time.sleep):
-    """Lock the chunk if it is queued and nobody has it; return it, or None.
-
-    None also where the execution is stopping.
-
-    The lock is held until the transaction ends, and is what "running" means.
-    A follower that asks for locks holds them for a moment: so a second look
-    comes before the conclusion that somebody works on it.
+    None if it is not queued, its execution is stopping, or another
+    transaction has its lock: that one executes it.  As list_queued() takes
+    locks too, for a moment, the lock is tried for several times.
     """
     key = {'execution': execution, 'chunk': chunk}
     if not is_shared():
@@ -102,12 +93,15 @@ def claim(cursor, execution, chunk, sleep=time.sleep):
             return Chunk(id, execution, number, load_units(units), *others)
         cursor.execute(*chunk_.select(Literal(1), where=_is_free(**key)))
         if not cursor.fetchone():
-            return None
+            break
+    return None
 
 
-def _is_free(execution=Hole('execution'), chunk=Hole('chunk')):
-    # Not by the execution too: right after a plan, PostgreSQL would take all
-    # of its chunks for as quickly found as the one that has the id
+def _is_free(
+        execution: int | Hole = Hole('execution'),
+        chunk: int | Hole = Hole('chunk')) -> Any:
+    # Not by the execution too: right after the planning, PostgreSQL would
+    # read all of its chunks instead of the one with the id
     return (chunk_.id == chunk) & (chunk_.state == ChunkState.QUEUED) \
         & Exists(execution_.select(
             Literal(1),
@@ -115,38 +109,47 @@ def _is_free(execution=Hole('execution'), chunk=Hole('chunk')):
             & (execution_.stopping == Null)))
 
 
-def _touch():
+def _touch() -> Any:
     return chunk_.update([chunk_.state], [ChunkState.QUEUED], where=_is_free())
 
 
-def _claim():
+def _claim() -> Any:
     return chunk_.select(
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
         chunk_.size, chunk_.parent, chunk_.successor,
         Coalesce(chunk_.careful, Literal(False)), chunk_.begun_by,
         Coalesce(chunk_.deaths, 0), chunk_.error,
         *([clock(), TransactionId()] if is_shared() else [Literal(None)]),
-        # In the same trip to the server, as this is in the way of every chunk
+        # In the same round trip, as each chunk waits for it
         *transaction.client_checks(),
         where=_is_free(), for_=for_update())
 
 
-def done(cursor, chunk, attempts, files=None, numbers=None):
+def done(
+        cursor: Cursor, chunk: Chunk, attempts: int,
+        files: Identities | None = None,
+        numbers: Mapping[str, float] | None = None) -> int | None:
     """queued -> done; returns the id of the successor it queues, or None.
 
-    :param files: path -> identity, see ledger/outputs.py
+    Raises StateError if the chunk is not queued, or not locked by this
+    transaction any more.
+
+    :param numbers: what ``execute`` returned
     """
     return _end(cursor, chunk, ChunkState.DONE, chunk.successor, attempts,
         files=json.dumps(files) if files else None,
         numbers=json.dumps(numbers) if numbers else None)
 
 
-def fail(cursor, chunk, attempts, error, model=None, dry_run=False):
+def fail(
+        cursor: Cursor, chunk: Chunk, attempts: int, error: Details,
+        model: str | None = None, dry_run: bool | None = False) -> int | None:
     """queued -> failed; returns the id of the successor it queues, or None.
 
-    Each of its units becomes a failure.
+    Each of its units becomes a failure.  Raises StateError if the chunk is
+    not queued.
 
-    :param model: name of the model of the records that the units stand for
+    :param model: name of the model of the records that the units are
     """
     successor = _end(
         cursor, chunk, ChunkState.FAILED, chunk.successor, attempts,
@@ -156,11 +159,13 @@ def fail(cursor, chunk, attempts, error, model=None, dry_run=False):
 
 
 def replace_by_parts(
-        cursor, chunk, parts, attempts, error, suspect=None,
-        careful=False):
-    """queued -> split; the parts take its place.  Returns the first's id.
+        cursor: Cursor, chunk: Chunk, parts: list[list[Unit]], attempts: int,
+        error: Details, suspect: int | None = None,
+        careful: bool = False) -> int | None:
+    """queued -> split, and insert its parts; return the id of the first.
 
-    The parts come one behind the other, the last before the successor.
+    Each part is the successor of the one before; that of the last is the
+    successor of the chunk.  Raises StateError if the chunk is not queued.
 
     :param suspect: index of the part that is the suspect
     :param careful: of the parts, see Chunk
@@ -174,10 +179,12 @@ def replace_by_parts(
             for number, successor, part in zip(
                 numbers, numbers[1:] + [chunk.successor], parts)],
         parent=chunk.id, careful=careful)
-    return _queue(cursor, chunk.execution, numbers[0])
+    return queue(cursor, chunk.execution, numbers[0])
 
 
-def _end(cursor, chunk, state, successor, attempts, **values):
+def _end(
+        cursor: Cursor, chunk: Chunk, state: ChunkState, successor: str | None,
+        attempts: int, **values: Any) -> int | None:
     """End the chunk and queue its successor; return the id of that, or None.
 
     :param successor: number, None to queue nothing
@@ -190,19 +197,19 @@ def _end(cursor, chunk, state, successor, attempts, **values):
         'chunk': chunk.id, 'execution': chunk.execution, 'number': successor,
         'transaction': chunk.transaction if state == ChunkState.DONE else None}
     if is_shared():
-        # One trip to the server, as this is in the way of every chunk
+        # One round trip, as each chunk waits for it
         execute_written(cursor, written(_write_both, *values), **key, **values)
         ended, queued = cursor.fetchone()
     else:
         execute_written(cursor, written(_write_end, *values), **key, **values)
         ended = cursor.rowcount
-        queued = _queue(cursor, chunk.execution, successor)
+        queued = queue(cursor, chunk.execution, successor)
     if not ended:
         raise StateError(chunk.label, state)
     return queued
 
 
-def _write_both(*names):
+def _write_both(*names: str) -> Any:
     ended, queued = map(With, ['id', 'id'])
     ended.query, queued.query = _write_end(*names), _write_queued()
     for update in [ended.query, queued.query]:
@@ -212,7 +219,7 @@ def _write_both(*names):
         with_=[ended, queued])
 
 
-def _write_end(*names):
+def _write_end(*names: str) -> Any:
     return chunk_.update(
         [getattr(chunk_, n) for n in names],
         [clock() if n == 'ended_at' and is_shared() else Hole(n)
@@ -225,7 +232,8 @@ def _write_end(*names):
             if is_shared() else Literal(True)))
 
 
-def _queue(cursor, execution, number):
+def queue(cursor: Cursor, execution: int, number: str | None) -> int | None:
+    "waiting -> queued; returns the id, None without such a waiting chunk."
     execute_written(
         cursor, written(_write_queued), execution=execution, number=number)
     if not cursor.rowcount:
@@ -237,7 +245,7 @@ def _queue(cursor, execution, number):
     return id
 
 
-def _write_queued():
+def _write_queued() -> Any:
     return chunk_.update(
         [chunk_.state], [ChunkState.QUEUED],
         where=(chunk_.execution == Hole('execution'))
@@ -245,10 +253,11 @@ def _write_queued():
         & (chunk_.state == ChunkState.WAITING))
 
 
-def begin(cursor, chunk):
+def begin(cursor: Cursor, chunk: Chunk) -> None:
     """Write that this process begins with a chunk delivered before.
 
-    Who wrote that before us, and has not the lock, may have died.
+    The process that wrote that last has no lock any more: if it is known to
+    have died, that is counted.
     """
     died = has_died(cursor, chunk.begun_by)
     cursor.execute(*chunk_.update(
@@ -258,10 +267,12 @@ def begin(cursor, chunk):
             where=chunk_.id == chunk.id))
 
 
-def died(cursor, chunk, blame, error=None):
-    """Write that whoever had the chunk is gone; it is begun with care now.
+def died(
+        cursor: Cursor, chunk: Chunk, blame: bool,
+        error: str | None = None) -> None:
+    """Make the chunk careful, as the process that had it is gone.
 
-    :param blame: whether its process is known to have died at it
+    :param blame: whether to count that as a death while executing it
     """
     cursor.execute(*chunk_.update(
             [chunk_.careful, chunk_.begun_by, chunk_.deaths, chunk_.error],
@@ -269,10 +280,11 @@ def died(cursor, chunk, blame, error=None):
             where=chunk_.id == chunk.id))
 
 
-def mark_deserted(cursor, chunks):
-    """Let the chunks be begun with care, as their messages may be lost.
+def mark_deserted(cursor: Cursor, chunks: list[int]) -> None:
+    """Make the chunks careful, as their messages may be lost.
 
-    A process that wrote that it begins, and is gone, has died.
+    Where a process wrote that it begins and is known to have died, that is
+    counted.
 
     :param chunks: ids; the caller has their locks
     """
@@ -283,7 +295,7 @@ def mark_deserted(cursor, chunks):
             Coalesce(chunk_.deaths, 0),
             where=chunk_.id.in_(chunks) & (chunk_.state == ChunkState.QUEUED)))
     for id, careful, begun_by, deaths in cursor.fetchall():
-        values = {'careful': True, 'begun_by': None}
+        values: dict[str, Any] = {'careful': True, 'begun_by': None}
         if has_died(cursor, begun_by):
             values['deaths'] = deaths + 1
             values['error'] = GONE
@@ -293,77 +305,8 @@ def mark_deserted(cursor, chunks):
                     list(values.values()), where=chunk_.id == id))
 
 
-def note_trouble(cursor, chunk, error):
-    "Keep why a chunk waits, which nobody is at."
+def note_trouble(cursor: Cursor, chunk: int, error: str) -> None:
+    "Write why a queued chunk could not be executed for now."
     cursor.execute(*chunk_.update(
             [chunk_.error], [error],
             where=(chunk_.id == chunk) & (chunk_.state == ChunkState.QUEUED)))
-
-
-def first_open_in_lane(cursor, execution, chunk, concurrency):
-    """Return the id of the queued chunk of the lane of a chunk, or None.
-
-    A task goes along a lane: past what has ended, to what is queued.
-
-    :param concurrency: how many lanes the execution was planned with
-    """
-    cursor.execute(*chunk_.select(
-            chunk_.number, chunk_.execution, where=chunk_.id == chunk))
-    row = cursor.fetchone()
-    if row is None or row[1] != execution:
-        return None
-    number, _ = row
-    cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.number,
-            where=has_not_ended(execution)
-            & (chunk_.state == ChunkState.QUEUED)))
-    lane = _place(number) % concurrency
-    return next((
-            id for id, other in cursor.fetchall()
-            if _place(other) % concurrency == lane), None)
-
-
-def _place(number):
-    "Return the place in the plan of a chunk, or of what it is a part of."
-    return int(number.split('.')[0])
-
-
-def cancel_open(cursor, execution):
-    """waiting or queued -> cancelled; returns how many chunks.
-
-    Only where nobody works on one.
-    """
-    cursor.execute(*chunk_.update(
-            [chunk_.state], [ChunkState.CANCELLED],
-            where=(chunk_.execution == execution)
-            & chunk_.state.in_(OPEN_CHUNKS)))
-    return cursor.rowcount
-
-
-def requeue(cursor, execution):
-    """cancelled -> waiting, and queue what no open chunk will queue.
-
-    A lane whose chunks all wait has nobody to queue it: its first chunk is.
-    """
-    cursor.execute(*chunk_.update(
-            [chunk_.state], [ChunkState.WAITING],
-            where=(chunk_.execution == execution)
-            & (chunk_.state == ChunkState.CANCELLED)))
-    cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
-            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
-            order_by=chunk_.id))
-    rows = cursor.fetchall()
-    expected = {successor for _, _, successor, _ in rows}
-    for id, number, _, state in rows:
-        if state == ChunkState.WAITING and number not in expected:
-            _queue(cursor, execution, number)
-
-
-def has_open(cursor, execution):
-    "Return whether a chunk of the execution still has to be treated."
-    cursor.execute(*chunk_.select(
-            Literal(1),
-            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
-            limit=1))
-    return cursor.fetchone() is not None

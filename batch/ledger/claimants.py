@@ -1,39 +1,41 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Who has claimed a row, and whether its process and its worker live."""
+"""Which process has claimed a row, and whether it and its worker live."""
 import os
 import socket
 
+from ..aliases import Cursor
 from .tables import chunk_, execution_, is_shared
 
 __all__ = [
     'GONE', 'LOCKS', 'claimant', 'give_back', 'has_died', 'worker_key',
     'worker_name']
 
-#: of the advisory locks of PostgreSQL: tells ours from those of others
+#: first key of our advisory locks in PostgreSQL
 LOCKS = 0x62617463
-#: the worker that this process belongs to, and whose lock its keeper holds;
-#: 0 outside of a worker
+#: second key of the advisory lock that the keeper of our worker holds; 0
+#: outside of a worker
 worker_key = 0
 #: what is known of a death that nobody could tell of
 GONE = 'worker lost, with its whole worker'
 
 
-def worker_name():
+def worker_name() -> str:
+    "Return host:pid of this process."
     return '%s:%s' % (socket.gethostname(), os.getpid())
 
 
-def claimant():
-    "Return what is written of who begins: host, process and worker."
+def claimant() -> str:
+    "Return what ``begun_by`` has of this process: host:pid:worker_key."
     return '%s:%s' % (worker_name(), worker_key)
 
 
-def has_died(cursor, begun_by):
-    """Return whether a process that began is known to be gone for good.
+def has_died(cursor: Cursor, begun_by: str | None) -> bool:
+    """Return whether the process that wrote begun_by is known to be dead.
 
-    Asked only where nobody has the lock of what it began with.  As long as
-    its worker lives, the worker itself tells of its death: else the process
-    was only cut off from the database, and is not to blame.
+    To be asked where no transaction has the lock of the row.  As long as its
+    worker lives, False: the worker reports a death itself, and the process
+    may only have lost its connection.
     """
     if not begun_by or begun_by == claimant():
         return False
@@ -50,10 +52,13 @@ def has_died(cursor, begun_by):
     return cursor.fetchone() is None
 
 
-def give_back(cursor, execution, chunk=None):
-    """Write that this process is told to go: it has not died at its work.
+def give_back(
+        cursor: Cursor, execution: int, chunk: int | None = None) -> None:
+    """Clear ``begun_by`` if it is this process, which is told to shut down.
 
-    :param chunk: id, None where the process selects
+    So nobody counts its end as a death.
+
+    :param chunk: id of the chunk, None for the selection
     """
     table, id = (execution_, execution) if chunk is None else (chunk_, chunk)
     cursor.execute(*table.update(

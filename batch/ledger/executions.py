@@ -2,33 +2,39 @@
 # this repository contains the full copyright notices and license terms.
 """The statements on the row of an execution.
 
-Most of them lock this one row, until the commit; each says what else.
+Those that write lock this one row until the commit; each says what else.
 """
 import json
+from typing import Any
 
 from sql import Null
 
+from ..aliases import Cursor, Given
+from ..exceptions import ExecutionError
 from ..masking import mask_given
-from .chunks import has_open, list_queued
 from .claimants import claimant, has_died
+from .open_chunks import has_open, list_queued
+from .rows import ExecutionRow, execution_row
 from .states import EXECUTION, OPEN_EXECUTIONS, Admission, ExecutionState
 from .tables import clock, execution_, for_update, is_shared
 
 __all__ = [
-    'begin_selection', 'claim', 'columns', 'create', 'forget_secrets',
-    'is_over', 'list_open', 'lock_all', 'others', 'selection_died', 'stop',
-    'update']
+    'begin_selection', 'claim', 'columns', 'create', 'existing',
+    'forget_secrets', 'is_over', 'list_open', 'lock_all', 'others',
+    'selection_died', 'stop', 'update']
 
 
 def create(
-        cursor, batch, parameters, retry_of=None, dry_run=False, local=False):
+        cursor: Cursor, batch: str, parameters: Given,
+        retry_of: int | None = None, dry_run: bool = False,
+        local: bool = False) -> int:
     """Insert an execution in the state selecting and return its id.
 
     :param parameters: name -> text, as given by the command line
     :param retry_of: id of the execution whose failed units it selects
     :param dry_run: whether the work of each chunk is rolled back
-    :param local: whether the caller executes it itself: no keeper sends
-        messages for it
+    :param local: whether the caller executes it: no keeper sends messages
+        for it
     """
     insert = execution_.insert(
         [execution_.batch, execution_.given, execution_.state,
@@ -44,19 +50,32 @@ def create(
     return cursor.fetchone()[0]
 
 
-def columns(cursor, execution, *names):
-    "Return the named columns of the execution as a dict, None without it."
+def columns(
+        cursor: Cursor, execution: int, *names: str) -> ExecutionRow | None:
+    "Return the named columns of the execution; None if it does not exist."
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=execution_.id == execution))
     row = cursor.fetchone()
-    return None if row is None else dict(zip(names, row))
+    return None if row is None else execution_row(names, row)
 
 
-def claim(cursor, execution, state, wait=False):
+def existing(cursor: Cursor, execution: int, *names: str) -> ExecutionRow:
+    "As columns; raises ExecutionError if the execution does not exist."
+    row = columns(cursor, execution, *names)
+    if row is None:
+        raise ExecutionError(execution, 'does not exist '
+            '("coop history" shows the last ones)')
+    return row
+
+
+def claim(
+        cursor: Cursor, execution: int, state: ExecutionState,
+        wait: bool = False) -> ExecutionRow | None:
     """Lock the execution if it is in state; return its columns, or None.
 
-    None also where somebody else has the lock, unless wait is set.
+    :param wait: whether to wait where another transaction has the lock,
+        instead of returning None
     """
     names = [
         'id', 'batch', 'given', 'settings', 'started_at', 'retry_of',
@@ -72,11 +91,11 @@ def claim(cursor, execution, state, wait=False):
             where=(execution_.id == execution) & (execution_.state == state),
             for_=for_update(wait)))
     row = cursor.fetchone()
-    return None if row is None else dict(zip(names, row))
+    return None if row is None else execution_row(names, row)
 
 
-def begin_selection(cursor, row):
-    """Write that this process begins to select; return how many died so.
+def begin_selection(cursor: Cursor, row: ExecutionRow) -> int:
+    """Write that this process begins to select; return how many died so far.
 
     :param row: as claim returns it
     """
@@ -85,10 +104,11 @@ def begin_selection(cursor, row):
     return deaths
 
 
-def selection_died(cursor, execution):
-    """Write that the process that selected died; return how many did so.
+def selection_died(cursor: Cursor, execution: int) -> int | None:
+    """Write that the process that selected died; return how many did so far.
 
-    None where it is not there to be selected.
+    None if the execution is not being selected, or another transaction has
+    its lock.
     """
     row = claim(cursor, execution, ExecutionState.SELECTING)
     if row is None:
@@ -98,32 +118,32 @@ def selection_died(cursor, execution):
     return deaths
 
 
-def list_open(cursor):
-    "Return the executions that are not over, the oldest first, as dicts."
+def list_open(cursor: Cursor) -> list[ExecutionRow]:
+    "Return the executions that are not over, the oldest first."
     names = ['id', 'batch', 'state', 'stopping', 'waiting_for', 'local']
     cursor.execute(*execution_.select(
             *[getattr(execution_, n) for n in names],
             where=(execution_.ended_at == Null)
             & execution_.state.in_(OPEN_EXECUTIONS),
             order_by=execution_.id))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    return [execution_row(names, row) for row in cursor.fetchall()]
 
 
-def lock_all(cursor):
-    """Let nobody else make, admit or end an execution until the commit.
+def lock_all(cursor: Cursor) -> None:
+    """Lock the whole table against writers until the commit.
 
-    The first statement of its transaction: what is read afterwards is then
-    newer than what others did under this lock.
+    Must be the first statement of its transaction: its snapshot is then newer
+    than what others committed under this lock.  Does nothing on SQLite.
     """
     if is_shared():
         cursor.execute(
             'LOCK TABLE batch_execution IN SHARE ROW EXCLUSIVE MODE')
 
 
-def others(cursor, batch, execution):
-    """Return the open executions of the batch, but for this one.
+def others(cursor: Cursor, batch: str, execution: int) -> list[int]:
+    """Return the ids of the other open executions of the batch.
 
-    Those that are not admitted do not count: they will ask themselves.
+    Without those that are not admitted yet: they will ask the same.
     """
     cursor.execute(*execution_.select(
             execution_.id,
@@ -134,13 +154,15 @@ def others(cursor, batch, execution):
     return [id for id, in cursor.fetchall()]
 
 
-def stop(cursor, execution, state, message):
-    """Let no further chunk be taken; return whether it ran on until now.
+def stop(
+        cursor: Cursor, execution: int, state: ExecutionState,
+        message: str) -> bool:
+    """Let no further chunk be claimed; return whether this call stopped it.
 
-    What runs goes on to the end of its chunk, and the last one of those
-    closes the execution.
+    Chunks that are being executed are finished, and whoever finishes the last
+    one closes the execution.
 
-    :param state: in which it will end, ``failed`` or ``cancelled``
+    :param state: in which it will end, FAILED or CANCELLED
     """
     assert (ExecutionState.RUNNING, state) in EXECUTION, state
     cursor.execute(*execution_.update(
@@ -151,8 +173,11 @@ def stop(cursor, execution, state, message):
     return bool(cursor.rowcount)
 
 
-def update(cursor, execution, **values):
-    "Write columns of an execution; a change of state must be in EXECUTION."
+def update(cursor: Cursor, execution: int, **values: Any) -> int:
+    """Write columns of an execution; return whether it was written (1 or 0).
+
+    A state is written only where EXECUTION has the edge.
+    """
     where = execution_.id == execution
     if 'state' in values:
         where &= execution_.state.in_([
@@ -164,25 +189,29 @@ def update(cursor, execution, **values):
     return cursor.rowcount
 
 
-def forget_secrets(cursor, execution):
-    "Mask the secrets that the execution was given: nobody needs them again."
-    names = ['given', 'parameters', 'settings']
-    row = columns(cursor, execution, *names)
-    masked = {name: mask_given(row[name]) for name in names}
+def forget_secrets(cursor: Cursor, execution: int) -> None:
+    "Mask the secrets in what the execution was given; it is over."
+    row = existing(
+        cursor, execution, 'given', 'parameters', 'settings', 'derived')
+    masked = {
+        'given': mask_given(row['given']),
+        'parameters': mask_given(row['parameters']),
+        'settings': mask_given(row['settings']),
+        'derived': None}
     if masked != row:
         update(cursor, execution, **masked)
 
 
-def is_over(cursor, execution):
+def is_over(cursor: Cursor, execution: int) -> bool:
     """Return whether no chunk of the execution will be treated any more.
 
-    Either none is left, or it is stopping and nobody works on one.  To be
-    asked with the lock of the execution: of two who ask for the locks of
-    chunks at once, each may believe that the other one works.
+    Either none is left, or it is stopping and no chunk is locked.  Locks the
+    queued chunks.  The caller has the lock of the execution: two callers at
+    once would take each other's locks for those of workers.
     """
     if not has_open(cursor, execution):
         return True
-    row = columns(cursor, execution, 'stopping')
+    row = existing(cursor, execution, 'stopping')
     return bool(row['stopping']) and (
         list_queued(cursor, execution)
         == list_queued(cursor, execution, lock=False))

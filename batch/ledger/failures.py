@@ -1,10 +1,15 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What failed, what waits for a reason, and what a chunk is a part of."""
+"""Chunks that failed, that wait after an error, and that others are parts of.
+"""
+from collections.abc import Iterator
+from typing import Any
 
 from sql import Literal, Null, Table
 from sql.aggregate import Sum
 
+from ..aliases import Cursor
+from .chunks import Chunk
 from .failed_units import settled_in
 from .rows import streamed
 from .states import ChunkState
@@ -14,11 +19,12 @@ from .units import load_units
 __all__ = ['alike', 'failed_units', 'lineage', 'list_failures', 'waits']
 
 
-def lineage(cursor, chunk):
-    """Return (error_type, error, trust) from what chunk is a part of.
+def lineage(
+        cursor: Cursor, chunk: Chunk) -> tuple[str | None, str | None, bool]:
+    """Return (error_type, error, trust) of the chunk that chunk is a part of.
 
-    trust: whether the suspects were right so far: the last one did fail
-    alone, or there was none to find.
+    trust is whether no suspect was wrong so far: the last one failed alone,
+    or none was found.  Without a parent (None, None, True).
     """
     if chunk.parent is None:
         return None, None, True
@@ -39,8 +45,8 @@ def lineage(cursor, chunk):
     return error_type, error, trust
 
 
-def _lied(cursor, execution, ancestor):
-    "Return whether a suspect of the ancestor or of those above was innocent."
+def _lied(cursor: Cursor, execution: int, ancestor: int | None) -> bool:
+    "Return whether a suspect of the ancestor, or of one above, did not fail."
     other = Table('batch_execution_chunk')
     while ancestor is not None:
         cursor.execute(*chunk_
@@ -54,8 +60,10 @@ def _lied(cursor, execution, ancestor):
     return False
 
 
-def list_failures(cursor, execution, limit=None, details=False):
-    """Yield (number, units, type, error) of each failed chunk, by its id.
+def list_failures(
+        cursor: Cursor, execution: int, limit: int | None = None,
+        details: bool = False) -> Iterator[tuple[Any, ...]]:
+    """Yield (number, units, error_type, error) of each failed chunk, by id.
 
     :param limit: how many at most
     :param details: whether two more items are its traceback and what became
@@ -69,7 +77,9 @@ def list_failures(cursor, execution, limit=None, details=False):
     query = chunk_.select(
         *columns,
         where=has_ended(execution) & (chunk_.state == ChunkState.FAILED),
-        order_by=chunk_.id, limit=limit)
+        # As an expression: PostgreSQL would go through all chunks in their
+        # order, until it has found as many as the limit
+        order_by=chunk_.id + 0, limit=limit)
     for rows in streamed(cursor, query, 100 if details else 1000):
         settled = settled_in(
             cursor, [row[0] for row in rows]) if details else {}
@@ -79,8 +89,10 @@ def list_failures(cursor, execution, limit=None, details=False):
             yield number, load_units(units), *error
 
 
-def waits(cursor, execution, limit=3):
-    """Return the (number, error) of chunks that wait after some trouble.
+def waits(
+        cursor: Cursor, execution: int,
+        limit: int = 3) -> list[tuple[str, str]]:
+    """Return (number, error) of queued chunks that an error has put off.
 
     :param limit: how many at most
     """
@@ -93,17 +105,18 @@ def waits(cursor, execution, limit=3):
     return cursor.fetchall()
 
 
-def failed_units(cursor, execution):
+def failed_units(cursor: Cursor, execution: int) -> int:
+    "Return how many units failed so far."
     cursor.execute(*chunk_.select(
             Sum(chunk_.size),
             where=has_ended(execution) & (chunk_.state == ChunkState.FAILED)))
     return int(cursor.fetchone()[0] or 0)
 
 
-def alike(cursor, execution, count):
-    """Return the fingerprint of the last count failures, else None.
+def alike(cursor: Cursor, execution: int, count: int) -> str | None:
+    """Return the fingerprint that the last count failures have in common.
 
-    None where they differ, or where something succeeded since the first.
+    None if they differ, are fewer, or a chunk succeeded since the first.
     """
     cursor.execute(*chunk_.select(
             chunk_.fingerprint, chunk_.ended_at,

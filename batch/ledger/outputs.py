@@ -2,15 +2,19 @@
 # this repository contains the full copyright notices and license terms.
 """The files that an execution has committed, and which have appeared."""
 import json
+from collections.abc import Iterable
 
 from sql import Null
 
+from ..aliases import Cursor
 from .tables import chunk_, execution_
 
 __all__ = ['appeared', 'files', 'unseen_files']
 
 
-def appeared(cursor, execution, paths, chunk=None):
+def appeared(
+        cursor: Cursor, execution: int, paths: Iterable[str],
+        chunk: int | None = None) -> None:
     """Write that committed files have appeared.
 
     :param chunk: id of the chunk that wrote them, None for the selection
@@ -25,21 +29,24 @@ def appeared(cursor, execution, paths, chunk=None):
                 [column], [json.dumps(files)], where=table.id == id))
 
 
-def files(cursor, execution):
+def files(cursor: Cursor, execution: int) -> list[str]:
     "Return the paths of the files that the execution committed."
     return [
         path for _, identities in _files(cursor, execution)
         for path in identities]
 
 
-def unseen_files(cursor, execution):
-    """Return the committed files that nobody said have appeared.
+def unseen_files(
+        cursor: Cursor,
+        execution: int) -> list[tuple[int | None, dict[str, str]]]:
+    """Return the committed files that are not known to have appeared.
 
-    As (id of the chunk, identities by path); the id is None for what the
+    As (id of the chunk, identity by path); the id is None for files that the
     selection wrote.
     """
     found = []
-    # A path has no quotation marks in JSON without a backslash
+    # Each path is followed by an identity or null, and has no quotation mark
+    # in JSON without a backslash: so only an identity makes this match
     for chunk, identities in _files(cursor, execution, '%": "%'):
         unseen = {p: i for p, i in identities.items() if i is not None}
         if unseen:
@@ -47,9 +54,11 @@ def unseen_files(cursor, execution):
     return found
 
 
-def _files(cursor, execution, like='%'):
+def _files(
+        cursor: Cursor, execution: int,
+        like: str = '%') -> list[tuple[int | None, dict[str, str | None]]]:
     "Return (id of the chunk or None, identity or None by path)."
-    found = []
+    found: list[tuple[int | None, dict[str, str | None]]] = []
     for table, column, key in [
             (execution_, execution_.outputs, execution_.id),
             (chunk_, chunk_.files, chunk_.execution)]:

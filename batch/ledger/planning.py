@@ -1,6 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution, written when they are planned."""
+from typing import Any
+
+from ..aliases import Cursor, Units
 from .states import ChunkState
 from .tables import chunk_, input_, now
 from .units import dump_units
@@ -16,23 +19,29 @@ PLANNED = [
 class ChunkWriter:
     """Writes the chunks of an execution as they come, in bulk.
 
-    Chunk k is followed by the one concurrency places on; the first
-    concurrency chunks are queued.
+    The first ``concurrency`` chunks are queued; the successor of chunk k is
+    chunk k + ``concurrency``.
     """
-    #: rows per statement, and bytes of units
+    #: rows of a statement, and characters of their units, at most
     BULK, BYTES = 1000, 1 << 20
 
-    def __init__(self, cursor, execution, concurrency):
+    def __init__(
+            self, cursor: Cursor, execution: int, concurrency: int) -> None:
         self.cursor = cursor
         self.execution = execution
         self.concurrency = concurrency
+        #: chunks, and units in them
         self.count = 0
         self.selected = 0
-        self._rows = []
+        self._rows: list[list[Any]] = []
         self._bytes = 0
         self._now = now(cursor)
 
-    def add(self, units, size):
+    def add(self, units: Units, size: int) -> None:
+        """Plan a chunk; raises what dump_units raises.
+
+        :param size: how many units
+        """
         self.count += 1
         self.selected += size
         text = dump_units(units)
@@ -45,7 +54,8 @@ class ChunkWriter:
         if len(self._rows) >= self.BULK or self._bytes >= self.BYTES:
             self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
+        "Write the chunks that are not written yet."
         if not self._rows:
             return
         if hasattr(self.cursor, 'copy'):
@@ -60,13 +70,18 @@ class ChunkWriter:
         self._bytes = 0
 
 
-def insert_chunks(cursor, rows, **more):
+def insert_chunks(cursor: Cursor, rows: list[list[Any]], **more: Any) -> None:
+    """Insert chunks.
+
+    :param rows: the values of the columns PLANNED
+    :param more: values of other columns, the same for all
+    """
     cursor.execute(*chunk_.insert(
             [getattr(chunk_, n) for n in [*PLANNED, *more]],
             [r + list(more.values()) for r in rows]))
 
 
-def discard(cursor, execution):
-    "Delete what a selection that failed has committed nevertheless."
+def discard(cursor: Cursor, execution: int) -> None:
+    "Delete the rows that a failed selection committed, as a hook committed."
     for table in [chunk_, input_]:
         cursor.execute(*table.delete(where=table.execution == execution))

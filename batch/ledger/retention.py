@@ -1,18 +1,21 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Executions that are over, and are forgotten."""
+"""Executions that are over, and are deleted."""
 from sql import Literal
 
 from trytond.tools import grouped_slice
 
+from ..aliases import Cursor
+from .rows import ExecutionRow, execution_row
 from .states import ENDED_EXECUTIONS
 from .tables import chunk_, execution_, failure_, for_update, input_
 
 __all__ = ['claim_ended', 'forget', 'list_executions']
 
 
-def list_executions(cursor, batch=None):
-    """Return what decides which executions are forgotten, the newest first.
+def list_executions(
+        cursor: Cursor, batch: str | None = None) -> list[ExecutionRow]:
+    """Return all executions, the newest first, as pruning needs them.
 
     :param batch: only those of this batch
     """
@@ -22,15 +25,15 @@ def list_executions(cursor, batch=None):
             *[getattr(execution_, n) for n in names],
             where=execution_.batch == batch if batch else Literal(True),
             order_by=execution_.id.desc))
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    return [execution_row(names, row) for row in cursor.fetchall()]
 
 
-def claim_ended(cursor, executions):
+def claim_ended(cursor: Cursor, executions: list[int]) -> list[int]:
     """Lock those of the executions that are over; return their ids.
 
-    Without those that somebody else has.
+    Those that another transaction has locked are skipped.
     """
-    taken = []
+    taken: list[int] = []
     for ids in grouped_slice(executions, 1000):
         cursor.execute(*execution_.select(
                 execution_.id,
@@ -41,10 +44,10 @@ def claim_ended(cursor, executions):
     return taken
 
 
-def forget(cursor, execution):
-    """Delete an execution that is over, with its chunks; return how many.
+def forget(cursor: Cursor, execution: int) -> int:
+    """Delete an execution that is over, with its chunks; return 1, or 0.
 
-    Not where somebody else has it.
+    0 where another transaction has locked it.
     """
     ids = claim_ended(cursor, [execution])
     if ids:

@@ -12,7 +12,9 @@ __all__ = [
 class _Text(str, Enum):
     "An enum whose members are the texts that the columns have."
     __str__ = str.__str__
-    __format__ = str.__format__
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
 
 
 class ExecutionState(_Text):
@@ -45,8 +47,8 @@ class FailureState(_Text):
 class Admission(_Text):
     """The column ``admission`` of an execution: whether it may begin.
 
-    It is empty until that was asked.  Skipped and disabled executions
-    succeed, and select nothing.
+    Empty until that is decided.  Skipped and disabled executions succeed, and
+    select nothing.
     """
     ADMITTED = 'admitted'
     WAITING = 'waiting'
@@ -57,7 +59,7 @@ class Admission(_Text):
 
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
-EXECUTION = {
+EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
     (None, ExecutionState.SELECTING): "somebody started the batch",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
@@ -68,7 +70,7 @@ EXECUTION = {
     (ExecutionState.RUNNING, ExecutionState.SUCCEEDED):
         "the last chunk ended and every unit is done",
     (ExecutionState.RUNNING, ExecutionState.FAILED):
-        "the last chunk ended and some unit failed, or a file is missing",
+        "the last chunk ended, and a unit failed or a file is missing",
     (ExecutionState.RUNNING, ExecutionState.CANCELLED):
         "the last chunk ended and some were cancelled",
     (ExecutionState.FAILED, ExecutionState.RUNNING):
@@ -76,10 +78,10 @@ EXECUTION = {
     (ExecutionState.CANCELLED, ExecutionState.RUNNING):
         "resumed: chunks were left, or files missing",
     }
-CHUNK = {
+CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
     (None, ChunkState.WAITING): "planned, or a part behind another one",
     (None, ChunkState.QUEUED):
-        "among the first of the plan, or the first part",
+        "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
         "its predecessor ended, or it was resumed",
     (ChunkState.QUEUED, ChunkState.DONE): "its work is in the same commit",
@@ -88,7 +90,7 @@ CHUNK = {
     (ChunkState.QUEUED, ChunkState.FAILED): "it failed and can not be split",
     (ChunkState.WAITING, ChunkState.CANCELLED): "the execution was cancelled",
     (ChunkState.QUEUED, ChunkState.CANCELLED):
-        "the execution was cancelled, nobody was at it",
+        "the execution was cancelled, and no process worked on it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
 FAILURE = {

@@ -2,14 +2,19 @@
 # this repository contains the full copyright notices and license terms.
 """The tables, and what all statements on them need.
 
-Whether a row is being worked on is asked of its lock, never of a clock.
+A row is being worked on while a transaction has its lock, however long that
+takes.  Expressions of python-sql, which has no types, are Any here.
 """
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from sql import For, Null, Select, Table
 from sql.functions import AtTimeZone, ClockTimestamp, Function
+
+from ..aliases import Cursor
 
 __all__ = [
     'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
@@ -22,23 +27,23 @@ input_ = Table('batch_execution_input')
 failure_ = Table('batch_failure')
 
 
-def is_shared():
-    "Return whether rows have locks; SQLite locks the whole database."
+def is_shared() -> bool:
+    "Return whether each row has a lock; SQLite locks the whole database."
     from trytond import backend
     return backend.name != 'sqlite'
 
 
-def clock():
+def clock() -> Any:
     """Return the time of the database, UTC, as an expression.
 
-    The clocks of the workers may differ by an hour.
+    Not that of the worker, whose clock may be wrong.
     """
     if is_shared():
         return AtTimeZone(ClockTimestamp(), 'UTC')
     return dt.datetime.now()
 
 
-def now(cursor):
+def now(cursor: Cursor) -> dt.datetime:
     "Return the time of the database (datetime, UTC)."
     if not is_shared():
         return clock()
@@ -47,18 +52,26 @@ def now(cursor):
 
 
 class TransactionId(Function):
+    "The id of the current transaction; PostgreSQL only."
     __slots__ = ()
     _function = 'TXID_CURRENT'
 
 
 class SkipLocked(For):
-    def __str__(self):
+    "FOR UPDATE SKIP LOCKED: without the rows that others have locked."
+
+    def __str__(self) -> str:
         return super().__str__() + ' SKIP LOCKED'
 
 
-def for_update(wait=False):
+def for_update(wait: bool = False) -> For | None:
+    """Return what locks the rows that are selected; None on SQLite.
+
+    :param wait: whether to wait for locked rows, instead of skipping them
+    """
     if is_shared():
         return (For if wait else SkipLocked)('UPDATE')
+    return None
 
 
 @dataclass(frozen=True)
@@ -68,29 +81,38 @@ class Hole:
 
 
 @lru_cache(maxsize=64)
-def written(write, *args):
-    """Return what write(*args) gives, as text and parameters with holes.
+def written(
+        write: Callable[..., Any], *args: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL text of write(*args), and its parameters with Holes.
 
-    Those of every chunk are written once per process.
+    Cached: the statements of every chunk are written once per process.
     """
-    return tuple(write(*args))
+    text, params = write(*args)
+    return text, tuple(params)
 
 
-def execute_written(cursor, statement, **values):
+def execute_written(
+        cursor: Cursor, statement: tuple[str, tuple[Any, ...]],
+        **values: Any) -> None:
+    """Execute what written() returned.
+
+    :param values: those of its Holes, by name
+    """
     text, params = statement
     cursor.execute(text, [
             values[p.name] if isinstance(p, Hole) else p for p in params])
 
 
-def has_ended(execution):
-    "Where to search for chunks by a state that is an end, see has_not_ended."
+def has_ended(execution: int) -> Any:
+    "Return the condition for chunks of an execution that have ended."
     return (chunk_.execution == execution) & (chunk_.ended_at != Null)
 
 
-def has_not_ended(execution):
-    """Where to search for chunks by a state that is no end.
+def has_not_ended(execution: int) -> Any:
+    """Return the condition for chunks of an execution that have not ended.
 
-    In the words of the index: that the state implies it is not seen by
-    PostgreSQL, once a statement is prepared.
+    To be used beside that on the state, which implies it: the index is on
+    ``ended_at``, and PostgreSQL takes it for a prepared statement only where
+    it is named.
     """
     return (chunk_.execution == execution) & (chunk_.ended_at == Null)

@@ -7,10 +7,13 @@ what that does not keep in a way of our own.
 """
 import datetime as dt
 import json
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from .. import texts
+from ..aliases import Unit, Units
 from ..exceptions import UnitsError
 from ..masking import mask_value
 
@@ -25,12 +28,12 @@ SHOWN = texts.EXCERPT
 
 
 class Unreadable(list):
-    """Stands for units that can not be loaded: they fail, as one.
+    """Units that can not be loaded; their chunk fails as a whole.
 
-    Its only item is a text that shows them.
+    Its only item is a text that shows them, ``error`` says what is wrong.
     """
 
-    def __init__(self, text, error):
+    def __init__(self, text: str, error: Exception) -> None:
         super().__init__([texts.excerpt(text)])
         #: as the ledger has them
         self.text = text
@@ -38,12 +41,12 @@ class Unreadable(list):
                 texts.name_of(type(error)), texts.excerpt(error)))
 
 
-def dump_units(units):
-    """Return the JSON of units; ids, the usual, are plain numbers.
+def dump_units(units: Units) -> str | None:
+    """Return the JSON of units, from which load_units() makes equal ones.
 
-    A group, a row and a dict are marked, so that each comes back as it was.
-    Raises TypeError for what could not come back so, and ValueError or
-    RecursionError for what is too long or too deep.
+    Ids are plain numbers; groups, rows and dicts are marked.  Raises TypeError
+    for what would not come back equal, ValueError or RecursionError for what
+    is too long or too deep.
     """
     if units is None:
         return None
@@ -55,8 +58,8 @@ def dump_units(units):
     return json.dumps(units, separators=(',', ':'))
 
 
-def load_units(text):
-    "Return what dump_units() was given, None without; raises nothing."
+def load_units(text: str | None) -> Units:
+    "Return what dump_units() was given, or an Unreadable; raises nothing."
     if text is None:
         return None
     try:
@@ -73,11 +76,13 @@ def load_units(text):
         return Unreadable(text, error)
 
 
-def names(text):
+def names(text: str) -> Iterator[tuple[Unit, bool]]:
     """Yield (first value, whether it is a row) of each unit of an input file.
 
-    For millions of them: what else is in a row is not decoded.  Nothing of
-    units that can not be loaded.
+    The other values of a row are not decoded, as there may be millions.
+    Yields nothing for units that can not be loaded.
+
+    :param text: of dump_units()
     """
     try:
         for unit in json.loads(text):
@@ -91,12 +96,12 @@ def names(text):
         pass
 
 
-def shown_unit(unit):
+def shown_unit(unit: Unit) -> str:
     "Return the text of a unit for people: 5, (5, 2026-01-31), [5, 6]."
     return texts.clean(_text(unit), SHOWN)
 
 
-def _text(unit):
+def _text(unit: Unit) -> str:
     if isinstance(unit, tuple):
         return '(%s)' % ', '.join(map(str, mask_value(None, unit[:SHOWN])))
     if isinstance(unit, list):
@@ -104,10 +109,10 @@ def _text(unit):
     return str(mask_value(None, unit))
 
 
-# The marks.  A unit is marked by its kind, what is in it where JSON, or the
-# protocol, would make something else of it.
+# The marks.  A group, a row and a dict are marked as such, and a value in them
+# where JSON, or trytond's protocol, would not return an equal one.
 
-def _mark(unit):
+def _mark(unit: Unit) -> Any:
     if isinstance(unit, list):
         return {'group': [_mark(u) for u in unit]}
     if isinstance(unit, tuple):
@@ -117,7 +122,7 @@ def _mark(unit):
     return _pack(unit)
 
 
-def _unmark(unit):
+def _unmark(unit: Any) -> Unit:
     if not isinstance(unit, dict):
         return unit
     (mark, value), = unit.items()
@@ -130,7 +135,7 @@ def _unmark(unit):
     return value
 
 
-def _pack(value):
+def _pack(value: Any) -> Any:
     type_ = type(value)
     if type_ in PLAIN:
         return value
@@ -161,7 +166,7 @@ def _pack(value):
     return _pack_by_protocol(value)
 
 
-def _pack_by_protocol(value):
+def _pack_by_protocol(value: Any) -> Any:
     "Return what trytond's protocol makes of a value, if it comes back so."
     from trytond.protocols.jsonrpc import JSONDecoder
     packed = _encoder().default(value)
@@ -173,12 +178,12 @@ def _pack_by_protocol(value):
 
 
 @lru_cache
-def _encoder():
+def _encoder() -> Any:
     from trytond.protocols.jsonrpc import JSONEncoder
     return JSONEncoder()
 
 
-UNPACK = {
+UNPACK: dict[str, Callable[[Any], Any]] = {
     'batch.dict': lambda found: dict(found['items']),
     'batch.tuple': lambda found: tuple(found['items']),
     'batch.timedelta': lambda found: dt.timedelta(

@@ -1,10 +1,15 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What an earlier version did not write, made from what it did."""
+from collections.abc import Iterator
+from typing import Any
+
 from sql import Null
 
-from .failed_units import insert_rows, solve, texts_of
+from ..aliases import Cursor
+from .failed_units import insert_rows, texts_of
 from .rows import streamed
+from .settling import solve
 from .states import (
     ENDED_EXECUTIONS, OPEN_EXECUTIONS, ChunkState, ExecutionState,
     FailureState)
@@ -14,7 +19,7 @@ from .units import load_units
 __all__ = ['fill_failures']
 
 
-def fill_failures(cursor):
+def fill_failures(cursor: Cursor) -> None:
     """Make the failures of the chunks that failed.
 
     The first version retried all failures of an execution, or none.  They
@@ -38,7 +43,7 @@ def fill_failures(cursor):
             solve(cursor, retry)
 
 
-def _rows(cursor):
+def _rows(cursor: Cursor) -> Iterator[list[Any]]:
     query = chunk_.join(
         execution_, condition=chunk_.execution == execution_.id).select(
         chunk_.id, chunk_.execution, chunk_.units, chunk_.fingerprint,

@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Batches whose units are more than an id."""
 import datetime as dt
+import logging
 import os
 import signal
 from decimal import Decimal
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from trytond.exceptions import UserError
 from trytond.model.exceptions import AccessError
-from trytond.modules.batch import BatchRoot
+from trytond.modules.batch import BatchRoot, BatchRootNoSelect
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -161,3 +162,129 @@ class OldArguments(BatchRoot):
         for record in records:
             record.note = '%s %s' % (treatment_date, extra_args)
         Pool().get('batch.scenario.record').treat(records)
+
+
+class Lines(BatchRootNoSelect):
+    "Treat rows of its own, without a model"
+    __name__ = 'batch.scenario.own_rows'
+
+    @classmethod
+    def select_ids(cls, count=5):
+        for number in range(1, count + 1):
+            yield number, 'line %s' % number
+
+    @classmethod
+    def execute(cls, objects, ids):
+        assert objects == ids
+        Record = Pool().get('batch.scenario.record')
+        for number, text in objects:
+            if Record.search([('bad', '=', True), ('id', '=', number)]):
+                raise UserError('A line is bad.')
+        Record.create([
+                {'name': text, 'treated': 1} for _, text in objects])
+
+
+class OwnRecords(BatchRootNoSelect):
+    "Select by itself, though it is a batch without a selection"
+    __name__ = 'batch.scenario.own_records'
+
+    @classmethod
+    def get_batch_main_model_name(cls):
+        return 'batch.scenario.record'
+
+    @classmethod
+    def select_ids(cls):
+        return [r.id for r in Pool().get(
+                cls.get_batch_main_model_name()).search([])]
+
+    @classmethod
+    def execute(cls, objects, ids):
+        assert [r.id for r in objects] == ids
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class Parsing(_Author):
+    "Check and derive parameters, as batches of 2020 do"
+    __name__ = 'batch.scenario.parsing'
+
+    @classmethod
+    def parse_params(cls, params):
+        params = super().parse_params(params)
+        first, last = params['first'], params['last']
+        if first > last:
+            raise UserError('The first one is behind the last one.')
+        if last == 99:
+            raise KeyError('a slip of the pen')
+        if last == 98:
+            return None
+        if last == 97:
+            params['span'] = object()
+            return params
+        if last == 96:
+            return params
+        cls.logger.info('parses')
+        params['names'] = params['names'].split('+')
+        params['span'] = [first, last, dt.date(2026, 1, first)]
+        del params['last']
+        return params
+
+    @classmethod
+    def get_batch_domain(cls, first: int, span, last: int = 8, **kwargs):
+        # parse_params has taken it out
+        assert last == 8 and span[1] < 8
+        return [('id', '>=', span[0]), ('id', '<=', span[1])]
+
+    @classmethod
+    def execute(cls, objects, ids, span, names='a+b', **kwargs):
+        assert kwargs == {'first': span[0]}
+        assert span[2] == dt.date(2026, 1, span[0])
+        for record in objects:
+            if record.bad:
+                raise UserError('A record is bad.')
+            record.note = ' and '.join(names)
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class Positional(_Author):
+    "Call the selection of its base with what that can not know"
+    __name__ = 'batch.scenario.positional'
+
+    @classmethod
+    def get_batch_domain(cls, treatment_date, extra_args=None, **kwargs):
+        return [('id', '<=', 2)]
+
+    @classmethod
+    def select_ids(cls, treatment_date, party=5, way='two'):
+        if way == 'two':
+            return super().select_ids(treatment_date, party)
+        if way == 'three':
+            return super().select_ids(treatment_date, {}, party)
+        if way == 'one':
+            return super().select_ids(party)
+        return super().select_ids(treatment_date, {'party': party})
+
+    @classmethod
+    def execute(cls, objects, ids):
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class Returning(_Author):
+    "Return what nobody can sum up"
+    __name__ = 'batch.scenario.returning'
+
+    @classmethod
+    def execute(cls, objects, ids):
+        return 5
+
+
+class OwnLogger(_Author):
+    "Log by a logger of its own, as most batches do"
+    __name__ = 'batch.scenario.own_logger'
+    logger = logging.getLogger('own.of.the.module')
+
+    @classmethod
+    def execute(cls, objects, ids):
+        cls.logger.info("treats %s", ids)
+        cls.logger.debug("too much")
+        logging.getLogger('library').warning("two\nlines password=x1y2z3")
+        Pool().get('batch.scenario.record').treat(objects)

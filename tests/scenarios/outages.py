@@ -3,8 +3,6 @@
 """Batches whose database is in trouble."""
 from pathlib import Path
 
-import psycopg
-
 from trytond.model import ModelSQL, Unique, fields
 from trytond.modules.batch import BatchRoot
 from trytond.pool import Pool
@@ -84,6 +82,8 @@ class Foreign(_Outage):
 
     @staticmethod
     def ask():
+        # On SQLite nothing else imports it, which takes a while
+        import psycopg
         psycopg.connect('host=localhost port=1 connect_timeout=2')
 
 

@@ -1,0 +1,99 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The chunks of an execution that still have to be treated."""
+from sql import Literal
+
+from ..aliases import Cursor
+from .chunks import queue
+from .states import OPEN_CHUNKS, ChunkState
+from .tables import chunk_, for_update, has_not_ended
+
+__all__ = [
+    'cancel_open', 'first_open_in_lane', 'has_open', 'list_queued', 'requeue']
+
+
+def list_queued(
+        cursor: Cursor, execution: int, lock: bool = True) -> list[int]:
+    """Return the ids of the queued chunks, ascending.
+
+    :param lock: whether only those that no transaction has locked; they are
+        locked until the commit
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.id,
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.QUEUED),
+            for_=for_update() if lock else None))
+    # PostgreSQL might go through all chunks in their order
+    return sorted(id for id, in cursor.fetchall())
+
+
+def has_open(cursor: Cursor, execution: int) -> bool:
+    "Return whether a chunk of the execution still has to be treated."
+    cursor.execute(*chunk_.select(
+            Literal(1),
+            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
+            limit=1))
+    return cursor.fetchone() is not None
+
+
+def first_open_in_lane(
+        cursor: Cursor, execution: int, chunk: int,
+        concurrency: int) -> int | None:
+    """Return the id of the queued chunk in the lane of a chunk, or None.
+
+    A lane is a chunk of the plan with its successors and the parts of all.
+
+    :param concurrency: how many lanes the execution was planned with
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.number, chunk_.execution, where=chunk_.id == chunk))
+    row = cursor.fetchone()
+    if row is None or row[1] != execution:
+        return None
+    number, _ = row
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number,
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.QUEUED)))
+    lane = _place(number) % concurrency
+    return next((
+            id for id, other in cursor.fetchall()
+            if _place(other) % concurrency == lane), None)
+
+
+def _place(number: str) -> int:
+    "Return the place in the plan: 7 for 7, 7.1, 7.1.2."
+    return int(number.split('.')[0])
+
+
+def cancel_open(cursor: Cursor, execution: int) -> int:
+    """waiting or queued -> cancelled; returns how many chunks.
+
+    The caller knows by is_over() that none of them is being executed.
+    """
+    cursor.execute(*chunk_.update(
+            [chunk_.state], [ChunkState.CANCELLED],
+            where=(chunk_.execution == execution)
+            & chunk_.state.in_(OPEN_CHUNKS)))
+    return cursor.rowcount
+
+
+def requeue(cursor: Cursor, execution: int) -> None:
+    """cancelled -> waiting, and queue what no open chunk is going to queue.
+
+    That is the first chunk of each lane in which all wait.
+    """
+    cursor.execute(*chunk_.update(
+            [chunk_.state], [ChunkState.WAITING],
+            where=(chunk_.execution == execution)
+            & (chunk_.state == ChunkState.CANCELLED)))
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
+            where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
+            order_by=chunk_.id))
+    rows = cursor.fetchall()
+    expected = {successor for _, _, successor, _ in rows}
+    for id, number, _, state in rows:
+        if state == ChunkState.WAITING and number not in expected:
+            queue(cursor, execution, number)
