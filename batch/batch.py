@@ -234,9 +234,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     def start(cls, **parameters: Any) -> int:
         """Make an execution in the current transaction; return its id.
 
-        It begins when the transaction commits, and never if that is rolled
-        back.  The parameters are values or texts, and are checked now: raises
-        ParameterError.
+        It begins when that commits, never if it is rolled back.  Raises
+        ParameterError: the parameters, values or texts, are checked now.
         """
         execution: int = pkgutil.resolve_name(START)(cls.__name__, parameters)
         return execution

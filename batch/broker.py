@@ -18,7 +18,7 @@ from .texts import message_of
 
 __all__ = [
     'ask_idle_holders', 'ask_workers', 'check_broker', 'check_refusal',
-    'module_version']
+    'describe_missing', 'missing_worker', 'module_version']
 
 
 def check_broker(patience=0):
@@ -104,6 +104,34 @@ def ask_workers(database, timeout=1):
             [queue['name'] for queue in served or []],
             why_unfit(known.get(worker) or [], database))
         for worker, served in queues.items()}
+
+
+def missing_worker(database, queue):
+    """Return what to do if no worker is fit for the queue, else None.
+
+    Raises BrokerError.
+    """
+    workers = ask_workers(database)
+    if not any(
+            queue in queues and not wrong
+            for queues, wrong in workers.values()):
+        return describe_missing(database, queue, workers)
+
+
+def describe_missing(database, queue, workers):
+    """Return the text that says which worker to start.
+
+    :param workers: those that are there, as ask_workers gives them
+    """
+    text = 'no worker answers for the queue "%s"; start one: ' \
+        'coop worker -d %s' % (queue, database)
+    if queue != tasks.celery_app.conf.task_default_queue:
+        text += ' -Q %s' % queue
+    if workers:
+        text += ' (%s)' % '; '.join(
+            '%s %s' % (worker, wrong or 'serves ' + ', '.join(queues))
+            for worker, (queues, wrong) in sorted(workers.items()))
+    return text
 
 
 def why_unfit(registered, database):

@@ -15,6 +15,7 @@ from trytond.transaction import Transaction
 from . import ledger
 from .ledger.states import Admission, ChunkState, ExecutionState, Finish
 from .masking import mask_given, mask_secrets
+from .read_only import ReadOnlyMixin
 
 __all__ = ['Execution', 'ExecutionChunk', 'ExecutionInput']
 
@@ -41,7 +42,7 @@ class _MaskedUnits(_Masked):
     mask = staticmethod(mask_secrets)
 
 
-class _MaskedModel(ModelSQL):
+class _MaskedModel(ReadOnlyMixin, ModelSQL):
     __slots__ = ()
 
     @classmethod
@@ -307,7 +308,7 @@ class ExecutionChunk(_MaskedModel, ModelView):
         return '#%s.%s' % (self.execution.id, self.number)
 
 
-class ExecutionInput(ModelSQL, ModelView):
+class ExecutionInput(ReadOnlyMixin, ModelSQL, ModelView):
     __name__ = 'batch.execution.input'
     _rec_name = 'path'
 

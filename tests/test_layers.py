@@ -21,7 +21,9 @@ OWN = {
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: what each room may know: its own floor and those behind it
 FLOORS = [
-    {'command'},
+    {'command', 'chunk_view', 'client_actions', 'execution_rows',
+        'execution_view', 'failure_view', 'start_view', 'start_wizard',
+        'view_tools'},
     {'worker'},
     {'rescue'},
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_checks',
@@ -29,12 +31,13 @@ FLOORS = [
     {'engine', 'savepoints'},
     {'', 'batch', 'batch_meta', 'class_checks', 'conf_items', 'file_batch',
         'installed', 'view_validate'},
-    {'database', 'execution', 'failure', 'outcome'},
+    {'database', 'execution', 'failure', 'outcome', 'read_only'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
         'exceptions', 'files', 'given', 'internals', 'logging', 'masking',
         'names', 'output', 'parameter_types', 'parameters', 'retired',
-        'settings', 'signatures', 'texts', 'transaction', 'window'},
+        'settings', 'signatures', 'start_form', 'texts', 'transaction',
+        'window'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

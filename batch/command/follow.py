@@ -12,13 +12,12 @@ import time
 from trytond.transaction import Transaction
 
 from .. import ledger
-from ..broker import ask_idle_holders, ask_workers
+from ..broker import ask_idle_holders, ask_workers, describe_missing
 from ..engine.local import process_here
 from ..engine.operations import cancel
 from ..exceptions import BrokerError, NoWorkerError
 from ..ledger.states import OPEN_EXECUTIONS, Admission, ExecutionState
 from ..outcome import Outcome
-from ..tasks import celery_app
 from ..texts import message_of
 from ..transaction import is_outage
 
@@ -202,12 +201,5 @@ class Follower:
             queues, _ = workers[worker]
             workers[worker] = (
                 queues, 'holds messages but processes none: restart it')
-        text = 'no worker answers for the queue "%s"; start one: ' \
-            'coop worker -d %s' % (self.queue, self.database)
-        if self.queue != celery_app.conf.task_default_queue:
-            text += ' -Q %s' % self.queue
-        if workers:
-            text += ' (%s)' % '; '.join(
-                '%s %s' % (worker, wrong or 'serves ' + ', '.join(queues))
-                for worker, (queues, wrong) in sorted(workers.items()))
+        text = describe_missing(self.database, self.queue, workers)
         return text, bool(fit)

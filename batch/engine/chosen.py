@@ -12,7 +12,7 @@ from ..exceptions import ExecutionError
 from ..ledger.rows import ExecutionRow
 from ..ledger.states import OPEN_EXECUTIONS, ExecutionState, FailureState
 
-__all__ = ['candidates', 'chosen', 'units_in']
+__all__ = ['among', 'candidates', 'chosen', 'units_in']
 
 #: characters of a text of a unit, and what its cutting may add
 LONGEST = texts.EXCERPT + 100
@@ -78,12 +78,7 @@ def chosen(
     :param row: ``state`` and ``dry_run`` of the execution
     :param named: texts, each with units
     """
-    if row['dry_run']:
-        raise ExecutionError(
-            execution, 'was a dry run: there is nothing to do again')
-    if row['state'] in OPEN_EXECUTIONS:
-        raise ExecutionError(execution, 'is %s: wait for its end, or '
-            'cancel it' % row['state'])
+    check_ended(execution, row)
     wanted = set[str]().union(*map(candidates, named))
     ids: dict[str, list[int]] = {}
     first: list[str] = []
@@ -116,6 +111,35 @@ def chosen(
                 ' ... (+{:,})'.format(count - NAMED)
                 if count > NAMED else ''))
     return sorted(id for text in meant for id in ids[text])
+
+
+def among(
+        cursor: Cursor, execution: int, row: ExecutionRow,
+        ids: Collection[int]) -> list[int]:
+    """Return those of the failures that nobody retried or dismissed.
+
+    Raises ExecutionError if there are none.
+
+    :param row: ``state`` and ``dry_run`` of the execution
+    :param ids: of failures of the execution
+    """
+    check_ended(execution, row)
+    free = {id for id, _ in ledger.failed_units.list_free(cursor, execution)}
+    if not (found := sorted(free.intersection(ids))):
+        raise ExecutionError(
+            execution, why_none(cursor, execution, row['state']) if not free
+            else 'has no open failure among these: look again')
+    return found
+
+
+def check_ended(execution: int, row: ExecutionRow) -> None:
+    "Raise ExecutionError if there can be no open failures of it."
+    if row['dry_run']:
+        raise ExecutionError(
+            execution, 'was a dry run: there is nothing to do again')
+    if row['state'] in OPEN_EXECUTIONS:
+        raise ExecutionError(execution, 'is %s: wait for its end, or '
+            'cancel it' % row['state'])
 
 
 def why_none(cursor: Cursor, execution: int, state: str) -> str:

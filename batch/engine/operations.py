@@ -5,13 +5,12 @@
 Where the state forbids it they raise ExecutionError, which names the state.
 """
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import trytond.config as config
-from trytond.transaction import Transaction
 
 from .. import ledger
-from ..aliases import Cursor, Given
+from ..aliases import Cursor, Given, Settings
 from ..config import BatchConfig
 from ..exceptions import ExecutionError, SettingError
 from ..given import setting_of, split_given
@@ -21,11 +20,12 @@ from ..logging import server_zone
 from ..texts import escape
 from ..transaction import transact
 from ..window import window_end
-from .chosen import chosen
+from .chosen import among, chosen
 from .ending import close
 
 __all__ = [
-    'cancel', 'dismiss', 'queue_of_execution', 'resume', 'retry', 'start']
+    'cancel', 'dismiss', 'queue_of_batch', 'queue_of_execution', 'resume',
+    'retry', 'start']
 
 
 def start(
@@ -134,7 +134,8 @@ def resume(
 
 def retry(
         database: str, execution: int, local: bool = False,
-        texts: Sequence[str] = ()) -> tuple[int, str]:
+        texts: Sequence[str] = (),
+        failures: Collection[int] | None = None) -> tuple[int, str]:
     """Make an execution of open failures; return (id, batch).
 
     Raises ExecutionError if there are none, or not those, or the execution is
@@ -142,13 +143,15 @@ def retry(
 
     :param local: whether the caller executes it itself
     :param texts: the units, as ``--unit`` gives them; none: all of them
+    :param failures: ids of failures instead
     """
     def _retry(cursor: Cursor) -> tuple[int, str]:
         ledger.executions.lock_all(cursor)
         row = ledger.executions.existing(
             cursor, execution, 'state', 'batch', 'given', 'parameters',
             'dry_run')
-        ids = chosen(cursor, execution, row, texts)
+        ids = chosen(cursor, execution, row, texts) if failures is None \
+            else among(cursor, execution, row, failures)
         given = values_of(row['parameters'])
         # The settings of the first run hold again
         given.update(
@@ -164,20 +167,22 @@ def retry(
 
 def dismiss(
         database: str, execution: int, reason: str | None = None,
-        texts: Sequence[str] = ()) -> tuple[int, int]:
+        texts: Sequence[str] = (),
+        failures: Collection[int] | None = None) -> tuple[int, int]:
     """Mark open failures as settled otherwise.
 
     Returns (how many, how many of the execution are still open).  Raises
     ExecutionError if there are none, or not those, or the execution is still
     open.
 
-    :param texts: as of retry
+    :param texts, failures: as of retry
     """
     def _dismiss(cursor: Cursor) -> tuple[int, int]:
         ledger.executions.lock_all(cursor)
         row = ledger.executions.existing(
             cursor, execution, 'state', 'dry_run')
-        ids = chosen(cursor, execution, row, texts)
+        ids = chosen(cursor, execution, row, texts) if failures is None \
+            else among(cursor, execution, row, failures)
         count = ledger.settling.dismiss(cursor, execution, reason, ids)
         return count, ledger.failed_units.count_open(
             cursor, [execution]).get(execution, 0)
@@ -199,9 +204,9 @@ def queue_of_execution(database: str, batch: str, execution: int) -> str:
 
     Until it is admitted, the one that it was given, or that of batch.conf.
     """
-    with Transaction().start(database, 0, readonly=True) as transaction:
-        row = ledger.executions.existing(
-            transaction.connection.cursor(), execution, 'settings', 'given')
+    # There may be a transaction of somebody else: transact() has its own
+    row = transact(database, lambda cursor: ledger.executions.existing(
+            cursor, execution, 'settings', 'given'))
     if row['settings']:
         return values_of(row['settings'])['queue']
     try:
@@ -209,5 +214,13 @@ def queue_of_execution(database: str, batch: str, execution: int) -> str:
     except SettingError:
         # The admission will refuse it
         given = {}
+    return queue_of_batch(batch, given)
+
+
+def queue_of_batch(batch: str, given: Settings | None = None) -> str:
+    """Return the queue that a run of a batch would have.
+
+    :param given: the settings that the run is given
+    """
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     return batch_config.resolve(batch, given=given)['queue'][0]

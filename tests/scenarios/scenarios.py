@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 from trytond.exceptions import UserError
-from trytond.model import ModelSQL, fields
+from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.batch import BatchRoot, BatchRootNoSelect
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 
-class Record(ModelSQL):
+class Record(ModelSQL, ModelView):
     "Record of the scenarios"
     __name__ = 'batch.scenario.record'
 

@@ -1,0 +1,209 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The morning after, in a browser.  ``make test-browser`` runs it.
+
+Each test begins where the ones before have left off.
+"""
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from night import PASSWORD, Night  # noqa: E402
+
+from devel.browser import Client, launched  # noqa: E402
+from devel.process import wait_for  # noqa: E402
+
+#: where the screenshots go
+SHOTS = Path(__file__).resolve().parents[2] / 'build' / 'screens'
+#: what the lists show of the batches
+BAD = 'Treat every record, and refuse'
+
+
+@pytest.fixture(scope='module')
+def night(postgresql, redis):
+    with Night(postgresql, redis) as night:
+        night.pass_by()
+        yield night
+
+
+@pytest.fixture(scope='module')
+def browser():
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def log_in(night, browser, request):
+    "Log somebody in; no page may raise anything."
+    clients = []
+
+    def log_in(login, password=PASSWORD):
+        client = Client(browser, night.server, SHOTS)
+        clients.append(client)
+        return client.log_in(login, password)
+
+    yield log_in
+    for client in clients:
+        client.shot('end-of-%s' % request.node.name)
+        client.close()
+    assert [error for client in clients for error in client.errors] == []
+
+
+def states(night):
+    return dict(night.execute(
+            'SELECT state, count(*) FROM batch_failure GROUP BY state'))
+
+
+def last(night):
+    id = night.last_execution()
+    return id, night.state(id)
+
+
+def test_what_failed_last_night_is_seen_at_once(log_in):
+    client = log_in('reader')
+    client.menu('Batches', 'Executions')
+    client.see('Fail while selecting')
+    client.shot('executions')
+    assert re.search(r'\s993\s+7\s', client.row(BAD).inner_text())
+    client.open(BAD)
+    client.see('Kinds of Errors')
+    client.see('record 303 (303)')
+    client.shot('execution')
+    client.tab('Parameters')
+    client.see('batch.conf')
+    client.shot('execution-parameters')
+    client.tab('Chunks')
+    client.shot('execution-chunks')
+    client.tab('Technical')
+    client.see('batch.scenario.bad')
+    client.shot('execution-technical')
+    # Whoever only reads can not press it
+    assert client.page.get_by_role('button', name='Retry').locator(
+        'visible=true').last.is_disabled()
+
+
+def test_a_failure_shows_its_record_and_its_traceback(log_in):
+    client = log_in('reader')
+    client.menu('Batches', 'Failures')
+    client.see('record 453 (453)')
+    client.shot('failures')
+    client.open('"record 453" is bad')
+    client.see('Traceback')
+    client.page.locator('textarea:visible').last.wait_for()
+    client.shot('failure')
+    assert any('UserError' in area.input_value()
+        for area in client.page.locator('textarea').all())
+
+
+def test_two_of_seven_are_retried(log_in, night):
+    night.execute('UPDATE batch_scenario_record SET bad = false WHERE id < 4')
+    client = log_in('operator')
+    client.menu('Batches', 'Failures')
+    for text in ['"record 3" is bad', '"record 153" is bad']:
+        client.row(text).locator('input[type=checkbox]').first.click(delay=80)
+    client.shot('failures-selected')
+    client.button('Retry')
+    client.see('Started')
+    wait_for(lambda: night.execute(
+            "SELECT done, failed FROM batch_execution "
+            "WHERE retry_of IS NOT NULL AND state = 'failed'") == [(1, 1)],
+        30, "retry two")
+    # What failed again is one more
+    assert states(night) == {'open': 13, 'retried': 1, 'solved': 1}
+    client.shot('retried')
+
+
+def test_an_execution_is_cancelled_and_resumed(log_in, night):
+    night.start_batch('slow', '--seconds', '0.02')
+    client = log_in('operator')
+    wait_for(lambda: last(night)[1] == 'running', 30, "run")
+    id, _ = last(night)
+    client.menu('Batches', 'Executions')
+    client.tab('Running')
+    client.see('Take some time for each record')
+    client.shot('executions-running')
+    client.open('Take some time for each record')
+    client.button('Cancel')
+    client.see('Cancel this execution?')
+    client.page.locator('.modal-dialog:visible .btn-primary').last.click(
+        delay=80)
+    wait_for(lambda: night.state(id) == 'cancelled', 30, "cancel")
+    client.reload()
+    client.button('Resume')
+    client.page.get_by_role('button', name='Cancel').locator(
+        'visible=true').wait_for()
+    client.shot('resumed')
+    wait_for(lambda: night.state(id) == 'succeeded', 90, "end")
+
+
+def choose(client, batch):
+    client.menu('Batches', 'Start a Batch')
+    box = client.page.locator('.wizard-dialog select:visible')
+    box.wait_for()
+    label, = [
+        text for text in box.locator('option').all_inner_texts()
+        if '(batch.scenario.%s)' % batch in text]
+    box.select_option(label=label)
+    client.page.locator('textarea:visible').wait_for()
+    client.button('Next')
+
+
+def test_a_batch_is_started_with_its_parameters(log_in, night):
+    client = log_in('starter')
+    choose(client, 'ok')
+    client.see('Treatment date')
+    assert client.field('Text:').input_value() == 'nothing'
+    before = night.last_execution()
+    client.enter('Number:', ' ')
+    client.button('Start')
+    client.see('"Number" is required')
+    client.shot('start-refused')
+    assert night.last_execution() == before
+    client.enter('Number:', '12')
+    client.enter('Text:', 'from the client')
+    client.shot('start')
+    client.button('Start')
+    client.see('Duration')
+    wait_for(lambda: last(night) == (before + 1, 'succeeded'), 30, "end")
+    client.reload()
+    client.shot('started')
+    (given,), = night.execute(
+        'SELECT given FROM batch_execution WHERE id = %s' % (before + 1))
+    assert json.loads(given) == {'number': '12', 'text': 'from the client'}
+    assert night.execute(
+        "SELECT count(*) FROM batch_scenario_record "
+        "WHERE note LIKE '% from the client 12'") == [(1000,)]
+
+
+def test_the_failures_of_a_record_are_shown_from_the_record(log_in):
+    client = log_in('operator')
+    client.menu('Batches', 'Failures')
+    client.see('record 603 (603)')
+    client.open('"record 603" is bad')
+    client.see('Open:')
+    client.shot('failure-record')
+
+
+def test_nobody_else_gets_in(log_in):
+    client = log_in('nobody')
+    client.shot('nobody')
+    assert 'Batches' not in client.page.locator('#menu').inner_text()
+    for login in ['reader', 'operator']:
+        client = log_in(login)
+        client.menu('Batches', 'Executions')
+        client.see('Executions')
+        assert 'Start a Batch' not in client.page.locator(
+            '#menu').inner_text()
+
+
+def test_the_administrator_has_all_of_it(log_in):
+    client = log_in('admin', 'admin')
+    client.menu('Batches', 'Executions')
+    client.see('Fail while selecting')
+    client.see('Start a Batch')
+    client.shot('administrator')

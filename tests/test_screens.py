@@ -1,0 +1,153 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""What the client shows, and what it does for whom, without a browser."""
+import json
+
+import pytest
+from scene import Scene
+
+#: the widgets that a list of sao and of the GTK client has
+WIDGETS = {
+    'binary', 'boolean', 'callto', 'char', 'date', 'dict', 'email', 'float',
+    'image', 'integer', 'many2many', 'many2one', 'numeric', 'one2many',
+    'one2one', 'progressbar', 'reference', 'selection', 'multiselection',
+    'sip', 'text', 'time', 'timedelta', 'url'}
+LISTS = '''\
+from lxml import etree
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+load_pool(database)
+found = []
+with Transaction().start(database, 1, readonly=True):
+    View = Pool().get('ir.ui.view')
+    for view in View.search([
+            ('module', '=', 'batch'), ('type', '=', 'tree')]):
+        got = Pool().get(view.model).fields_view_get(view.id)
+        for field in etree.fromstring(got['arch']).iter('field'):
+            name = field.get('name')
+            found.append([view.name, name, field.get('widget')
+                    or got['fields'][name]['type']])
+    buttons = Pool().get('ir.model.button').search([
+            ('model', 'like', 'batch.%')])
+    print(json.dumps([found, [
+                    [b.name, [g.name for g in b.groups]] for b in buttons]]))
+'''
+
+
+@pytest.fixture(scope='module')
+def still():
+    "A scene whose records nobody changes."
+    with Scene() as scene:
+        yield scene
+
+
+@pytest.fixture(scope='module')
+def views(still):
+    return json.loads(still.script(LISTS))
+
+
+def test_each_field_of_a_list_has_a_widget_that_lists_have(views):
+    lists, _ = views
+    assert len(lists) > 20
+    assert [row for row in lists if row[2] not in WIDGETS] == []
+
+
+def test_each_button_has_a_group(views):
+    _, buttons = views
+    assert len(buttons) >= 3
+    assert [name for name, groups in buttons if not groups] == []
+
+
+ACCESS = '''\
+from trytond.exceptions import UserError
+from trytond.model.exceptions import AccessButtonError, AccessError
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+pool = load_pool(database)
+MODELS = ['batch.execution', 'batch.execution.chunk', 'batch.failure',
+    'batch.execution.input', 'batch.execution.error']
+with Transaction().start(database, 0):
+    Data, User = pool.get('ir.model.data'), pool.get('res.user')
+    users = {'root': 0}
+    for name in ['batch', 'batch_operator', 'batch_starter', None]:
+        user, = User.create([{
+                    'login': str(name), 'name': str(name),
+                    'groups': [('add', [Data.get_id(
+                                    'batch', 'group_' + name)])]
+                    if name else []}])
+        users[str(name)] = user.id
+    admin, = User.search([('login', '=', 'admin')])
+    users['admin'] = admin.id
+    Transaction().commit()
+
+
+def may(function):
+    try:
+        function()
+    except (AccessError, AccessButtonError):
+        return False
+    except UserError as error:
+        # Only what is behind the door says so
+        assert 'broker' in error.message or 'over' in error.message, error
+    return True
+
+
+found = {}
+for login, user in users.items():
+    with Transaction().start(
+            database, user, readonly=True,
+            context={'_check_access': True}) as transaction:
+        Execution = pool.get('batch.execution')
+        Failure = pool.get('batch.failure')
+        Menu, Start = pool.get('ir.ui.menu'), pool.get(
+            'batch.start', type='wizard')
+        failed = Execution(int(sys.argv[1]))
+        top = pool.get('ir.model.data').get_id('batch', 'menu_batch')
+        told = found[login] = {
+            'read': [name for name in MODELS
+                if may(lambda: pool.get(name).search([]))],
+            'change': [name for name in MODELS if may(
+                    lambda: pool.get(name).create([{}])) or may(
+                    lambda: pool.get(name).write([], {})) or may(
+                    lambda: pool.get(name).delete([]))],
+            'menu': sorted(m.name for m in Menu.search([
+                        'OR', ('id', '=', top), ('parent', '=', top)])),
+            'wizard': may(lambda: Start.check_access()),
+            'values': may(lambda: pool.get('batch.execution.value').read(
+                    [failed.id * 10 ** 6 + 500000], ['name'])),
+            'button': may(lambda: Execution.retry([failed])),
+            }
+print(json.dumps(found))
+'''
+MENU = ['Batches', 'Executions', 'Failures']
+
+
+@pytest.fixture(scope='module')
+def access(still):
+    still.records(3, bad=[2])
+    id = still.batch('bad', status=1).id
+    return json.loads(still.script(ACCESS, str(id)))
+
+
+def test_nobody_changes_the_ledger_by_hand(access):
+    assert [login for login, may in access.items() if may['change']] == []
+
+
+@pytest.mark.parametrize('login, menu, wizard, button', [
+        ('batch', MENU, False, False),
+        ('batch_operator', MENU, False, True),
+        ('batch_starter', [*MENU, 'Start a Batch'], True, False),
+        ('admin', [*MENU, 'Start a Batch'], True, True)])
+def test_each_group_may_do_what_it_is_for(access, login, menu, wizard, button):
+    may = access[login]
+    assert len(may['read']) == 5 and may['values']
+    assert may['menu'] == menu
+    assert (may['wizard'], may['button']) == (wizard, button)
+
+
+def test_others_see_nothing(access):
+    may = access['None']
+    assert may == {
+        'read': [], 'change': [], 'menu': [], 'wizard': False,
+        'values': False, 'button': False}
