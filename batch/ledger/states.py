@@ -106,14 +106,14 @@ CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
         "the execution was cancelled, and no process worked on it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
-FAILURE = {
+FAILURE: dict[tuple[FailureState | None, FailureState], str] = {
     (None, FailureState.OPEN): "the unit failed, alone or with its chunk",
     (None, FailureState.DISMISSED): "the unit failed in a dry run",
-    (FailureState.OPEN, FailureState.RETRIED): "a retry has planned the unit",
+    (FailureState.OPEN, FailureState.RETRIED): "a retry selected the unit",
     (FailureState.OPEN, FailureState.DISMISSED):
-        "somebody settled it otherwise",
+        "it was dismissed: somebody settled it otherwise",
     (FailureState.RETRIED, FailureState.SOLVED):
-        "the retry has ended, and the unit is done",
+        "the retry ended, and the unit is done",
     }
 #: states of a chunk that still has to be treated
 OPEN_CHUNKS = [ChunkState.WAITING, ChunkState.QUEUED]
