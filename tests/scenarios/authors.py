@@ -177,11 +177,12 @@ class Lines(BatchRootNoSelect):
     def execute(cls, objects, ids):
         assert objects == ids
         Record = Pool().get('batch.scenario.record')
-        for number, text in objects:
-            if Record.search([('bad', '=', True), ('id', '=', number)]):
+        records = Record.browse([number for number, _ in objects])
+        for record, (_, text) in zip(records, objects, strict=True):
+            if record.bad:
                 raise UserError('A line is bad.')
-        Record.create([
-                {'name': text, 'treated': 1} for _, text in objects])
+            record.note = text
+        Record.treat(records)
 
 
 class OwnRecords(BatchRootNoSelect):
