@@ -138,7 +138,7 @@ def test_a_file_that_was_rewritten_in_place_is_not_done(scene, inbox):
     execution = inbox.batch('lines', '--rewrite', str(path), status=0)
     assert identity(path) == before and content_of(path) != content
     assert inbox.files == ['a.csv']
-    told(execution, '"a.csv" is not archived: it is not as it was')
+    told(execution, '"a.csv" is not archived: it was changed after')
 
 
 @pytest.mark.parametrize('name', [

@@ -246,7 +246,7 @@ def test_what_is_dismissed_is_settled_for_history_show_and_prune(scene):
     for command in ['retry', 'dismiss']:
         one_line(scene.coop(command, str(first)), 2,
             'has no open failures: 3 dismissed')
-    assert scene.coop('prune').stdout.startswith('1 execution forgotten')
+    assert scene.coop('prune').stdout.startswith('1 execution deleted')
     assert scene.execute('SELECT * FROM batch_failure') == []
 
 

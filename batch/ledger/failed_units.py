@@ -6,7 +6,7 @@ A row is written with the end of its chunk, which has the text of the error
 and the traceback: these are long, and stored once.
 """
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from sql import Literal, Null
 from sql.aggregate import Count
@@ -24,9 +24,6 @@ __all__ = [
     'insert_failures', 'insert_rows', 'list_errors', 'list_free', 'record_of',
     'retries', 'settled_in', 'texts_of']
 
-if TYPE_CHECKING:
-    from .chunks import Chunk
-
 #: (state, retried_by, reason, how many) of failures of one chunk
 Settled: TypeAlias = tuple[str, int | None, str | None, int]
 #: the columns that a row begins with
@@ -38,11 +35,11 @@ BULK = 1000
 
 
 def insert_failures(
-        cursor: Cursor, chunk: 'Chunk', fingerprint: str, model: str | None,
+        cursor: Cursor, chunk: Any, fingerprint: str, model: str | None,
         dry_run: bool | None) -> None:
     """Insert a failure for each unit of a chunk that has failed.
 
-    :param chunk: a Chunk
+    :param chunk: a Chunk of chunks.py, which imports this
     :param model: name of the model of the records, None for none
     """
     state = FailureState.DISMISSED if dry_run else FailureState.OPEN

@@ -60,7 +60,7 @@ class Admission(_Text):
 #: (from, to) -> the cause.  What is not here does not happen: each statement
 #: that moves a row names the state that it moves from.
 EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
-    (None, ExecutionState.SELECTING): "somebody started the batch",
+    (None, ExecutionState.SELECTING): "the batch was started",
     (ExecutionState.SELECTING, ExecutionState.RUNNING):
         "the selection is planned: its chunks exist",
     (ExecutionState.SELECTING, ExecutionState.FAILED):
@@ -79,7 +79,7 @@ EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
         "resumed: chunks were left, or files missing",
     }
 CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
-    (None, ChunkState.WAITING): "planned, or a part behind another one",
+    (None, ChunkState.WAITING): "planned, or a part that is not the first",
     (None, ChunkState.QUEUED):
         "planned as the first of its lane, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
@@ -93,14 +93,14 @@ CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
         "the execution was cancelled, and no process worked on it",
     (ChunkState.CANCELLED, ChunkState.WAITING): "the execution was resumed",
     }
-FAILURE = {
+FAILURE: dict[tuple[FailureState | None, FailureState], str] = {
     (None, FailureState.OPEN): "the unit failed, alone or with its chunk",
     (None, FailureState.DISMISSED): "the unit failed in a dry run",
-    (FailureState.OPEN, FailureState.RETRIED): "a retry has planned the unit",
+    (FailureState.OPEN, FailureState.RETRIED): "a retry selected the unit",
     (FailureState.OPEN, FailureState.DISMISSED):
-        "somebody settled it otherwise",
+        "it was dismissed: somebody settled it otherwise",
     (FailureState.RETRIED, FailureState.SOLVED):
-        "the retry has ended, and the unit is done",
+        "the retry ended, and the unit is done",
     }
 #: states of a chunk that still has to be treated
 OPEN_CHUNKS = [ChunkState.WAITING, ChunkState.QUEUED]
