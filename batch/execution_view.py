@@ -28,6 +28,8 @@ class Execution(metaclass=PoolMeta):
         fields.Char("Title", help="What the batch does."), 'get_titles')
     started = fields.Function(
         fields.DateTime("Started", help="In whole seconds."), 'get_started')
+    ended = fields.Function(
+        fields.DateTime("Ended", help="In whole seconds."), 'get_ended')
     duration = fields.Function(
         fields.TimeDelta("Duration", help="Until now, if it is not over."),
         'get_durations')
@@ -97,6 +99,9 @@ class Execution(metaclass=PoolMeta):
 
     def get_started(self, name):
         return whole_seconds(self.started_at)
+
+    def get_ended(self, name):
+        return whole_seconds(self.ended_at)
 
     @classmethod
     def order_started(cls, tables):

@@ -107,6 +107,9 @@ class Failure(metaclass=PoolMeta):
             names.update((str(r), r.rec_name) for r in records)
         return names
 
+    def get_rec_name(self, name):
+        return self.shown_unit
+
     def get_first_line(self, name):
         return excerpt(self.error) if self.error else None
 

@@ -191,10 +191,9 @@ class Client:
 
     def enter(self, label, text):
         "Enter a text into a field."
-        self.field(label).click()
+        self.field(label).click(delay=CLICK)
         # Some put another element there while one types
-        self.page.keyboard.press('ControlOrMeta+A')
-        self.page.keyboard.type(text, delay=20)
+        self.page.locator('input:focus, textarea:focus').fill(text)
         self.page.keyboard.press('Tab')
 
     def reload(self):

@@ -113,7 +113,7 @@ with Transaction().start(database, 0):
     assert told == [
         'Traceback (most recent call last):', 'The record "record 2" is bad.',
         'open', 'record 2', told[4], 0, True]
-    assert told[4].endswith(': [2]')
+    assert told[4].endswith(' (2)')
 
 
 # Those that are chosen

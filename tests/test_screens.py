@@ -151,3 +151,30 @@ def test_others_see_nothing(access):
     assert may == {
         'read': [], 'change': [], 'menu': [], 'wizard': False,
         'values': False, 'button': False}
+
+
+RELATED = '''\
+from trytond.pyson import PYSONDecoder
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+pool = load_pool(database)
+with Transaction().start(database, 0, readonly=True):
+    Keyword, Failure = pool.get('ir.action.keyword'), pool.get('batch.failure')
+    relate, = [
+        action for action in Keyword.get_keyword(
+            'form_relate', ('batch.scenario.record', -1))
+        if action.get('res_model') == 'batch.failure']
+    found = []
+    for ids in [[2], [3], [2, 3]]:
+        domain = PYSONDecoder({
+                'active_model': 'batch.scenario.record',
+                'active_id': ids[0], 'active_ids': ids}).decode(
+            relate['pyson_domain'])
+        found.append([f.shown_unit for f in Failure.search(domain)])
+print(json.dumps(found))
+'''
+
+
+def test_the_failures_of_a_record_are_related_to_it(still, access):
+    shown = ['record 2 (2)']
+    assert json.loads(still.script(RELATED)) == [shown, [], shown]

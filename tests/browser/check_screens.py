@@ -80,7 +80,7 @@ def test_what_failed_last_night_is_seen_at_once(log_in):
     client.tab('Chunks')
     client.shot('execution-chunks')
     client.tab('Technical')
-    client.see('batch.scenario.bad')
+    assert client.field('Batch:').input_value() == 'batch.scenario.bad'
     client.shot('execution-technical')
     # Whoever only reads can not press it
     assert client.page.get_by_role('button', name='Retry').locator(
@@ -94,10 +94,11 @@ def test_a_failure_shows_its_record_and_its_traceback(log_in):
     client.shot('failures')
     client.open('"record 453" is bad')
     client.see('Traceback')
-    client.page.locator('textarea:visible').last.wait_for()
     client.shot('failure')
-    assert any('UserError' in area.input_value()
-        for area in client.page.locator('textarea').all())
+    wait_for(lambda: any(
+            'UserError' in area.input_value()
+            for area in client.page.locator('textarea').all()),
+        30, "show the traceback")
 
 
 def test_two_of_seven_are_retried(log_in, night):
@@ -159,7 +160,7 @@ def test_a_batch_is_started_with_its_parameters(log_in, night):
     client.see('Treatment date')
     assert client.field('Text:').input_value() == 'nothing'
     before = night.last_execution()
-    client.enter('Number:', ' ')
+    client.enter('Number:', '')
     client.button('Start')
     client.see('"Number" is required')
     client.shot('start-refused')
@@ -180,7 +181,7 @@ def test_a_batch_is_started_with_its_parameters(log_in, night):
         "WHERE note LIKE '% from the client 12'") == [(1000,)]
 
 
-def test_the_failures_of_a_record_are_shown_from_the_record(log_in):
+def test_a_failure_leads_to_its_record(log_in):
     client = log_in('operator')
     client.menu('Batches', 'Failures')
     client.see('record 603 (603)')
