@@ -36,8 +36,11 @@ class StartError(Exception):
     """Raised when a process does not start, with the end of its log."""
 
 
-def wait_for(condition, timeout, what):
-    """Return the first true value of condition(), polled to a deadline."""
+def wait_for(condition, timeout, what, slow=SLOW_POLL):
+    """Return the first true value of condition(), polled to a deadline.
+
+    :param slow: seconds between two looks in the end
+    """
     deadline = time.monotonic() + timeout
     pause = POLL
     while True:
@@ -47,7 +50,7 @@ def wait_for(condition, timeout, what):
         if time.monotonic() > deadline:
             raise TimeoutError("%s: not within %s s" % (what, timeout))
         time.sleep(pause)
-        pause = min(1.1 * pause, SLOW_POLL)
+        pause = min(1.1 * pause, slow)
 
 
 def tail(path, lines=30):

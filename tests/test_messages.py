@@ -685,7 +685,7 @@ COMMANDS = [
     ('', 2, 'coop: the following arguments are required: COMMAND'
         + USAGE % ''),
     ('history --js', 2, 'coop: unrecognized arguments: --js' + USAGE % ''),
-    ('batch', 2, 'coop batch: the name of a batch is missing'
+    ('batch', 2, 'coop batch: the name of a batch is missing: coop batch NAME'
         + USAGE % ' batch'),
     ('show last', 2, 'coop show: argument N: is "last", expected the number '
         'of an execution'

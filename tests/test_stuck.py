@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scene import Scene
 
-from devel.process import wait_for
+from devel.process import POLL, wait_for
 
 
 def children(pid):
@@ -43,7 +43,8 @@ def test_a_worker_that_takes_messages_and_begins_with_none_is_named(
                     said.append(os.read(command.stderr.fileno(), 4096))
                 return b'holds messages but processes none' in b''.join(said)
 
-            wait_for(is_named, 50, "name the worker")
+            # A process that the worker has just begun must not begin with a task
+            wait_for(is_named, 50, "name the worker", slow=POLL)
         finally:
             for pid in stopped.intersection(children(worker.pid)):
                 os.kill(pid, signal.SIGCONT)

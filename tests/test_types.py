@@ -51,6 +51,6 @@ def test_a_hook_may_name_and_annotate_any_parameter(tmp_path):
 
 def test_a_call_that_can_not_work_is_found(tmp_path):
     result = checked(tmp_path / 'author.py', AUTHOR + '''
-Renew.write_batch_output("text")
+Renew.write_batch_output("text", 5)
 ''')
-    assert 'Missing positional argument "filename"' in result.stdout
+    assert 'Argument 2 to "write_batch_output"' in result.stdout
