@@ -43,7 +43,7 @@ def test_a_worker_that_takes_messages_and_begins_with_none_is_named(
                     said.append(os.read(command.stderr.fileno(), 4096))
                 return b'holds messages but processes none' in b''.join(said)
 
-            # A process that the worker has just begun must not begin with a task
+            # A process that was just started must not begin with a task
             wait_for(is_named, 50, "name the worker", slow=POLL)
         finally:
             for pid in stopped.intersection(children(worker.pid)):
