@@ -12,7 +12,7 @@ from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
 from . import client_actions, ledger
-from .ledger.states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState
+from .ledger.states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState, Finish
 from .view_tools import hide_empty, in_colour, title_of, whole_seconds
 
 __all__ = ['Execution']
@@ -222,7 +222,8 @@ class Execution(metaclass=PoolMeta):
                 for e in executions},
             'can_resume': {
                 e.id: e.state in {'failed', 'cancelled'}
-                and bool(e.left or e.missing)
+                and bool(
+                    e.left or e.missing or e.finish == Finish.FAILED)
                 for e in executions},
             'can_retry': {
                 e.id: e.state not in OPEN_EXECUTIONS and not e.dry_run

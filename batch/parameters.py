@@ -22,7 +22,7 @@ __all__ = [
     'NAMED', 'Parameter', 'ResolvedParameters', 'TODAY',
     'describe_parameters', 'dump', 'from_arguments', 'parse',
     'reload_parameters', 'require_all', 'resolve_parameters',
-    'text_of']
+    'given_text']
 
 #: the parameters of batches written for coog, in their order, with the types
 #: that they have without an annotation
@@ -111,7 +111,7 @@ def dump(parameter: Parameter, value: Any) -> str:
     return text
 
 
-def text_of(batch: str, declared: Declared, name: str, value: Any) -> str:
+def given_text(batch: str, declared: Declared, name: str, value: Any) -> str:
     """Return the value of a parameter as a text of the command line.
 
     A value of a wrong type becomes a text that is refused later.  Raises

@@ -21,7 +21,7 @@ from trytond.transaction import Transaction
 from . import ledger, tasks
 from .context import Work, working
 from .engine import isolation, operations, selection
-from .engine.ending import close
+from .engine.ending import close, needs_hooks
 from .engine.errors import exc_info, is_refusal, one_line
 from .engine.finishing import finish_died
 from .exceptions import BrokerError, OutageError
@@ -340,7 +340,7 @@ class Keeper:
                     get_print_infos(lost, 'chunk', 0)
                     if lost != [SELECTION] else 'the selection'
                     if row['state'] == ExecutionState.SELECTING
-                    else 'the call of finish')
+                    else 'the end of the execution')
         if to_send := lost + [probe] * (probe is not None):
             self.send(execution, row['batch'], to_send)
 
@@ -360,8 +360,8 @@ class Keeper:
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)
                 or not ledger.open_chunks.has_open(cursor, execution))
-            if case.was_ready and ledger.finishing.is_due(cursor, execution):
-                # The task that selects calls it: it may take long, or kill
+            if case.was_ready and needs_hooks(cursor, execution):
+                # A worker calls them: they may take long, or kill
                 return *self.examine_row(cursor, row, case), False
             return [], None, case.was_ready
         case.was_ready = False

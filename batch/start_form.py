@@ -8,7 +8,7 @@ Imports nothing of Tryton or Celery.
 """
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -42,6 +42,8 @@ class Entry:
     #: where that comes from
     origin: str
     is_secret: bool
+    #: whether the batch may derive it from others
+    may_be_derived: bool = False
 
     @property
     def field(self) -> str:
@@ -62,7 +64,8 @@ class Entry:
         "Whether it can not be left empty."
         if self.parameter.optional or self.type == 'boolean':
             return False
-        if self.is_secret and self.text is not None:
+        if self.text is None and self.may_be_derived \
+                or self.text is not None and self.is_secret:
             return False
         return self.parameter.required and self.text is None \
             or not self.may_be_empty
@@ -77,14 +80,17 @@ class Entry:
 def entries_of(
         batch: str, declared: Mapping[str, Parameter],
         config_lookup: Callable[[str], tuple[str, str] | None],
-        today: Callable[[], date]) -> list[Entry]:
+        today: Callable[[], date], complete: bool = True) -> list[Entry]:
     """Return an Entry for each declared parameter.
 
     :param config_lookup: returns (text, origin) of a name in batch.conf
     :param today: returns a date
+    :param complete: whether all that is required must be entered
     """
     return [
-        _entry(batch, parameter, config_lookup(parameter.name), today)
+        replace(
+            _entry(batch, parameter, config_lookup(parameter.name), today),
+            may_be_derived=not complete)
         for parameter in declared.values()]
 
 

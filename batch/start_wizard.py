@@ -9,6 +9,7 @@ from trytond.wizard import Button, StateAction, StateView, Wizard
 from . import client_actions
 from .batch import get_batch, today
 from .config import BatchConfig
+from .engine.admission import parses
 from .parameters import resolve_parameters
 from .start_form import entries_of, given_by
 from .start_view import ParametersView
@@ -35,14 +36,17 @@ class Start(Wizard):
         if not self.start.batch:
             return []
         with client_actions.saying():
-            batch_config, declared = self.declared()
+            batch_config, declared, complete = self.declared()
             return entries_of(
                 self.start.batch, declared, lambda name:
-                batch_config.parameter(self.start.batch, name), today)
+                batch_config.parameter(self.start.batch, name), today,
+                complete)
 
     def declared(self):
-        batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-        return batch_config, get_batch(self.start.batch).declared_parameters()
+        Batch = get_batch(self.start.batch)
+        return (
+            BatchConfig.load(config.get('batch', 'config_file')),
+            Batch.declared_parameters(), not parses(Batch))
 
     def problem(self):
         "Return why nobody would begin with it, None if all is well."
@@ -62,11 +66,12 @@ class Start(Wizard):
             for entry in self.entries()}
         given = given_by(self.entries(), entered)
         with client_actions.saying():
-            batch_config, declared = self.declared()
+            batch_config, declared, complete = self.declared()
             # Refused here, nothing was made yet
             resolve_parameters(
                 batch, declared, given,
-                lambda name: batch_config.parameter(batch, name), today)
+                lambda name: batch_config.parameter(batch, name), today,
+                complete)
         client_actions.missing_workers(batch)
         execution = client_actions.start(
             batch, given, bool(self.parameters.dry_run))

@@ -26,9 +26,9 @@ from .engine import isolation, operations, selection, starting, treatment
 from .engine.running import Job, load_job
 from .exceptions import BatchError
 from .ledger.states import ChunkState, ExecutionState
-from .ledger.units import load_units
+from .ledger.units import flattened, load_units
 from .outcome import Outcome
-from .parameters import text_of
+from .parameters import given_text
 from .savepoints import savepoints
 from .testing_checks import BatchTestMixin
 from .testing_environment import Log, Mail, environment, listening, no_mail
@@ -132,7 +132,7 @@ def run_batch(
         declared = transact(
             database, lambda cursor: get_batch(name).declared_parameters())
         given = {
-            parameter: text_of(name, declared, parameter, value)
+            parameter: given_text(name, declared, parameter, value)
             for parameter, value in parameters.items()}
         return transact(database, lambda cursor: ledger.executions.create(
                 cursor, name, given)), None
@@ -233,8 +233,7 @@ def conclude(
             cursor, execution, log, earlier))
     outcome.mails = mails
     ids = [
-        id for chunk in outcome.chunks for unit in chunk.units
-        for id in (unit if isinstance(unit, list) else [unit])]
+        id for chunk in outcome.chunks for id, _ in flattened(chunk.units)]
     for unit in faults:
         if not holds(ids, unit):
             raise ValueError(

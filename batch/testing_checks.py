@@ -23,7 +23,7 @@ from .batch_meta import doc_of
 from .config import BatchConfig
 from .engine import selection
 from .exceptions import ParameterError
-from .parameters import resolve_parameters, text_of
+from .parameters import given_text, resolve_parameters
 from .signatures import arguments_of
 from .testing_environment import environment
 
@@ -117,7 +117,7 @@ class BatchTestMixin(_TestCase):
             if parameter.required}
         values.update(self.batch_parameters.get(name, {}))
         declared = Batch.declared_parameters()
-        return {k: text_of(name, declared, k, v) for k, v in values.items()}
+        return {k: given_text(name, declared, k, v) for k, v in values.items()}
 
 
 def resolved(Batch: type[BatchRoot], given: Given) -> dict[str, Any]:

@@ -4,6 +4,9 @@
 import json
 
 import pytest
+from scene import PATIENCE
+
+from devel.process import wait_for
 
 
 def test_rows_come_back_as_they_were(scene):
@@ -179,3 +182,15 @@ def test_whatever_is_logged_meanwhile_is_in_the_log_of_the_batch(scene):
         for line in lines) == 1
     assert not any('too much' in line for line in lines)
     assert 'treats' not in execution.stderr
+
+
+@pytest.mark.parametrize('stage', ['workers'], indirect=True)
+def test_others_begin_and_end_while_parameters_are_derived(scene, tmp_path):
+    scene.records(3)
+    command = scene.start_batch('slow_parsing', '--directory', str(tmp_path))
+    wait_for((tmp_path / 'parses').exists, PATIENCE, "derive parameters")
+    scene.batch('ok', status=0, timeout=30)
+    assert scene.treated() == {i: 1 for i in [1, 2, 3]}
+    (tmp_path / 'go').touch()
+    assert command.wait(PATIENCE) == 0
+    assert scene.treated() == {i: 2 for i in [1, 2, 3]}

@@ -158,3 +158,41 @@ def test_names_of_any_length_are_archived(scene, inbox, name):
     inbox.batch('lines', '--errors', 'errors', status=1)
     assert names(inbox.path / 'errors') == [name]
     assert os.listdir(inbox.path / 'errors') == [name]
+
+
+CLOSE = '''\
+from unittest import mock
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import ending, selection, treatment
+from trytond.modules.batch.transaction import load_pool, transact
+load_pool(database)
+execution = transact(database, lambda cursor: ledger.executions.create(
+    cursor, 'batch.scenario.lines', {
+        'directory': sys.argv[1], 'errors': 'errors'}))
+todo = []
+def select():
+    selection.select_and_plan(database, 'batch.scenario.lines', execution,
+        send=lambda _, chunk: todo.append(chunk))
+with mock.patch.object(treatment, 'close'):
+    select()
+    while todo:
+        treatment.take_turn(database, execution, todo.pop(),
+            send=lambda _, chunk: todo.append(chunk))
+def state():
+    print(transact(database, lambda cursor: ledger.executions.columns(
+        cursor, execution, 'state'))['state'])
+ending.close(database, execution)
+state()
+# As the keeper does
+select()
+state()
+'''
+
+
+@pytest.mark.parametrize('stage', ['in-process'], indirect=True)
+def test_who_may_call_no_hook_leaves_the_end_to_a_worker(scene, inbox):
+    scene.records(2, bad=[2])
+    inbox.put('a.csv', 1, 2)
+    assert scene.script(CLOSE, str(inbox.path)).split() == [
+        'running', 'failed']
+    assert names(inbox.path / 'errors') == ['a.csv']

@@ -178,3 +178,59 @@ print(json.dumps(found))
 def test_the_failures_of_a_record_are_related_to_it(still, access):
     shown = ['record 2 (2)']
     assert json.loads(still.script(RELATED)) == [shown, [], shown]
+
+
+FINISHED = '''\
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+load_pool(database)
+with Transaction().start(database, 1, readonly=True):
+    execution = Pool().get('batch.execution')(int(sys.argv[1]))
+    print(execution.can_resume, execution.is_settled, execution.can_retry)
+'''
+
+
+def test_a_finish_that_failed_is_resumed_and_is_not_settled(still, tmp_path):
+    still.records(2)
+    execution = still.batch('merging', '--directory', str(tmp_path),
+        '--way', 'badly', status=1)
+    assert still.script(FINISHED, str(execution.id)).split() == [
+        'True', 'False', 'False']
+
+
+REFUSED = '''\
+from trytond.exceptions import UserError
+from trytond.modules.batch import client_actions, tasks
+from trytond.modules.batch.transaction import load_pool
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+# Nobody listens there
+tasks.celery_app.conf.broker_url = 'redis://127.0.0.1:1/0'
+load_pool(database)
+for act in [
+        lambda: client_actions.start('batch.scenario.ok', {}),
+        lambda: client_actions._begin(*client_actions.operations.retry(
+                database, int(sys.argv[1])))]:
+    with Transaction().start(database, 1, readonly=True):
+        try:
+            act()
+        except UserError as error:
+            print(error.message)
+'''
+
+
+def test_what_the_broker_refuses_is_undone(still):
+    still.records(3, bad=[2])
+    failed = still.batch('bad', status=1)
+    before = still.last_execution()
+    started, retried = still.script(REFUSED, str(failed.id)).splitlines()
+    assert 'does not answer' in started and 'does not answer' in retried
+    rows = still.execute(
+        'SELECT state FROM batch_execution WHERE id > %s' % before)
+    assert [state for state, in rows] == ['cancelled', 'cancelled']
+    assert still.treated() == {1: 1, 3: 1}
+    # Its failures are still there to be retried
+    assert still.execute(
+        'SELECT state, retried_by FROM batch_failure WHERE execution = %s'
+        % failed.id) == [('open', None)]

@@ -103,3 +103,11 @@ def test_no_secret_is_shown():
     assert given(parameter, '', ('hunter2', 'batch.conf')) == {}
     assert given(parameter, 'new', ('hunter2', 'batch.conf')) == {
         'api_token': 'new'}
+
+
+def test_what_the_batch_may_derive_needs_not_be_entered():
+    parameter = Parameter('x', int, required=True)
+    found, = entries_of('a.b', declared(parameter), nothing, today, False)
+    assert not found.is_required
+    assert given_by([found], {'parameter_x': None}) == {}
+    assert given_by([found], {'parameter_x': 5}) == {'x': '5'}

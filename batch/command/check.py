@@ -50,13 +50,13 @@ def check_all(database):
             # Go on: the next check may pass
             status, word, found = 1, 'WRONG', [error]
         # One line of [default] may be wrong for many batches
-        for text in dict.fromkeys(map(text_of, found)):
+        for text in dict.fromkeys(map(line_of, found)):
             print('%-14s %-5s  %s' % (
                     name, word, texts.clean(text, texts.RECORD)), flush=True)
     return max(status, written())
 
 
-def text_of(found):
+def line_of(found):
     if isinstance(found, Exception) and not isinstance(found, BatchError):
         return one_line(found)
     return str(found)

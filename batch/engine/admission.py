@@ -39,26 +39,30 @@ from ..parameters import ResolvedParameters, require_all, resolve_parameters
 from ..settings import shown
 from ..texts import calls_hooks, escape, excerpt
 from ..window import window_end
-from .errors import text_of
+from .errors import message_of_error
 from .hooks import Guard
 from .running import Job, make_job
 
-__all__ = ['MAX_DEATHS', 'admit', 'parse_parameters', 'resolve_execution']
+__all__ = [
+    'MAX_DEATHS', 'admit', 'parse_parameters', 'parses', 'resolve_execution',
+    'write_parsed']
 
 #: how many processes may die while selecting before the execution fails
 MAX_DEATHS = 3
 
 
-def admit(cursor: Cursor, execution: int) -> bool:
-    """Resolve what the execution was given; return whether to select now.
+def admit(
+        cursor: Cursor,
+        execution: int) -> tuple[Job, ResolvedParameters] | None:
+    """Resolve what the execution was given, and write it.
 
-    False if it is not selecting, is locked, or waits for another one.  Raises
-    BatchError where it is refused.
+    Returns None if it is not selecting, is locked, or waits for another one.
+    Raises BatchError if it is refused.
     """
     ledger.executions.lock_all(cursor)
     row = ledger.executions.claim(cursor, execution, ExecutionState.SELECTING)
     if row is None:
-        return False
+        return None
     job, settings, parameters = resolve_execution(Transaction(), row)
     overlap, _ = settings['overlap']
     message, admission = None, Admission.ADMITTED
@@ -68,14 +72,13 @@ def admit(cursor: Cursor, execution: int) -> bool:
                 cursor, execution, admission=Admission.WAITING,
                 waiting_for=others[0],
                 message='waits for #%s' % others[0])
-            return False
+            return None
         if overlap == 'skip':
             admission = Admission.SKIPPED
             message = 'skipped (overlap = skip): %s' % describe_running(
                 cursor, others[0])
         elif overlap == 'fail':
             raise OverlapError(others[0], describe_running(cursor, others[0]))
-    job = parse_parameters(Transaction(), job)
     disabled, origin = settings['disabled']
     if disabled:
         admission = Admission.DISABLED
@@ -90,13 +93,13 @@ def admit(cursor: Cursor, execution: int) -> bool:
     ledger.executions.update(
         cursor, execution, admission=admission, user=job.user,
         message=message, waiting_for=None, closes_at=closes_at,
-        derived=derived(job, parameters),
+        derived=None,
         settings=json.dumps({k: list(v) for k, v in settings.items()}),
         parameters=json.dumps({
                 name: [text, origin]
                 for name, (_, text, origin) in parameters.items()}))
     log_start(job, settings, parameters, row['retry_of'], closes_at)
-    return True
+    return job, parameters
 
 
 def resolve_execution(
@@ -160,12 +163,28 @@ def call_parse_params(
         parsed = Batch.parse_params(dict(parameters))
     except (UserError, ValueError) as error:
         raise UsageError('batch "%s", parse_params: %s' % (
-                Batch.__name__, text_of(error))) from error
+                Batch.__name__, message_of_error(error))) from error
     if not isinstance(parsed, dict):
         raise DefinitionError(
             Batch.__name__, 'returned %s, expected the dict of parameters'
             % excerpt(parsed), 'parse_params')
     return parsed
+
+
+def write_parsed(
+        cursor: Cursor, job: Job, parameters: ResolvedParameters) -> None:
+    """Call parse_params, and write what it has changed.
+
+    In a transaction of its own: no other execution can be admitted while
+    admit() holds its lock, and a hook may take long.  Raises BatchError, or
+    what the hook raises.
+    """
+    if not ledger.executions.claim(
+            cursor, job.execution, ExecutionState.SELECTING):
+        return
+    parsed = parse_parameters(Transaction(), job)
+    ledger.executions.update(
+        cursor, job.execution, derived=derived(parsed, parameters))
 
 
 def derived(job: Job, parameters: ResolvedParameters) -> str | None:

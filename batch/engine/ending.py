@@ -18,11 +18,17 @@ from .input_files import Settled
 from .output_files import discard_leftovers, publish
 from .tags import tag_of
 
-__all__ = ['close']
+__all__ = ['close', 'needs_hooks']
+
+
+def needs_hooks(cursor: Cursor, execution: int) -> bool:
+    "Return whether hooks have to be called before the execution may end."
+    return error_files.are_wanted(cursor, execution) \
+        or ledger.finishing.is_due(cursor, execution)
 
 
 def close(
-        database: str, execution: int, may_finish: bool = False) -> None:
+        database: str, execution: int, may_call_hooks: bool = False) -> None:
     """End the execution if no chunk is left, and log its outcome.
 
     Called after the commit that ended the last chunk of a lane, so that the
@@ -33,12 +39,13 @@ def close(
     dies meanwhile, the execution still runs, and the next caller does all of
     it again.
 
-    :param may_finish: whether this process may call the hook ``finish``, which
-        needs the pool, may take long and may kill the process.  Else nothing
-        is done as long as the hook is due
+    :param may_call_hooks: whether this process may call ``finish`` and
+        ``format_errors``: hooks need the pool, may take long and may kill the
+        process.  Else nothing is done if one has to be called
     """
     def look(
-            cursor: Cursor) -> tuple[str, set[tuple[str, bool]], bool] | None:
+            cursor: Cursor
+            ) -> tuple[str, set[tuple[str, bool]], bool, bool] | None:
         if row := ledger.executions.claim_if_over(cursor, execution):
             # Even if no process died: a commit may have lost its connection
             places = {
@@ -50,8 +57,10 @@ def close(
                     or row['finish'] in {Finish.BEGUN, Finish.FAILED}
                     or ledger.figures.had_deaths(cursor, execution)):
                 places.add((root_dir, True))
-            return row['batch'], places, ledger.finishing.is_due(
-                cursor, execution)
+            return (
+                row['batch'], places,
+                error_files.are_wanted(cursor, execution),
+                ledger.finishing.is_due(cursor, execution))
         return None
 
     def end(
@@ -91,14 +100,14 @@ def close(
 
     if (found := transact(database, look)) is None:
         return
-    batch, places, is_due = found
-    if is_due and not may_finish:
+    batch, places, wants_errors, is_due = found
+    if (wants_errors or is_due) and not may_call_hooks:
         return
     logger = get_logger(batch)
     with working(Work(batch, execution, database=database)):
         discard_leftovers(database, execution, places, logger)
-        error_files.write_errors(
-            database, execution, ledger.executions.claim_if_over, logger)
+        if wants_errors:
+            error_files.write_errors(database, execution, logger)
         if is_due and not finishing.finish(database, batch, execution):
             return
         if (ended := transact(database, end)) is None:

@@ -2,13 +2,13 @@
 # this repository contains the full copyright notices and license terms.
 """The rows of input files that failed, given back as files.
 
-Whoever corrects such a file lets it come in again: so with it, the failures
-of its rows are settled, and dismissed.  Both are one commit, and the file is
-an output of the execution: it appears whatever dies.
+A user corrects such a file and puts it into the input directory again.  So the
+failures of its rows are dismissed in the commit that has the file, which is an
+output of the execution: it appears even if the process dies.
 """
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +16,10 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger, output
-from ..aliases import Cursor, Unit
+from ..aliases import Cursor
 from ..exceptions import BatchError
 from ..file_batch import archive_of
+from ..ledger.units import flattened
 from ..logging import BatchLogger
 from ..signatures import call_hook
 from ..texts import escape
@@ -29,45 +30,39 @@ from .hooks import Guard
 from .output_files import discard_leftovers, note_appeared
 from .running import Job, load_job
 
-__all__ = ['write_errors']
+__all__ = ['are_wanted', 'write_errors']
 
 #: (number, row, error, (id of the failure, names of the files of its unit))
 Failed: TypeAlias = tuple[int, Any, str, tuple[int, set[str]]]
 
 
 def write_errors(
-        database: str, execution: int, claim: Callable[[Cursor, int], Any],
-        logger: BatchLogger) -> None:
+        database: str, execution: int, logger: BatchLogger) -> None:
     """Write the files of an execution that is about to end.
 
-    Not of one that was stopped: that says that something else is wrong.
-    Nothing that goes wrong here keeps it from ending.
-
-    :param claim: called with (cursor, execution): returns its row, locked, if
-        it is over
+    An error is logged, and does not keep the execution from ending.
     """
     outputs: output.Outputs | None = None
     written: list[tuple[Path, int]] = []
 
-    def write(cursor: Cursor) -> list[tuple[Path, int]]:
+    def write(cursor: Cursor, job: Job) -> list[tuple[Path, int]]:
         nonlocal outputs
-        if job is None or claim(cursor, execution) is None:
+        if ledger.executions.claim_if_over(cursor, execution) is None:
             return []
         outputs = Transaction().join(output.Outputs(job.tag))
         with job.working(outputs=outputs), Guard(job.batch):
             return write_files(cursor, job, outputs)
 
     try:
-        if transact(database, lambda cursor: is_wanted(cursor, execution)):
-            load_pool(database)
-            if (job := load_job(database, execution)) is None:
-                return
-            if os.path.isdir(directory_of(job)):
-                discard_leftovers(
-                    database, execution, {(str(directory_of(job)), False)},
-                    logger)
-            written = transact(
-                database, write, user=job.user, context=job.context)
+        load_pool(database)
+        if (job := load_job(database, execution)) is None:
+            return
+        if os.path.isdir(directory_of(job)):
+            discard_leftovers(
+                database, execution, {(str(directory_of(job)), False)}, logger)
+        written = transact(
+            database, partial(write, job=job), user=job.user,
+            context=job.context)
     except BaseException as error:
         if is_shutdown(error) or is_outage(error, database):
             raise
@@ -83,8 +78,11 @@ def write_errors(
             ' is' if count == 1 else 's are', escape(path))
 
 
-def is_wanted(cursor: Cursor, execution: int) -> bool:
-    "Return whether an execution has failed rows to write, and where to."
+def are_wanted(cursor: Cursor, execution: int) -> bool:
+    """Return whether an execution has failed rows to write, and where to.
+
+    An execution that was stopped has none: something else is wrong with it.
+    """
     row = ledger.executions.existing(
         cursor, execution, 'parameters', 'stopping', 'dry_run')
     errors, _ = json.loads(row['parameters'] or '{}').get('errors', ('', ''))
@@ -164,7 +162,7 @@ def failed_rows(cursor: Cursor, execution: int) -> dict[str, list[Failed]]:
     for id, units, error in ledger.failed_units.list_errors(
             cursor, execution):
         rows = [
-            unit for unit in flattened(units or [])
+            unit for unit, _ in flattened(units)
             if isinstance(unit, tuple) and len(unit) == 3
             and isinstance(unit[0], str) and type(unit[1]) is int]
         names = {name for name, _, _ in rows}
@@ -174,8 +172,3 @@ def failed_rows(cursor: Cursor, execution: int) -> dict[str, list[Failed]]:
     for failed in found.values():
         failed.sort(key=lambda row: row[0])
     return found
-
-
-def flattened(units: Iterable[Unit]) -> Iterator[Unit]:
-    for unit in units:
-        yield from unit if isinstance(unit, list) else [unit]

@@ -16,7 +16,8 @@ from ..ledger.rows import Details
 from ..transaction import is_outage
 
 __all__ = [
-    'describe', 'exc_info', 'is_refusal', 'one_line', 'text_of', 'write_down']
+    'describe', 'exc_info', 'is_refusal', 'message_of_error', 'one_line',
+    'write_down']
 
 Result = TypeVar('Result')
 #: what a logger takes for exc_info
@@ -35,7 +36,7 @@ def describe(error: BaseException) -> Details:
     type_ = texts.name_of(type(error))
     return {
         'error_type': type_,
-        'error': text_of(error),
+        'error': message_of_error(error),
         'fingerprint': ' '.join([type_, *place_of(error)]),
         'traceback': None if is_refusal(error)
         else texts.traceback_of(error),
@@ -45,7 +46,7 @@ def describe(error: BaseException) -> Details:
 def one_line(error: BaseException) -> str:
     "Return the class and the text of an error."
     return ': '.join(filter(None, [
-                texts.name_of(type(error)), text_of(error)]))
+                texts.name_of(type(error)), message_of_error(error)]))
 
 
 def exc_info(error: BaseException) -> ExcInfo:
@@ -60,7 +61,7 @@ def is_refusal(error: BaseException) -> bool:
         and not issubclass(type(error), TransactionEndedError)
 
 
-def text_of(error: BaseException) -> str:
+def message_of_error(error: BaseException) -> str:
     "Return the text of an error on one line."
     text = None
     if issubclass(type(error), (UserError, UserWarning)):

@@ -4,7 +4,6 @@
 
 It is replaced by its parts, until the unit that causes it fails alone.
 """
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -26,20 +25,13 @@ from .records import model_of_units
 from .running import Job
 
 __all__ = [
-    'chunk_died', 'fail_or_bisect', 'flattened', 'give_up', 'is_divisible',
+    'chunk_died', 'fail_or_bisect', 'give_up', 'is_divisible',
     'stop_debugged', 'units_of']
 
 Parts: TypeAlias = list[list[Unit]]
 
 #: how many alike failures without a success in between stop an execution
 ALIKE = 20
-
-
-def flattened(chunk: Chunk) -> Iterator[tuple[Unit, int]]:
-    "Yield (id, index of its unit) of the chunk, groups flattened."
-    for index, unit in enumerate(chunk.units or ()):
-        for id in unit if isinstance(unit, list) else [unit]:
-            yield id, index
 
 
 def fail_or_bisect(
@@ -106,7 +98,7 @@ def is_divisible(job: Job, chunk: Chunk) -> bool:
 def find_suspect(
         chunk: Chunk, objects: Any, error: BaseException) -> int | None:
     "Return the index of the unit that the error is about, or None."
-    indexes = [index for _, index in flattened(chunk)]
+    indexes = [index for _, index in units.flattened(chunk.units)]
     if type(objects) is suspects.Watched and len(objects) == len(indexes):
         return suspects.find(error, objects, indexes)
     return None

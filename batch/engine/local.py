@@ -43,4 +43,4 @@ def process_here(
     while todo:
         tick()
         treatment.take_turn(database, execution, todo.popleft(), send=send)
-    close(database, execution, may_finish=True)
+    close(database, execution, may_call_hooks=True)

@@ -21,7 +21,7 @@ from ..texts import escape
 from ..transaction import transact
 from ..window import window_end
 from .chosen import among, chosen
-from .ending import close
+from .ending import close, needs_hooks
 
 __all__ = [
     'cancel', 'dismiss', 'queue_of_batch', 'queue_of_execution', 'resume',
@@ -75,8 +75,8 @@ def resume(
     """Let the execution run again, for what is left, missing or unfinished.
 
     Returns (batch, ids of the chunks to send; None to send the task that
-    selects, which also calls ``finish``).  Raises ExecutionError if nothing is
-    left, or another execution is running.
+    selects, which also calls the hooks of the end).  Raises ExecutionError if
+    nothing is left, or another execution is running.
 
     :param local: whether the caller executes it itself
     """
@@ -121,7 +121,7 @@ def resume(
         ledger.open_chunks.requeue(cursor, execution)
         ids = ledger.open_chunks.list_queued(cursor, execution)
         ledger.chunks.mark_deserted(cursor, ids)
-        if not ids and ledger.finishing.is_due(cursor, execution):
+        if not ids and needs_hooks(cursor, execution):
             return row['batch'], None
         return row['batch'], ids
 
@@ -206,7 +206,7 @@ def queue_of_execution(database: str, batch: str, execution: int) -> str:
     """
     # There may be a transaction of somebody else: transact() has its own
     row = transact(database, lambda cursor: ledger.executions.existing(
-            cursor, execution, 'settings', 'given'))
+            cursor, execution, 'settings', 'given'), retry=0)
     if row['settings']:
         return values_of(row['settings'])['queue']
     try:

@@ -35,7 +35,9 @@ from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown, load_pool,
     transact)
 from . import input_files
-from .admission import MAX_DEATHS, admit, parse_parameters, resolve_execution
+from .admission import (
+    MAX_DEATHS, admit, parse_parameters, parses, resolve_execution,
+    write_parsed)
 from .ending import close
 from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
@@ -79,11 +81,14 @@ def select_and_plan(
             execution = transact(
                 database, lambda cursor: ledger.executions.create(
                     cursor, batch, given or {}))
-        if not transact(
-                database, lambda cursor: admit(cursor, execution)):
+        admitted = transact(
+            database, lambda cursor: admit(cursor, execution))
+        if admitted is None:
             # If it is selected already, the keeper sent this to call finish
-            close(database, execution, may_finish=True)
+            close(database, execution, may_call_hooks=True)
             return
+        if parses(pool.get(batch)):
+            transact(database, lambda cursor: write_parsed(cursor, *admitted))
         job = load_job(database, execution)
         if job is None:
             return
@@ -122,7 +127,7 @@ def select_and_plan(
             job.logger.warning("%s; the keeper sends again what is lost",
                 error)
     if not chunks:
-        close(database, execution, may_finish=True)
+        close(database, execution, may_call_hooks=True)
 
 
 def preview(

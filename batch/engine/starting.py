@@ -16,7 +16,7 @@ from trytond.transaction import Transaction
 from .. import ledger
 from ..batch import get_batch, today
 from ..config import BatchConfig
-from ..parameters import resolve_parameters, text_of
+from ..parameters import given_text, resolve_parameters
 from . import local
 from .admission import parses
 
@@ -40,7 +40,7 @@ def start(name: str, values: Mapping[str, Any]) -> int:
     declared = Batch.declared_parameters()
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
     given = {
-        parameter: text_of(name, declared, parameter, value)
+        parameter: given_text(name, declared, parameter, value)
         for parameter, value in values.items()}
     resolve_parameters(
         name, declared, given,

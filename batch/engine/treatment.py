@@ -39,7 +39,7 @@ from .closing import WindowClosed, close_window, refuse_late
 from .ending import close
 from .errors import describe, one_line
 from .isolation import (
-    fail_or_bisect, flattened, give_up, is_divisible, stop_debugged, units_of)
+    fail_or_bisect, give_up, is_divisible, stop_debugged, units_of)
 from .output_files import note_appeared
 from .records import has_records
 from .running import Job, load_job, open_configured_logs
@@ -101,7 +101,7 @@ def take_turn(
         logger.warning("#%s waits for the database %s: %s",
             execution, database, one_line(error))
         return
-    close(database, execution, may_finish=True)
+    close(database, execution, may_call_hooks=True)
 
 
 def load_or_stop(database: str, execution: int) -> Job | None:
@@ -359,7 +359,7 @@ def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
 
     def search(cursor: Cursor) -> frozenset[int]:
         Model = Pool().get(Batch.get_batch_main_model_name())
-        ids = {record_id(id) for id, _ in flattened(chunk)}
+        ids = {record_id(id) for id, _ in units.flattened(chunk.units)}
         if not issubclass(Model, ModelSQL):
             return frozenset()
         with inactive_records():
@@ -384,7 +384,7 @@ def convert(
         raise chunk.units.error
     Batch = Pool().get(job.batch)
     ids = [
-        id for id, _ in flattened(chunk)
+        id for id, _ in units.flattened(chunk.units)
         if not gone or record_id(id) not in gone]
     objects = call_hook(
         Batch, 'convert_to_instances', job.parameters, ids)

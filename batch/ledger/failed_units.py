@@ -14,15 +14,15 @@ from sql.aggregate import Count
 from trytond.tools import grouped_slice
 
 from ..aliases import Cursor, Unit, Units
-from .rows import streamed
+from .rows import insert_many, streamed
 from .states import FAILURE, FailureState
 from .tables import Hole, chunk_, execute_written, failure_, written
 from .units import Unreadable, dump_units, load_units, shown_unit
 
 __all__ = [
     'BULK', 'COLUMNS', 'Settled', 'count_by_state', 'count_open', 'free',
-    'insert_failures', 'insert_rows', 'list_errors', 'list_free', 'record_of',
-    'retries', 'settled_in', 'texts_of']
+    'insert_failures', 'insert_rows', 'is_free', 'list_errors', 'list_free',
+    'record_of', 'retries', 'settled_in', 'texts_of']
 
 #: (state, retried_by, reason, how many) of failures of one chunk
 Settled: TypeAlias = tuple[str, int | None, str | None, int]
@@ -94,14 +94,8 @@ def _insert(cursor: Cursor, rows: list[list[Any]]) -> None:
         # The usual case: it failed alone
         execute_written(
             cursor, written(_write_insert), **dict(zip(COLUMNS, rows[0])))
-    elif rows and hasattr(cursor, 'copy'):
-        with cursor.copy('COPY batch_failure (%s) FROM STDIN'
-                % ', '.join(COLUMNS)) as copy:
-            for row in rows:
-                copy.write_row(row)
     elif rows:
-        cursor.execute(*failure_.insert(
-                [getattr(failure_, n) for n in COLUMNS], rows))
+        insert_many(cursor, failure_, COLUMNS, rows)
 
 
 def _write_insert() -> Any:
@@ -109,11 +103,15 @@ def _write_insert() -> Any:
         [getattr(failure_, n) for n in COLUMNS], [list(map(Hole, COLUMNS))])
 
 
-def free(execution: int) -> Any:
-    "The condition of the open failures that no retry has taken up."
-    return (failure_.execution == execution) \
-        & (failure_.state == FailureState.OPEN) \
+def is_free() -> Any:
+    "The condition of an open failure that no retry has taken up."
+    return (failure_.state == FailureState.OPEN) \
         & (failure_.retried_by == Null)
+
+
+def free(execution: int) -> Any:
+    "The condition of the free failures of an execution."
+    return (failure_.execution == execution) & is_free()
 
 
 def list_free(

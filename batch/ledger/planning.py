@@ -4,6 +4,7 @@
 from typing import Any
 
 from ..aliases import Cursor, Units
+from .rows import insert_many
 from .states import ChunkState
 from .tables import chunk_, input_, now
 from .units import dump_units
@@ -58,14 +59,7 @@ class ChunkWriter:
         "Write the chunks that are not written yet."
         if not self._rows:
             return
-        if hasattr(self.cursor, 'copy'):
-            # Parameters by the thousand take longer than all the rest
-            with self.cursor.copy('COPY batch_execution_chunk (%s) FROM STDIN'
-                    % ', '.join(PLANNED)) as copy:
-                for row in self._rows:
-                    copy.write_row(row)
-        else:
-            insert_chunks(self.cursor, self._rows)
+        insert_many(self.cursor, chunk_, PLANNED, self._rows)
         self._rows.clear()
         self._bytes = 0
 

@@ -11,8 +11,9 @@ from trytond import backend
 
 from ..aliases import Cursor, Rows
 
-__all__ = ['Details', 'ExecutionRow', 'ROWS', 'execution_row', 'streamed',
-    'values_of']
+__all__ = [
+    'Details', 'ExecutionRow', 'ROWS', 'execution_row', 'insert_many',
+    'streamed', 'values_of']
 
 #: rows that are read at once
 ROWS = 10_000
@@ -106,3 +107,20 @@ def streamed(cursor: Cursor, query: Any, size: int = ROWS) -> Iterator[Rows]:
             break
         yield rows
     cursor.execute('CLOSE %s' % name)
+
+
+def insert_many(
+        cursor: Cursor, table: Any, columns: list[str],
+        rows: list[list[Any]]) -> None:
+    """Insert many rows: on PostgreSQL by COPY.
+
+    Thousands of parameters of an INSERT take longer than all the rest.
+    """
+    if hasattr(cursor, 'copy'):
+        with cursor.copy('COPY %s (%s) FROM STDIN' % (
+                    table, ', '.join(columns))) as copy:
+            for row in rows:
+                copy.write_row(row)
+    else:
+        cursor.execute(*table.insert(
+                [getattr(table, name) for name in columns], rows))

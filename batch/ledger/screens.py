@@ -11,7 +11,8 @@ from sql.operators import Exists
 from trytond.tools import grouped_slice
 
 from ..aliases import Cursor
-from .states import ExecutionState, FailureState
+from .failed_units import is_free
+from .states import ExecutionState, Finish
 from .tables import chunk_, execution_, failure_
 
 __all__ = ['count_free', 'settled', 'units_of']
@@ -36,7 +37,7 @@ def count_free(cursor: Cursor, executions: Iterable[int]) -> dict[int, int]:
     for ids in grouped_slice(list(executions)):
         cursor.execute(*failure_.select(
                 failure_.execution, Count(Literal(1)),
-                where=failure_.execution.in_(list(ids)) & _is_free(),
+                where=failure_.execution.in_(list(ids)) & is_free(),
                 group_by=failure_.execution))
         counts.update(cursor.fetchall())
     return counts
@@ -45,8 +46,8 @@ def count_free(cursor: Cursor, executions: Iterable[int]) -> dict[int, int]:
 def settled() -> Any:
     """Return the query of the ids of executions that nobody has to look at.
 
-    All is done, or its failures were retried or dismissed.  Where nothing was
-    selected, a later execution of the batch has come so far.
+    All is done and finished, or its failures were retried or dismissed.  Where
+    nothing was selected, a later execution of the batch has come so far.
     """
     later = Table('batch_execution')
     has_later = Exists(later.select(
@@ -60,10 +61,7 @@ def settled() -> Any:
         & ((execution_.failed > 0) | has_later
             | (execution_.state != ExecutionState.FAILED))
         & (execution_.missing == Null)
+        & ((execution_.finish == Null)
+            | (execution_.finish != Finish.FAILED))
         & ~execution_.id.in_(
-            failure_.select(failure_.execution, where=_is_free())))
-
-
-def _is_free() -> Any:
-    return (failure_.state == FailureState.OPEN) \
-        & (failure_.retried_by == Null)
+            failure_.select(failure_.execution, where=is_free())))

@@ -17,7 +17,9 @@ from ..aliases import Unit, Units
 from ..exceptions import UnitsError
 from ..masking import mask_value
 
-__all__ = ['Unreadable', 'dump_units', 'load_units', 'names', 'shown_unit']
+__all__ = [
+    'Unreadable', 'dump_units', 'flattened', 'load_units', 'names',
+    'shown_unit']
 
 #: the types that are the same in JSON
 PLAIN = {bool, float, int, str, type(None)}
@@ -56,6 +58,13 @@ def dump_units(units: Units) -> str | None:
     if not types <= PLAIN:
         units = [_mark(u) for u in units]
     return json.dumps(units, separators=(',', ':'))
+
+
+def flattened(units: Units) -> Iterator[tuple[Unit, int]]:
+    "Yield (item, index of its unit), groups flattened."
+    for index, unit in enumerate(units or ()):
+        for item in unit if isinstance(unit, list) else [unit]:
+            yield item, index
 
 
 def load_units(text: str | None) -> Units:

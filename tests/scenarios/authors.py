@@ -14,6 +14,8 @@ from trytond.modules.batch import BatchRoot, BatchRootNoSelect
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
+from .waiting import wait_until
+
 
 class _Author(BatchRoot):
     __slots__ = ()
@@ -288,4 +290,21 @@ class OwnLogger(_Author):
         cls.logger.info("treats %s", ids)
         cls.logger.debug("too much")
         logging.getLogger('library').warning("two\nlines password=x1y2z3")
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class SlowParsing(_Author):
+    "Take long to derive a parameter"
+    __name__ = 'batch.scenario.slow_parsing'
+
+    @classmethod
+    def parse_params(cls, params):
+        params['directory'].joinpath('parses').touch()
+        wait_until(params['directory'].joinpath('go').exists)
+        params['derived'] = 'yes'
+        return params
+
+    @classmethod
+    def execute(cls, objects, ids, directory: Path, derived: str):
+        assert derived == 'yes'
         Pool().get('batch.scenario.record').treat(objects)
