@@ -27,6 +27,7 @@ from celery import bootsteps, platforms, signals
 from celery.bin.base import CLIContext
 from celery.bin.worker import worker as celery_worker
 from celery.exceptions import ImproperlyConfigured
+from celery.utils.functional import noop
 from celery.utils.log import iter_open_logger_fds
 
 import trytond.config as config
@@ -356,6 +357,9 @@ class Watch(bootsteps.StartStopStep):
     def look(self, consumer):
         worker = consumer.controller
         worker.batch_service.start(worker)
+        # The end of a process is told too early: the system may not give its
+        # exit status yet, and Celery asks again only every 5 seconds
+        getattr(consumer.pool, 'maintain_pool', noop)()
         jobs = jobs_of(consumer.pool)
         busy = {pid for job in jobs for pid in job.worker_pids()}
         self._jobs = counted(self._jobs, [

@@ -193,8 +193,9 @@ def test_a_process_that_dies_in_it_is_replaced(scene, marks):
     execution = merge(scene, marks, 'dying_once', status=0)
     assert (calls(marks), finished(scene)) == (2, 1)
     assert not hidden(scene)
+    # The keeper may call it again before it is told how the process died
     assert any('worker lost (signal 9) in finish' in line
-        for line in execution.log())
+        or 'finish was begun by' in line for line in execution.log())
 
 
 @only_workers

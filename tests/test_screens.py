@@ -180,6 +180,7 @@ def test_the_failures_of_a_record_are_related_to_it(still, access):
     assert json.loads(still.script(RELATED)) == [shown, [], shown]
 
 
+in_process = pytest.mark.parametrize('stage', ['in-process'], indirect=True)
 FINISHED = '''\
 from trytond.pool import Pool
 from trytond.transaction import Transaction
@@ -191,11 +192,12 @@ with Transaction().start(database, 1, readonly=True):
 '''
 
 
-def test_a_finish_that_failed_is_resumed_and_is_not_settled(still, tmp_path):
-    still.records(2)
-    execution = still.batch('merging', '--directory', str(tmp_path),
+@in_process
+def test_a_finish_that_failed_is_resumed_and_is_not_settled(scene, tmp_path):
+    scene.records(2)
+    execution = scene.batch('merging', '--directory', str(tmp_path),
         '--way', 'badly', status=1)
-    assert still.script(FINISHED, str(execution.id)).split() == [
+    assert scene.script(FINISHED, str(execution.id)).split() == [
         'True', 'False', 'False']
 
 
@@ -220,17 +222,18 @@ for act in [
 '''
 
 
-def test_what_the_broker_refuses_is_undone(still):
-    still.records(3, bad=[2])
-    failed = still.batch('bad', status=1)
-    before = still.last_execution()
-    started, retried = still.script(REFUSED, str(failed.id)).splitlines()
+@in_process
+def test_what_the_broker_refuses_is_undone(scene):
+    scene.records(3, bad=[2])
+    failed = scene.batch('bad', status=1)
+    before = scene.last_execution()
+    started, retried = scene.script(REFUSED, str(failed.id)).splitlines()
     assert 'does not answer' in started and 'does not answer' in retried
-    rows = still.execute(
+    rows = scene.execute(
         'SELECT state FROM batch_execution WHERE id > %s' % before)
     assert [state for state, in rows] == ['cancelled', 'cancelled']
-    assert still.treated() == {1: 1, 3: 1}
+    assert scene.treated() == {1: 1, 3: 1}
     # Its failures are still there to be retried
-    assert still.execute(
+    assert scene.execute(
         'SELECT state, retried_by FROM batch_failure WHERE execution = %s'
         % failed.id) == [('open', None)]

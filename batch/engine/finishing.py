@@ -18,7 +18,7 @@ from ..aliases import Cursor
 from ..batch import get_batch
 from ..context import Work, working
 from ..exceptions import TransactionEndedError, WorkerLostError
-from ..ledger.claimants import claimant, give_back
+from ..ledger.claimants import claimant, give_back, process_of
 from ..ledger.rows import Details
 from ..ledger.states import ExecutionState, Finish
 from ..logging import get_logger
@@ -118,6 +118,11 @@ def begin(cursor: Cursor, database: str, execution: int) -> int | None:
             cursor, execution, tag_of(
                 database, execution, row['started_at'])):
         return NOT_CALLED
+    if row['finish'] == Finish.BEGUN and row['begun_by']:
+        # Nobody may have told of its death yet
+        get_logger(row['batch']).warning(
+            "finish was begun by %s, which did not end it: called again",
+            process_of(row['begun_by']))
     return ledger.finishing.begin(cursor, row)
 
 

@@ -26,7 +26,7 @@ from ..context import Work, working
 from ..exceptions import OutageError, StateError
 from ..ledger import units
 from ..ledger.chunks import Chunk
-from ..ledger.claimants import worker_name
+from ..ledger.claimants import claimant, process_of, worker_name
 from ..ledger.states import ExecutionState
 from ..logging import get_logger, get_print_infos
 from ..outcome import duration
@@ -189,6 +189,12 @@ def begin(cursor: Cursor, job: Job, chunk: Chunk) -> bool:
     "Write that this process begins; return whether the chunk is free."
     if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
         return False
+    if chunk.begun_by and chunk.begun_by != claimant():
+        # Nobody may have told of its death yet
+        with job.working(chunk):
+            job.logger.warning(
+                "begun by %s, which did not end it: begun again",
+                process_of(chunk.begun_by))
     ledger.chunks.begin(cursor, chunk)
     return True
 

@@ -8,8 +8,8 @@ from ..aliases import Cursor
 from .tables import chunk_, execution_, is_shared
 
 __all__ = [
-    'GONE', 'LOCKS', 'claimant', 'give_back', 'has_died', 'worker_key',
-    'worker_name']
+    'GONE', 'LOCKS', 'claimant', 'give_back', 'has_died', 'process_of',
+    'worker_key', 'worker_name']
 
 #: first key of our advisory locks in PostgreSQL
 LOCKS = 0x62617463
@@ -28,6 +28,11 @@ def worker_name() -> str:
 def claimant() -> str:
     "Return what ``begun_by`` has of this process: host:pid:worker_key."
     return '%s:%s' % (worker_name(), worker_key)
+
+
+def process_of(begun_by: str) -> str:
+    "Return host:pid of the process that wrote begun_by."
+    return begun_by.rpartition(':')[0]
 
 
 def has_died(cursor: Cursor, begun_by: str | None) -> bool:
