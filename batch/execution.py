@@ -233,6 +233,8 @@ class ExecutionChunk(_MaskedModel, ModelView):
         )
     deaths = fields.Integer("Deaths", readonly=True,
         help="How many processes died while they processed the chunk.")
+    reached = fields.Integer("Reached", readonly=True,
+        help="The index of the unit that the process was at when it died.")
     worker = fields.Char("Worker", readonly=True,
         help="The host and process that ended the chunk.")
     started_at = fields.Timestamp("Started at", readonly=True)

@@ -11,9 +11,10 @@ the keeper that holds an advisory lock does the work.  The database releases
 the lock when the keeper dies.
 """
 import logging
+import threading
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 
 from trytond import backend
 from trytond.transaction import Transaction
@@ -27,6 +28,7 @@ from .engine.finishing import finish_died
 from .exceptions import BrokerError, OutageError
 from .ledger.states import ExecutionState
 from .logging import get_logger, get_print_infos
+from .lost_messages import PATIENCE, Case
 from .transaction import connect, is_outage, transact
 
 __all__ = ['Death', 'Keeper']
@@ -35,13 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds between two checks of the ledger
 LOOK = 1
-#: seconds for which a queued chunk is not locked before it may be
-#: lost
-PATIENCE = 3
-#: maximum seconds between two probes, and until a chunk is sent again that is
-#: claimed and released repeatedly: it waits for the database, or its whole
-#: worker dies each time
-MAX_DELAY = 10
+#: seconds until a death is written whose row the server has still locked
+AGAIN = 0.1
 #: key of the advisory lock of the keeper that does the work
 ELECTED = 0
 #: stands for the selection in a list of lost chunks
@@ -59,87 +56,8 @@ class Death:
     cause: str
     #: whether it counts as a death of the chunk or the selection
     blame: bool
-
-
-@dataclass
-class Case:
-    """What the keeper knows of one execution, from one check to the next.
-
-    The message of a queued chunk that is not locked may wait in a long queue,
-    or it may be lost.  To find out, the keeper sends the chunk that was queued
-    last once more (the probe).  When a process claims the probe, all earlier
-    messages have left the queue, so the messages of the earlier chunks that
-    are still not locked are lost.
-
-    :param age: seconds for which the chunks that the first check finds may
-        already have been free
-    """
-    age: float = 0
-    #: chunk -> when it was first seen not locked
-    since: dict = field(default_factory=dict)
-    #: chunks that were locked at the last check
-    busy: set = field(default_factory=set)
-    #: chunk -> how often it was locked and then released without an end
-    returned: Counter = field(default_factory=Counter)
-    #: chunks that were locked and are released: their messages are used up
-    deserted: set = field(default_factory=set)
-    probe: int | None = None
-    probe_at: float = 0
-    #: seconds until the probe is sent again
-    delay: float = PATIENCE
-    #: whether the execution was ready, to be closed or selected, at the last
-    #: check
-    was_ready: bool = False
-    #: the last logged error of a check of this execution
-    trouble: str | None = None
-
-    def look(self, free, busy, now):
-        """Return which chunks have to be sent again.
-
-        :param free: ids of the queued chunks that are not locked
-        :param busy: ids of the queued chunks that are locked
-        :param now: seconds
-        :return: (lost, probe): a list of chunks, and one chunk or None
-        """
-        free, busy = set(free), set(busy)
-        self.since = {
-            chunk: self.since.get(chunk, now - self.age) for chunk in free}
-        self.age = 0
-        self.returned.update(self.busy & free)
-        self.deserted = (self.deserted | self.busy) & free
-        self.busy = busy
-        patient = {
-            chunk for chunk in free
-            if now - self.since[chunk] >= self.patience(chunk)}
-        lost = patient & self.deserted
-        if self.probe is not None and self.probe not in free:
-            lost |= {
-                chunk for chunk in patient
-                if self.since[chunk] <= self.probe_since}
-            self.probe, self.delay = None, PATIENCE
-        for chunk in lost:
-            self.since[chunk] = now
-        self.deserted -= lost
-        patient -= lost
-        return sorted(lost), self.next_probe(patient, now)
-
-    def patience(self, chunk):
-        "Return seconds; more for a chunk that was released repeatedly."
-        returns = max(self.returned[chunk] - 1, 0)
-        return min(PATIENCE * 2 ** min(returns, 10), MAX_DELAY)
-
-    def next_probe(self, patient, now):
-        if not patient:
-            return None
-        if self.probe is not None:
-            if now - self.probe_at < self.delay:
-                return None
-            self.delay = min(2 * self.delay, MAX_DELAY)
-        if self.probe not in patient:
-            self.probe = max(patient, key=lambda c: (self.since[c], c))
-            self.probe_since = self.since[self.probe]
-        self.probe_at = now
-        return self.probe
+    #: index of the object that its iteration was at, None if not known
+    reached: int | None = None
 
 
 class Keeper:
@@ -153,6 +71,7 @@ class Keeper:
         self.clock = clock
         #: queue of Death, to be written to the ledger
         self.deaths = deque()
+        self._woken = threading.Event()
         self.cases = {}
         self.connection = None
         self.is_elected = False
@@ -182,6 +101,17 @@ class Keeper:
             else:
                 logger.exception(
                     "the keeper of the database %s failed", self.database)
+
+    def tell(self, death):
+        "Have a death written at once; called in another thread."
+        self.deaths.append(death)
+        self._woken.set()
+
+    def wait(self):
+        "Wait until it is time for the next step."
+        self._woken.wait(
+            AGAIN if self.deaths and self._said is None else LOOK)
+        self._woken.clear()
 
     def is_away(self, error):
         "Return whether an error comes from an outage of broker or database."
@@ -274,7 +204,7 @@ class Keeper:
             return True
         written, chunk = isolation.chunk_died(
             self.database, death.execution, death.chunk, death.cause,
-            death.blame)
+            death.blame, death.reached)
         if chunk is not None:
             self.send(death.execution, batch, [chunk])
         return written

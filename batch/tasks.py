@@ -19,6 +19,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 import trytond.config as config
 
+from . import positions
 from .engine import selection, treatment
 from .engine.running import load_job
 from .exceptions import (
@@ -123,6 +124,7 @@ def generate(self, execution, chunk, *, database):
     if not isinstance(execution, int) or not isinstance(chunk, int):
         raise UsageError('a message with the execution %.100r and the chunk '
             '%.100r is refused' % (execution, chunk))
+    positions.begin_task(self.request.id)
     treatment.take_turn(
         database, execution, chunk, send=sender(database),
         again=(self.request.delivery_info or {}).get('redelivered', False))

@@ -13,35 +13,30 @@ import logging
 import os
 import re
 import secrets
-import select
 import signal
 import sys
-import threading
-import time
 from dataclasses import asdict
 
 import click
-from billiard.context import Process
+from billiard import current_process
 from billiard.exceptions import WorkerLostError
-from celery import bootsteps, platforms, signals
+from celery import bootsteps, signals
 from celery.bin.base import CLIContext
 from celery.bin.worker import worker as celery_worker
 from celery.exceptions import ImproperlyConfigured
-from celery.utils.functional import noop
-from celery.utils.log import iter_open_logger_fds
 
 import trytond.config as config
 from trytond import backend
 
-from . import celery_fixes, ledger, tasks
+from . import celery_fixes, ledger, positions, tasks
 from .batch import get_batches
 from .broker import check_refusal, module_version
 from .database import check_database, check_sessions
 from .engine.running import open_configured_logs
 from .exceptions import BatchError, BrokerError, ConfigError, UsageError
 from .internals import jobs_of, number_of, processes_of
-from .logging import close_logs
-from .rescue import LOOK, Death, Keeper
+from .keeper_process import KeeperProcess
+from .rescue import LOOK, Death
 from .texts import message_of
 from .transaction import is_outage, kept_alive, load_pool, transact
 
@@ -54,6 +49,8 @@ LOG_DIR = '/var/log/celeryd'
 #: checks in succession at which a job waits and a process takes none, until
 #: the process is killed: more than one, as the parent itself may be busy
 LOOKS = 5
+#: seconds between two checks whether a process of the pool has ended
+REAP = 0.25
 
 
 def serve(databases, arguments):
@@ -155,6 +152,8 @@ class Service(bootsteps.StartStopStep):
         tasks.generate.batch_databases = ','.join(self.databases) or None
         tasks.generate.batch_modules = versions(self.databases) or None
         self.reader, self.writer = os.pipe()
+        positions.share()
+        signals.worker_process_init.connect(take_place)
         # If the pipe is full, drop the report of a death rather than block
         os.set_blocking(self.writer, False)
         if self.databases and backend.name != 'sqlite':
@@ -183,7 +182,8 @@ class Service(bootsteps.StartStopStep):
     terminate = stop
 
     def tell_death(
-            self, sender=None, exception=None, args=None, kwargs=None, **_):
+            self, sender=None, task_id=None, exception=None, args=None,
+            kwargs=None, **_):
         """Report the death of a pool process to the keeper.
 
         Called in the parent.  The parent is alive, so only one process died,
@@ -192,10 +192,11 @@ class Service(bootsteps.StartStopStep):
         """
         if not isinstance(exception, WorkerLostError):
             return
+        chunk, reached = positions.find(task_id)
         death = Death(
             kwargs.get('_database') or self.databases[0],
-            kwargs.get('execution'), kwargs.get('chunk'),
-            cause_of(exception), blame=not is_stopping())
+            kwargs.get('execution'), chunk or kwargs.get('chunk'),
+            cause_of(exception), blame=not is_stopping(), reached=reached)
         if death.execution is None:
             return
         try:
@@ -203,6 +204,11 @@ class Service(bootsteps.StartStopStep):
         except OSError as error:
             logger.error("#%s: the keeper can not be told that a process died "
                 "(%s): %s", death.execution, death.cause, error)
+
+
+def take_place(**_):
+    "Give a process of the pool, which was just forked, its place."
+    positions.take(getattr(current_process(), 'index', None))
 
 
 def refuse_time_limits(worker):
@@ -278,53 +284,6 @@ def versions(databases):
         for module in sorted(modules - {'batch'}))
 
 
-class KeeperProcess(Process):
-    """A process that runs a keeper for each database, in a thread each.
-
-    :param reader: descriptor of the pipe on which the parent reports deaths
-    """
-
-    def __init__(self, databases, reader):
-        super().__init__(name='batch-keeper', daemon=True)
-        self.databases = databases
-        self.reader = reader
-        self.parent = os.getpid()
-
-    def run(self):
-        platforms.signals.reset('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT')
-        # On Ctrl-C, the parent terminates this process
-        platforms.signals.ignore('SIGINT')
-        platforms.set_mp_process_title('coop worker', info='keeper')
-        close_logs()
-        platforms.close_open_fds([
-                sys.__stdin__, sys.__stdout__, sys.__stderr__, self.reader,
-                *iter_open_logger_fds()])
-        tasks.celery_app.set_default()
-        tasks.celery_app.set_current()
-        keepers = {name: Keeper(name) for name in self.databases}
-        for keeper in keepers.values():
-            threading.Thread(
-                target=keep, args=[keeper], name=keeper.database,
-                daemon=True).start()
-        text = b''
-        # The end of the pipe does not show that the parent is gone: pool
-        # processes that outlive it keep the pipe open
-        while os.getppid() == self.parent:
-            if not select.select([self.reader], [], [], LOOK)[0]:
-                continue
-            *lines, text = (text + os.read(self.reader, 1 << 16)).split(b'\n')
-            for line in lines:
-                death = Death(**json.loads(line))
-                if keeper := keepers.get(death.database):
-                    keeper.deaths.append(death)
-
-
-def keep(keeper):
-    while True:
-        keeper.step()
-        time.sleep(LOOK)
-
-
 class Watch(bootsteps.StartStopStep):
     """Checks the processes of a worker, while it is connected to the broker.
 
@@ -338,28 +297,29 @@ class Watch(bootsteps.StartStopStep):
 
     def __init__(self, consumer, **kwargs):
         super().__init__(consumer, **kwargs)
-        self.entry = None
+        self.entries = []
         self._jobs = {}
         self._pids = {}
 
     def start(self, consumer):
         # When Celery connects again, it may or may not have kept the timer
-        # entry: so cancel it first
+        # entries: so cancel them first
         self.stop(consumer)
-        self.entry = consumer.timer.call_repeatedly(
-            LOOK, self.look, (consumer,))
+        self.entries = [
+            consumer.timer.call_repeatedly(LOOK, self.look, (consumer,))]
+        # Celery learns of the end of a process too early: the system may not
+        # have its exit status yet, and Celery asks again only every 5 seconds
+        if maintain := getattr(consumer.pool, 'maintain_pool', None):
+            self.entries.append(
+                consumer.timer.call_repeatedly(REAP, maintain))
 
     def stop(self, consumer):
-        if self.entry is not None:
-            self.entry.cancel()
-            self.entry = None
+        while self.entries:
+            self.entries.pop().cancel()
 
     def look(self, consumer):
         worker = consumer.controller
         worker.batch_service.start(worker)
-        # The end of a process is told too early: the system may not give its
-        # exit status yet, and Celery asks again only every 5 seconds
-        getattr(consumer.pool, 'maintain_pool', noop)()
         jobs = jobs_of(consumer.pool)
         busy = {pid for job in jobs for pid in job.worker_pids()}
         self._jobs = counted(self._jobs, [

@@ -11,7 +11,6 @@ import re
 import select
 import signal
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -168,13 +167,23 @@ def test_a_record_that_kills_its_worker_is_isolated_and_named(
     assert scene.workers
 
 
-def test_one_lethal_record_of_a_thousand_costs_seconds(scene):
-    scene.records(1000, bad=[577])
-    started = time.monotonic()
-    execution = scene.batch('lethal', status=1)
-    assert time.monotonic() - started < 60
-    exactly(scene, execution, 1000, [577])
-    assert '1 x worker lost (signal 9)    577' in execution.stderr
+@pytest.mark.parametrize('count, misleading, most', [
+        # Two of the whole chunk, and two of the record that it was at
+        (1000, 'no', 4),
+        # Two of the chunk, of the rest of it, of a tenth of that, and of one
+        (100, 'yes', 8)])
+def test_one_lethal_record_of_many_costs_few_processes(
+        scene, count, misleading, most):
+    scene.records(count, bad=[77])
+    scene.configure({'default': {'split_size': count}})
+    execution = scene.batch('lethal', '--misleading', misleading, status=1)
+    exactly(scene, execution, count, [77])
+    assert '1 x worker lost (signal 9)    77' in execution.stderr
+    log = '\n'.join(execution.log())
+    assert 2 <= log.count('worker lost (signal 9) at ') <= most
+    at, = {'no': [77], 'yes': [1]}[misleading]
+    assert ('worker lost (signal 9) at {:,} units; its iteration was at unit '
+        '{}'.format(count, at)) in log
 
 
 def test_a_process_that_is_killed_costs_only_time(scene):

@@ -1,7 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What the keeper takes for lost, by a clock that is handed in."""
-from trytond.modules.batch.rescue import LOOK, MAX_DELAY, PATIENCE, Case
+from trytond.modules.batch.lost_messages import MAX_DELAY, PATIENCE, Case
+from trytond.modules.batch.rescue import LOOK
 
 #: seconds within which what is lost has to be sent again, with a margin
 BOUND = 12

@@ -104,6 +104,18 @@ def find_suspect(
     return None
 
 
+def unit_at(chunk: Chunk, reached: int | None) -> int | None:
+    """Return the index of the unit of an object, None if it is not known.
+
+    :param reached: index of the object, where there is one for each id
+    """
+    indexes = [index for _, index in units.flattened(chunk.units)] \
+        if isinstance(chunk.units, list) else []
+    if reached is None or reached >= len(indexes):
+        return None
+    return indexes[reached]
+
+
 def units_of(chunk: Chunk) -> str:
     "Return what a chunk holds, for a log: unit 5, 100 units."
     if chunk.units is None:
@@ -166,15 +178,16 @@ def stop_debugged(job: Job, chunk: Chunk) -> None:
 
 def chunk_died(
         database: str, execution: int, chunk_id: int, cause: str,
-        blame: bool) -> tuple[bool, int | None]:
+        blame: bool, reached: int | None = None) -> tuple[bool, int | None]:
     """Write that the process of a task died.
 
     Not while the chunk that it executed is still locked: the server may not
     have noticed yet that its client is gone.
 
-    :param chunk_id: the chunk of the task's message
+    :param chunk_id: the chunk that it executed, or that of its message
     :param cause: how it died, such as ``signal 9``
     :param blame: whether to count it as a death of the chunk
+    :param reached: index of the object that its iteration was at
     :return: (whether it is written, id of the chunk to send or None)
     """
     def record(cursor: Cursor) -> tuple[bool, Chunk | None, ExecutionRow]:
@@ -188,7 +201,10 @@ def chunk_died(
         chunk = ledger.chunks.claim(cursor, execution, id)
         if chunk is None:
             return bool(row['stopping']), None, row
-        ledger.chunks.died(cursor, chunk, blame, 'worker lost (%s)' % cause)
+        ledger.chunks.died(
+            cursor, chunk, blame, 'worker lost (%s)' % cause,
+            unit_at(chunk, reached)
+            if id == chunk_id else None)
         return True, chunk, row
 
     written, chunk, row = transact(database, record)
@@ -198,8 +214,12 @@ def chunk_died(
         return written, None
     with working(Work(
                 row['batch'], execution, chunk.number, database=database)):
+        at = unit_at(chunk, reached) if chunk.id == chunk_id else None
         get_logger(row['batch']).error(
-            "worker lost (%s) at %s%s", cause, units_of(chunk),
+            "worker lost (%s) at %s%s%s", cause, units_of(chunk),
+            '; its iteration was at unit %s'
+            % units.shown_unit(chunk.units[at])
+            if at is not None and chunk.size > 1 else '',
             "" if blame else "; this does not count as a death")
     return True, chunk.id
 
@@ -213,9 +233,15 @@ def give_up(job: Job, chunk: Chunk) -> int | None:
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None
         if chunk.units and is_divisible(job, chunk):
-            parts = bisection.parts_of_lost(chunk.units)
+            suspect = chunk.reached if chunk.reached is not None \
+                and ledger.failures.lineage(cursor, chunk)[2] else None
+            parts = bisection.parts_of_lost(chunk.units) \
+                if suspect is None else bisection.parts(
+                    chunk.units, suspect, job.settings['concurrency'] == 1)
             return ledger.chunks.replace_by_parts(
                 cursor, chunk, parts, chunk.deaths, describe(error),
+                suspect=None if suspect is None
+                else parts.index([chunk.units[suspect]]),
                 careful=True), parts
         first = ledger.chunks.fail(
             cursor, chunk, chunk.deaths, describe(error), model, job.dry_run)

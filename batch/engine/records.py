@@ -2,14 +2,20 @@
 # this repository contains the full copyright notices and license terms.
 """Which records the units of a batch are, as far as that is known."""
 from trytond.model import ModelSQL
+from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
+from trytond.transaction import inactive_records
 
-from ..batch import BatchRoot
+from ..aliases import Cursor
+from ..batch import BatchRoot, record_id
 from ..class_checks import is_own
-from ..transaction import is_shutdown
+from ..ledger import units
+from ..ledger.chunks import Chunk
+from ..logging import get_print_infos
+from ..transaction import is_shutdown, transact
 from .running import Job
 
-__all__ = ['has_records', 'model_of_units']
+__all__ = ['find_gone', 'has_records', 'model_of_units']
 
 
 def has_records(Batch: type[BatchRoot]) -> bool:
@@ -33,3 +39,31 @@ def model_of_units(job: Job) -> str | None:
         if is_shutdown(error):
             raise
         return None
+
+
+def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
+    """Return the ids of the chunk's records that were deleted since.
+
+    Only where the error is an AccessError, and ids are known to be those of
+    the main model, as ``convert_to_instances`` is not overridden.
+    """
+    Batch = Pool(job.database).get(job.batch)
+    if (chunk.units is None or not issubclass(type(error), AccessError)
+            or not has_records(Batch)):
+        return frozenset()
+
+    def search(cursor: Cursor) -> frozenset[int]:
+        Model = Pool().get(Batch.get_batch_main_model_name())
+        ids = {record_id(id) for id, _ in units.flattened(chunk.units)}
+        if not issubclass(Model, ModelSQL):
+            return frozenset()
+        with inactive_records():
+            return frozenset(ids.difference(map(int, Model.search(
+                            [('id', 'in', list(ids))]))))
+
+    gone = transact(job.database, search)
+    if gone:
+        with job.working(chunk):
+            job.logger.warning("left out, as deleted since the selection: %s",
+                get_print_infos(sorted(gone), 'record'))
+    return gone

@@ -9,10 +9,11 @@ a call for many records names the first.
 
 Imports nothing of Tryton or Celery.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from ..positions import AT, NOWHERE, UNUSED, Place
 from ..texts import attribute_of, causes
 
 __all__ = ['Watched', 'find']
@@ -25,15 +26,30 @@ NO_EVIDENCE = (
 class Watched(list):
     """A list that remembers how far it is being iterated.
 
-    ``at`` is the index of the item that an iteration last gave, None before
-    the first and after the last.
+    ``place[AT]`` is the index of the item that an iteration last gave, NOWHERE
+    before the first and after the last.
+
+    :param place: where the worker can read it after a death; a list of its
+        own if None
     """
-    at: int | None = None
+
+    def __init__(
+            self, items: Iterable[Any] = (),
+            place: Place | None = None) -> None:
+        super().__init__(items)
+        self.place = UNUSED[:] if place is None else place
 
     def __iter__(self) -> Iterator[Any]:
-        for self.at, item in enumerate(super().__iter__()):
+        place = self.place
+        for place[AT], item in enumerate(super().__iter__()):
             yield item
-        self.at = None
+        place[AT] = NOWHERE
+
+    @property
+    def at(self) -> int | None:
+        "The index, or None."
+        at = self.place[AT]
+        return None if at == NOWHERE else at
 
 
 def find(

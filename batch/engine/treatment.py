@@ -13,12 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from trytond.model import ModelSQL
-from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
-from trytond.transaction import Transaction, inactive_records
+from trytond.transaction import Transaction
 
-from .. import ledger, output
+from .. import ledger, output, positions
 from ..aliases import Cursor, Send, Unit
 from ..batch import record_id
 from ..class_checks import check_numbers
@@ -28,7 +26,7 @@ from ..ledger import units
 from ..ledger.chunks import Chunk
 from ..ledger.claimants import claimant, process_of, worker_name
 from ..ledger.states import ExecutionState
-from ..logging import get_logger, get_print_infos
+from ..logging import get_logger
 from ..outcome import duration
 from ..signatures import call_hook
 from ..transaction import (
@@ -41,7 +39,7 @@ from .errors import describe, one_line
 from .isolation import (
     fail_or_bisect, give_up, is_divisible, stop_debugged, units_of)
 from .output_files import note_appeared
-from .records import has_records
+from .records import find_gone
 from .running import Job, load_job, open_configured_logs
 from .time_limit import call_within
 
@@ -259,6 +257,7 @@ def attempt(
 
     def call_hooks(chunk: Chunk) -> Numbers:
         nonlocal objects
+        positions.begin_chunk(chunk.id)
         objects, ids = convert(job, chunk, gone)
         numbers = execute(job, objects, ids) if ids or not gone else {}
         return check_numbers(job.batch, numbers)
@@ -352,34 +351,6 @@ def record_rehearsal(
     return ledger.chunks.done(cursor, claimed, attempts, numbers=numbers)
 
 
-def find_gone(job: Job, chunk: Chunk, error: BaseException) -> frozenset[int]:
-    """Return the ids of the chunk's records that were deleted since.
-
-    Only where the error is an AccessError, and ids are known to be those of
-    the main model, as ``convert_to_instances`` is not overridden.
-    """
-    Batch = Pool(job.database).get(job.batch)
-    if (chunk.units is None or not issubclass(type(error), AccessError)
-            or not has_records(Batch)):
-        return frozenset()
-
-    def search(cursor: Cursor) -> frozenset[int]:
-        Model = Pool().get(Batch.get_batch_main_model_name())
-        ids = {record_id(id) for id, _ in units.flattened(chunk.units)}
-        if not issubclass(Model, ModelSQL):
-            return frozenset()
-        with inactive_records():
-            return frozenset(ids.difference(map(int, Model.search(
-                            [('id', 'in', list(ids))]))))
-
-    gone = transact(job.database, search)
-    if gone:
-        with job.working(chunk):
-            job.logger.warning("left out, as deleted since the selection: %s",
-                get_print_infos(sorted(gone), 'record'))
-    return gone
-
-
 def convert(
         job: Job, chunk: Chunk,
         gone: frozenset[int] = frozenset()) -> tuple[Any, list[Unit]]:
@@ -395,7 +366,10 @@ def convert(
     objects = call_hook(
         Batch, 'convert_to_instances', job.parameters, ids)
     if isinstance(objects, list):
-        objects = suspects.Watched(objects)
+        # Whoever reads it after a death knows the units of the chunk only
+        is_one_each = not gone and len(objects) == len(ids)
+        objects = suspects.Watched(
+            objects, positions.own() if is_one_each else None)
     return objects, ids
 
 

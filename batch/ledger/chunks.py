@@ -57,6 +57,8 @@ class Chunk:
     deaths: int
     #: how the last of them died
     error: str | None
+    #: index of the unit that it was at, None if that is not known
+    reached: int | None
     #: time of the database at which it was claimed
     claimed_at: dt.datetime = field(compare=False)
     #: id of the transaction that has the lock; None on SQLite
@@ -87,7 +89,7 @@ def claim(
             sleep(delay)
         execute_written(cursor, written(_claim), **key)
         if row := cursor.fetchone():
-            id, execution, number, units, *others = row[:13]
+            id, execution, number, units, *others = row[:14]
             if not is_shared():
                 others[-1] = clock()
             return Chunk(id, execution, number, load_units(units), *others)
@@ -118,7 +120,7 @@ def _claim() -> Any:
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
         chunk_.size, chunk_.parent, chunk_.successor,
         Coalesce(chunk_.careful, Literal(False)), chunk_.begun_by,
-        Coalesce(chunk_.deaths, 0), chunk_.error,
+        Coalesce(chunk_.deaths, 0), chunk_.error, chunk_.reached,
         *([clock(), TransactionId()] if is_shared() else [Literal(None)]),
         # In the same round trip, as each chunk waits for it
         *transaction.client_checks(),
@@ -269,14 +271,17 @@ def begin(cursor: Cursor, chunk: Chunk) -> None:
 
 def died(
         cursor: Cursor, chunk: Chunk, blame: bool,
-        error: str | None = None) -> None:
+        error: str | None = None, reached: int | None = None) -> None:
     """Make the chunk careful, as the process that had it is gone.
 
     :param blame: whether to count that as a death while executing it
+    :param reached: index of the unit that it was at
     """
     cursor.execute(*chunk_.update(
-            [chunk_.careful, chunk_.begun_by, chunk_.deaths, chunk_.error],
-            [True, None, chunk.deaths + bool(blame), error or chunk.error],
+            [chunk_.careful, chunk_.begun_by, chunk_.deaths, chunk_.error,
+                chunk_.reached],
+            [True, None, chunk.deaths + bool(blame), error or chunk.error,
+                reached],
             where=chunk_.id == chunk.id))
 
 

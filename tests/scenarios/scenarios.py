@@ -158,9 +158,14 @@ class Lethal(_Scenario):
     __name__ = 'batch.scenario.lethal'
 
     @classmethod
-    def execute(cls, objects, ids):
+    def execute(cls, objects, ids, misleading: bool = False):
+        """Treat the records.
+
+        :param misleading: kill it while the iteration is at another record
+        """
+        is_bad = misleading and any(record.bad for record in list(objects))
         for record in objects:
-            if record.bad:
+            if record.bad and not misleading or is_bad:
                 os.kill(os.getpid(), signal.SIGKILL)
         type(objects[0]).treat(objects)
 
