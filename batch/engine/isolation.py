@@ -109,11 +109,10 @@ def unit_at(chunk: Chunk, reached: int | None) -> int | None:
 
     :param reached: index of the object, where there is one for each id
     """
-    indexes = [index for _, index in units.flattened(chunk.units)] \
-        if isinstance(chunk.units, list) else []
-    if reached is None or reached >= len(indexes):
+    if reached is None or not isinstance(chunk.units, list):
         return None
-    return indexes[reached]
+    indexes = [index for _, index in units.flattened(chunk.units)]
+    return indexes[reached] if reached < len(indexes) else None
 
 
 def units_of(chunk: Chunk) -> str:
@@ -214,12 +213,12 @@ def chunk_died(
         return written, None
     with working(Work(
                 row['batch'], execution, chunk.number, database=database)):
-        at = unit_at(chunk, reached) if chunk.id == chunk_id else None
+        at = None if chunk.id != chunk_id else unit_at(chunk, reached)
         get_logger(row['batch']).error(
             "worker lost (%s) at %s%s%s", cause, units_of(chunk),
-            '; its iteration was at unit %s'
-            % units.shown_unit(chunk.units[at])
-            if at is not None and chunk.size > 1 else '',
+            "" if at is None or chunk.size == 1 or chunk.units is None
+            else '; its iteration was at unit %s'
+            % units.shown_unit(chunk.units[at]),
             "" if blame else "; this does not count as a death")
     return True, chunk.id
 
