@@ -21,19 +21,18 @@ from . import chunking
 from .aliases import Params, Resolved, Settings, Unit
 from .batch_meta import BatchMeta, classproperty
 from .class_checks import (
-    check_class, check_models, check_output_arguments, check_search, is_own,
-    merged_items)
+    check_class, check_models, check_output_arguments, is_own, merged_items)
 from .conf_items import parameter_item
 from .config import BatchConfig
 from .context import Work, current_work
 from .exceptions import DefinitionError, UnknownBatchError
-from .ledger.rows import streamed
 from .logging import BatchLogger, get_logger
 from .names import tag_of
 from .output import Buffer, Outputs, filepath
-from .parameters import NAMED, Parameter
+from .parameters import Parameter
+from .searching import Found, found_ids
 from .settings import SETTINGS
-from .signatures import call_hook, declared_parameters
+from .signatures import declared_parameters
 from .texts import calls_hooks
 
 __all__ = [
@@ -111,7 +110,6 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         return 'id'
 
     @classmethod
-    @calls_hooks
     def select_ids(cls, *old: Any, **parameters: Any) -> Iterable[Any]:
         """Return the units, as any iterable; called once per execution.
 
@@ -119,35 +117,8 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
         of JSON (dates and Decimals too), or a list of those that must stay
         together in one chunk.  Duplicates are dropped.
         """
-        # Batches written for coog call this with treatment_date, extra_args
-        for value, (name, type_) in zip(old, NAMED.items()):
-            if not isinstance(value, type_):
-                break
-            parameters[name] = value
-        else:
-            value = None
-        if len(old) > len(NAMED) or value is not None:
-            raise TypeError(
-                'super().select_ids of "%s" is given %r by position, expected '
-                'treatment_date, and behind it extra_args; give all others '
-                'by name, as super().select_ids(treatment_date, x=x)'
-                % (cls.__name__, old))
-        Search = Pool().get(cls.get_batch_search_model())
-        domain = call_hook(cls, 'get_batch_domain', parameters)
-        order = cls.get_batch_ordering()
-        try:
-            query = Search.search(domain, order=order, query=True)
-        except KeyError as error:
-            check_search(cls, Search, error, domain, order)
-            raise
-        field = cls.get_batch_field()
-        if field != 'id':
-            table = Search.__table__()
-            query.columns = [table.select(
-                    getattr(table, field),
-                    where=table.id == query.columns[0].expression).as_(field)]
-        for rows in streamed(Transaction().connection.cursor(), query):
-            yield from [value for value, in rows if value is not None]
+        found = found_ids(cls, old, parameters)
+        return Found(found) if is_own(cls, 'select_ids', BatchRoot) else found
 
     @classmethod
     def split(cls, units: Iterable[Unit]) -> Iterable[Iterable[Unit]]:
@@ -258,14 +229,15 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     @classmethod
     def write_batch_output(
             cls, buffer: Buffer, filename: str | os.PathLike[str] = '',
-            **old: Any) -> Path:
+            *rest: Any, **old: Any) -> Path:
         """Write buffer (str or bytes) into a file of its own.
 
         The file appears, whole, when the transaction of the chunk commits.
         Nothing is ever overwritten: a name that is taken gets a number.
         Returns the path; raises OutputError.
         """
-        check_output_arguments(cls, 'write_batch_output', filename, old)
+        check_output_arguments(
+            cls, 'write_batch_output', filename, old, rest)
         work = current_work()
         outputs = work.outputs if work else None
         if outputs is None:
@@ -306,6 +278,11 @@ class BatchRoot(ModelView, metaclass=BatchMeta):
     def has_units(cls) -> bool:
         "Return whether it selects; else it is executed once, as a whole."
         return True
+
+    @classmethod
+    def keeps_rows(cls) -> bool:
+        "Return whether a row of one column is a unit, and not its value."
+        return False
 
     @classmethod
     def units_again(
@@ -367,6 +344,10 @@ class BatchRootNoSelect(BatchRoot):
     @classmethod
     def has_units(cls) -> bool:
         return is_own(cls, 'select_ids', BatchRootNoSelect)
+
+    @classmethod
+    def keeps_rows(cls) -> bool:
+        return cls.get_batch_main_model_name() is None
 
     @classmethod
     def check_models(cls) -> None:

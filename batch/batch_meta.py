@@ -3,9 +3,11 @@
 """What the classes of batches have beside what Tryton gives to models."""
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from trytond.model import ModelView
+
+from .retired import instead_of_helper
 
 __all__ = ['BatchMeta', 'classproperty', 'doc_of']
 
@@ -31,6 +33,13 @@ class BatchMeta(type(ModelView)):  # type: ignore[misc]
         return [
             name for name in super().__dir__()
             if name != 'default_config_items']
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        # Only for what is nowhere else
+        raise AttributeError("type object '%s' has no attribute '%s'" % (
+                cls.__name__, name) + (
+                (instead := instead_of_helper(name))
+                and '; it %s' % instead or ''))
 
 
 def doc_of(Batch: type) -> str:

@@ -26,15 +26,17 @@ _BLOCK = 1 << 10
 _MAX = (1 << 63) - 1
 
 
-def unit_of(item: Any) -> Unit:
+def unit_of(item: Any, keep_rows: bool = False) -> Unit:
     """Return the unit that an item of a selection is.
 
     A row of one column, as ``cursor.fetchall()`` gives it, becomes its value,
     also in a list, which is a group.
+
+    :param keep_rows: whether it stays a row
     """
     if isinstance(item, list):
-        return [unit_of(member) for member in item]
-    if isinstance(item, tuple) and len(item) == 1:
+        return [unit_of(member, keep_rows) for member in item]
+    if isinstance(item, tuple) and len(item) == 1 and not keep_rows:
         return item[0]
     return item
 
@@ -47,10 +49,14 @@ class Distinct:
     they are kept in blocks, which is faster.
 
     :param known: whether they are distinct: then nothing is remembered
+    :param keep_rows: as of unit_of
     """
 
-    def __init__(self, items: Iterable[Any], known: bool = False) -> None:
+    def __init__(
+            self, items: Iterable[Any], known: bool = False,
+            keep_rows: bool = False) -> None:
         self._items = iter(items)
+        self._keep_rows = keep_rows
         self._known = known
         self._highest = -1
         self._ascending: list[Iterable[int]] = []
@@ -65,7 +71,7 @@ class Distinct:
     def __iter__(self) -> Iterator[Unit]:
         if self._known:
             for self.count, item in enumerate(self._items, 1):
-                yield unit_of(item)
+                yield unit_of(item, self._keep_rows)
             return
         # Small at first, so that the first units do not wait for many others
         size = 1
@@ -77,7 +83,8 @@ class Distinct:
                 yield from block
                 continue
             self._remember()
-            for unit in map(unit_of, block):
+            for item in block:
+                unit = unit_of(item, self._keep_rows)
                 if self._is_new(unit):
                     self.count += 1
                     yield unit
@@ -103,7 +110,8 @@ class Distinct:
         self._ascending.clear()
 
     def _is_new(self, unit: Unit) -> bool:
-        if type(unit) is int and unit >= 0:
+        # Also what Found gives, whose type is another one
+        if isinstance(unit, int) and type(unit) is not bool and unit >= 0:
             self._highest = max(unit, self._highest)
             number, bit = divmod(unit, _PAGE)
             page = self._pages.get(number)

@@ -17,8 +17,8 @@ from trytond.model import ModelSQL, fields
 from trytond.pool import Pool
 
 from .exceptions import DefinitionError, nearest
-from .retired import instead_of_hook
-from .signatures import HOOKS, definitions, place_of
+from .retired import HELPERS, instead_of_helper, instead_of_hook
+from .signatures import HOOKS, definitions, names_in, place_of
 from .texts import excerpt
 
 __all__ = [
@@ -97,6 +97,13 @@ def check_class(cls: type, root: type) -> None:
             if hint and not name.startswith('_'):
                 raise DefinitionError(
                     cls.__name__, 'is no hook%s' % hint, place_of(klass, name))
+        for name, method in vars(klass).items():
+            for helper in sorted(HELPERS.keys() & names_in(
+                    getattr(method, '__func__', method))):
+                if not hasattr(cls, helper):
+                    raise DefinitionError(cls.__name__, 'calls %s, which %s'
+                        % (helper, instead_of_helper(helper)),
+                        place_of(klass, name))
 
 
 def _check_hook(cls: type, hook: str) -> None:
@@ -168,12 +175,18 @@ def check_search(
 
 def check_output_arguments(
         cls: type, method: str, filename: str | os.PathLike[str],
-        old: Mapping[str, Any]) -> None:
+        old: Mapping[str, Any],
+        rest: tuple[Any, ...] = ()) -> None:
     """Raise DefinitionError for what older batches pass to a method.
 
     :param filename: of the output
-    :param old: further arguments
+    :param old: further arguments by name
+    :param rest: further arguments by position
     """
+    if rest:
+        raise DefinitionError(cls.__name__, 'is given %s values, expected '
+            'what to write and a name; a format is the end of the name: '
+            'write_batch_output(text, "report.csv")' % (2 + len(rest)), method)
     if old:
         raise DefinitionError(cls.__name__, 'is given %s, expected a name%s '
             'only; leave that out: where outputs go is said by the settings '

@@ -10,6 +10,7 @@ import trytond.config as config
 from .config import BatchConfig
 from .context import current_work
 from .parameters import Declared, resolve_parameters
+from .retired import SETTINGS as RETIRED
 
 __all__ = ['parameter_item']
 
@@ -26,6 +27,9 @@ def parameter_item(
     if work is not None and work.batch == batch and name in work.parameters:
         return work.parameters[name]
     if name not in declared:
+        if name in RETIRED:
+            raise KeyError('"%s" is a setting of before; ask for "%s"' % (
+                    name, RETIRED[name].split()[0]))
         raise KeyError('"%s" is no setting, and no parameter of the batch '
             '"%s"; make it an argument of "execute" with a default'
             % (name, batch))

@@ -31,6 +31,8 @@ ITEM_LENGTH = 40
 logger = logging.getLogger(__name__)
 # The parent of every batch's logger; it alone has a handler of ours
 _batches = logging.getLogger('batch')
+#: names of the loggers of get_logger: another one may begin with "batch." too
+_names: set[str] = set()
 _files: '_Files | None' = None
 _others: '_Others | None' = None
 _safe_name = re.compile(r'\w[\w.-]*', re.ASCII).fullmatch
@@ -63,6 +65,7 @@ def get_logger(name: str) -> BatchLogger:
     if not _batches.level and logging.root.level > logging.INFO:
         _batches.setLevel(logging.INFO)
     log = logging.getLogger('batch.%s' % name)
+    _names.add(log.name)
     # A --logconf file disables the loggers that it does not name
     log.disabled = False
     # On the logger, so that the log of the worker has the same lines
@@ -231,6 +234,8 @@ class _Files(logging.Handler):
             _Formatter('%(asctime)s %(levelname)s %(process)d %(message)s'))
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name not in _names:
+            record = _of_execution(record) or record
         name = record.name.partition('.')[2]
         if not name:
             return
@@ -305,15 +310,22 @@ class _Others(logging.Handler):
                 and record.levelno >= logging.WARNING:
             # As it would be without this handler
             logging.lastResort.handle(record)
-        work = current_work()
-        if work is None or record.name.split('.')[0] == _batches.name \
-                or record.name == logger.name:
-            return
-        # The other handlers get it as it is
-        record = copy.copy(record)
-        _mark(record)
-        record.name = '%s.%s' % (_batches.name, work.batch)
-        self.files.handle(record)
+        # What begins with "batch." the files are given without it
+        if record.name.split('.')[0] != _batches.name \
+                and record.name != logger.name and current_work():
+            self.files.handle(record)
+
+
+def _of_execution(record: logging.LogRecord) -> logging.LogRecord | None:
+    "Return a record as one of the batch that is executed; None without any."
+    work = current_work()
+    if work is None:
+        return None
+    # The other handlers get it as it is
+    record = copy.copy(record)
+    _mark(record)
+    record.name = '%s.%s' % (_batches.name, work.batch)
+    return record
 
 
 def has_other_handlers() -> bool:

@@ -224,7 +224,9 @@ def _by_name(batch: str, declared: Declared, given: Given) -> dict[str, str]:
                     nearest(name, [*declared, *flags])
                     or nearest(name, SETTINGS, 0.8)
                     or '; the batch has %s' % (
-                        ', '.join(declared) or 'no parameters')))
+                        declared and '%s: the arguments that its hooks name'
+                        % ', '.join(declared)
+                        or 'no parameters: its hooks name no arguments')))
         if name in texts:
             raise ParameterError(batch, name, 'is given twice')
         texts[name] = text

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
-    'instead_of_hook', 'instead_of_option', 'instead_of_parameter',
-    'instead_of_setting', 'instead_of_value']
+    'HELPERS', 'instead_of_argument', 'instead_of_helper', 'instead_of_hook',
+    'instead_of_option', 'instead_of_parameter', 'instead_of_setting',
+    'instead_of_value']
 
 #: settings of before -> what to write, with the value that was there
 SETTINGS = {
@@ -34,6 +35,27 @@ HOOKS = {
     'get_batch_stepping_mode': (
         "default_config_items = {'split_mode': 'divide'}, with the mode that "
         "it returns"),
+    }
+HOOKS['on_job_fail'] = HOOKS['on_job_success'] = (
+    'finish(cls, outcome, files), which is called once at the end')
+#: arguments of hooks before, without a type -> what to write
+ARGUMENTS = {
+    'connection_date': (
+        'treatment_date, the day that it is for; today is Date.today()'),
+    'logger': 'cls.logger in its place, without the argument',
+    }
+#: methods of before that no other class is likely to have -> what to write
+HELPERS = {
+    'archive_treated_files': (
+        'a BatchRootFiles, which archives a file when all of it is done'),
+    'get_file_names_and_paths': (
+        'a BatchRootFiles with the parameter "directory", or sorted('
+        'os.scandir(directory))'),
+    }
+#: all methods of before -> what to write
+METHODS = {
+    **HELPERS,
+    'enqueue': 'start(**parameters), which selects by itself',
     }
 #: options of before -> what to write
 OPTIONS = {
@@ -75,6 +97,20 @@ def instead_of_hook(name: str) -> str | None:
     if name in HOOKS:
         return 'is a hook of before and would not be called; write %s' % (
             HOOKS[name])
+    return None
+
+
+def instead_of_argument(name: str) -> str | None:
+    "Return what to write instead of an argument of before, None for no such."
+    if name in ARGUMENTS:
+        return 'is an argument of before; write %s' % ARGUMENTS[name]
+    return None
+
+
+def instead_of_helper(name: str) -> str | None:
+    "Return what to write instead of a method of before, None for no such."
+    if name in METHODS:
+        return 'is a method of before; write %s' % METHODS[name]
     return None
 
 

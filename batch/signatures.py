@@ -19,12 +19,13 @@ from .aliases import Params
 from .exceptions import DefinitionError, ParameterError
 from .parameter_types import SUPPORTED, kind_of
 from .parameters import NAMED, TODAY, Parameter, dump, parse
+from .retired import instead_of_argument
 from .settings import SETTINGS
 from .texts import calls_hooks
 
 __all__ = [
     'HOOKS', 'arguments_of', 'call_hook', 'declared_parameters', 'definitions',
-    'place_of']
+    'names_in', 'place_of']
 
 #: the hooks whose named arguments are parameters
 HOOKS = (
@@ -51,6 +52,8 @@ class Definition(NamedTuple):
     parameters: list[inspect.Parameter]
     #: whether it takes ``**``
     is_open: bool
+    #: whether it may call the definition behind it
+    calls_super: bool
 
 
 class Declaration(NamedTuple):
@@ -150,7 +153,8 @@ def _definitions(cls: type, hook: str) -> Iterator[Definition]:
             raise DefinitionError(cls.__name__, 'takes a "*", but parameters'
                 ' are given by name; take "**parameters"', place)
         yield Definition(depth, place, function.__globals__,
-            positional, named[len(positional):], is_open)
+            positional, named[len(positional):], is_open,
+            'super' in names_in(function))
         if not is_open:
             return
 
@@ -163,6 +167,10 @@ def _declaration(
         raise DefinitionError(cls.__name__, 'parameter "%s" can not be given'
             ' by name; remove the "/"' % name, definition.where)
     has_default = default is not parameter.empty
+    if not has_default and parameter.annotation is parameter.empty and (
+            instead := instead_of_argument(name)):
+        raise DefinitionError(cls.__name__, '"%s" %s' % (name, instead),
+            definition.where)
     if isinstance(default, tuple):
         # A list that nobody can change by mistake
         default = list(default)
@@ -265,9 +273,10 @@ def call_hook(cls: type, hook: str, parameters: Params, *args: Any) -> Any:
 def arguments_of(cls: type, hook: str, parameters: Params) -> dict[str, Any]:
     """Return those of the parameters that a hook is given.
 
-    They are those that it names.  If it takes ``**``, it may call the
-    definitions behind it in the MRO: it is also given what those name, and
-    everything if all of them take ``**``.
+    They are those that it names.  If it takes ``**`` and calls ``super()``,
+    they must fit the definitions behind it in the MRO: it is also given what
+    those name.  It is given everything if all of these that are called take
+    ``**``.
     """
     names, is_open, positional = _accepted(
         cls, hook, getattr(cls, hook).__func__)
@@ -282,4 +291,17 @@ def _accepted(
     # The function only tells a hook that a test has put in its place
     definitions = list(_definitions(cls, hook))
     return ({p.name for d in definitions for p in d.parameters},
-        definitions[-1].is_open, definitions[0].positional)
+        # Not the last one if one before it does not call super()
+        next((d for d in definitions if not d.calls_super),
+            definitions[-1]).is_open, definitions[0].positional)
+
+
+def names_in(function: Any) -> set[str]:
+    "Return the global names and the attributes that a function uses."
+    names, todo = set(), [getattr(function, '__code__', None)]
+    while todo:
+        if (code := todo.pop()) is not None:
+            names.update(code.co_names)
+            # Of its functions, and comprehensions
+            todo.extend(filter(inspect.iscode, code.co_consts))
+    return names

@@ -30,7 +30,7 @@ FLOORS = [
         'testing_environment'},
     {'engine', 'savepoints'},
     {'', 'batch', 'batch_meta', 'class_checks', 'conf_items', 'file_batch',
-        'installed', 'view_validate'},
+        'installed', 'searching', 'view_validate'},
     {'database', 'execution', 'failure', 'outcome', 'read_only'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',

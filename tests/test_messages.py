@@ -87,7 +87,8 @@ PARAMETERS = [
     ('--no-pots', 'parameter "no_pots" is unknown; did you mean "no_post"?'),
     ('--no-limit', 'parameter "no_limit" is unknown; did you mean "limit"?'),
     ('--xyz 1', 'parameter "xyz" is unknown; the batch has treatment_date, '
-        'limit, post, tags, rate, moment, path, mode, extra, country'),
+        'limit, post, tags, rate, moment, path, mode, extra, country: the '
+        'arguments that its hooks name'),
     # Not what it takes
     ('--limit', 'parameter "limit" needs a value, expected a whole number'),
     ('--limit 5.0', 'parameter "limit" is "5.0", expected a whole number'),
@@ -138,7 +139,7 @@ def test_a_batch_without_parameters_says_so():
         resolve_parameters('a.b', {}, {'limit': '5'}, {}.get, date.today)
     assert str(error.value) == (
         'batch "a.b": parameter "limit" is unknown; the batch has no '
-        'parameters')
+        'parameters: its hooks name no arguments')
 
 
 # batch.conf: 1; 2 where it is a parameter that stands there
@@ -736,7 +737,8 @@ COMMANDS = [
     (OK + 'k --help', 2, 'coop: unknown batch "batch.scenario.okk"; did you '
         'mean "batch.scenario.ok"? ("coop list" shows the batches)'),
     (OK + ' --quie', 2, REFUSED % 'batch "batch.scenario.ok": parameter '
-        '"quie" is unknown; the batch has treatment_date, text, number'),
+        '"quie" is unknown; the batch has treatment_date, text, number: the '
+        'arguments that its hooks name'),
     (OK + ' --number', 2, REFUSED % 'batch "batch.scenario.ok": parameter '
         '"number" needs a value, expected a whole number'),
     ('worker', 1, 'coop: no broker is configured: a worker needs broker_url '

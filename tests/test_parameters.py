@@ -410,9 +410,30 @@ def test_a_hook_is_given_what_it_names():
 def test_a_hook_that_hands_on_is_given_what_those_behind_it_name():
     everything = {'a': 1, 'b': 2, 'c': 3}
     Base = batch(EXECUTE % 'a')
+
+    class Derived(Base):
+        @classmethod
+        def execute(cls, objects, ids, b, **parameters):
+            return b, parameters, super().execute(objects, ids, **parameters)
+
+    assert call_hook(Derived, 'execute', everything, [], []) == (
+        2, {'a': 1}, {'objects': [], 'ids': [], 'a': 1})
+
+
+def test_a_hook_that_hands_nothing_on_is_given_all_where_it_takes_all():
+    everything = {'a': 1, 'b': 2, 'c': 3}
+    Base = batch(EXECUTE % 'a')
     Derived = batch(EXECUTE % 'b, **parameters', base=Base)
     assert call_hook(Derived, 'execute', everything, [], []) == {
-        'objects': [], 'ids': [], 'b': 2, 'parameters': {'a': 1}}
+        'objects': [], 'ids': [], 'b': 2, 'parameters': {'a': 1, 'c': 3}}
+
+    class Further(Derived):
+        @classmethod
+        def execute(cls, objects, ids, **parameters):
+            return super().execute(objects, ids, **parameters)
+
+    assert call_hook(Further, 'execute', everything, [], []) == {
+        'objects': [], 'ids': [], 'b': 2, 'parameters': {'a': 1, 'c': 3}}
 
 
 def test_a_parameter_that_is_not_there_is_left_to_the_signature():

@@ -8,6 +8,7 @@ ledger with their origins.
 import datetime as dt
 import json
 import os
+import traceback
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.metadata import version
@@ -161,9 +162,11 @@ def call_parse_params(
     "Return what the hook returns; raises BatchError, or what it raises."
     try:
         parsed = Batch.parse_params(dict(parameters))
-    except (UserError, ValueError) as error:
+    except (AssertionError, UserError, ValueError) as error:
         raise UsageError('batch "%s", parse_params: %s' % (
-                Batch.__name__, message_of_error(error))) from error
+                Batch.__name__, message_of_error(error)
+                or traceback.extract_tb(error.__traceback__)[-1].line
+                )) from error
     if not isinstance(parsed, dict):
         raise DefinitionError(
             Batch.__name__, 'returned %s, expected the dict of parameters'

@@ -184,7 +184,8 @@ def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
         raise DefinitionError(
             job.batch, 'returned %r, expected a list or a generator of ids, '
             'rows or groups' % (selected,), hook='select_ids')
-    return Distinct(selected, known=Batch.has_distinct_units)
+    return Distinct(selected, known=Batch.has_distinct_units,
+        keep_rows=Batch.keeps_rows())
 
 
 def settle_earlier(job: Job) -> None:
@@ -265,7 +266,8 @@ def plan_failures(
     else:
         write_plan(job, Batch, plan, Distinct(
                 Batch.units_again(
-                    itertools.chain([first], units), job.parameters)))
+                    itertools.chain([first], units), job.parameters),
+                keep_rows=Batch.keeps_rows()))
     plan.flush()
     ledger.settling.note_planned(cursor, job.execution)
 
