@@ -156,7 +156,10 @@ def test_what_the_selection_can_not_be_given_by_position_is_refused(
     if status:
         assert 'TypeError: super().select_ids of "batch.scenario.positional"' \
             in execution.stderr
-        assert 'give all others by name' in execution.stderr
+        assert (
+            'expected treatment_date, and behind it extra_args; give all '
+            'others by name, as super().select_ids(treatment_date, x=x)'
+            ) in execution.stderr
         assert scene.treated() == {}
     else:
         assert scene.treated() == {1: 1, 2: 1}

@@ -19,7 +19,7 @@ from trytond.modules.batch.command import cli
 from trytond.modules.batch.config import BatchConfig
 from trytond.modules.batch.exceptions import (
     ConfigError, DefinitionError, ParameterError, UsageError)
-from trytond.modules.batch.parameters import resolve_parameters
+from trytond.modules.batch.parameters import Parameter, resolve_parameters
 from trytond.modules.batch.testing_environment import environment
 
 MIGRATION = ' '.join(Path(__file__).parent.parent.joinpath(
@@ -76,8 +76,12 @@ def test_a_value_of_python_is_written_as_batch_conf_has_it():
 
 @pytest.mark.parametrize('mode', ['divide', 'number'])
 def test_a_mode_of_before_names_what_to_write(mode):
-    message = 'expected number or divide, got "mono_%s"; which is a mode of ' \
-        'before; write split_mode = %s and concurrency = 1' % (mode, mode)
+    message = {
+        'divide': 'expected number or divide, got "mono_divide"; which is a '
+        'mode of before; write split_mode = divide and concurrency = 1',
+        'number': 'expected number or divide, got "mono_number"; which is a '
+        'mode of before; write split_mode = number and concurrency = 1',
+        }[mode]
     with pytest.raises(ConfigError) as error:
         BatchConfig('FILE', {'a.b': {'split_mode': 'mono_' + mode}})
     assert str(error.value) == 'FILE: [a.b] split_mode: ' + message
@@ -182,13 +186,148 @@ def set_up(cls):
         ('get_batch_stepping_mode', 'is a hook of before and would not be '
             "called; write default_config_items = {'split_mode': 'divide'}, "
             'with the mode that it returns'),
+        ('on_job_fail', 'is a hook of before and would not be called; write '
+            'finish(cls, outcome, files), which is called once at the end'),
+        ('on_job_success', 'is a hook of before and would not be called; '
+            'write finish(cls, outcome, files), which is called once at the '
+            'end'),
         ])
 def test_a_hook_of_before_is_refused_when_the_pool_is_set_up(name, message):
     with pytest.raises(DefinitionError) as error:
         set_up(make(**{name: classmethod(lambda cls: 4)}))
-    assert re.sub(r'\S+\.(get_\w+)', r'\1', str(error.value)) == (
+    assert re.sub(r'\S+\.((get|on)_\w+)', r'\1', str(error.value)) == (
         'batch "shop.renew", %s: %s' % (name, message))
     assert documented(message)
+
+
+def old_logger(cls, objects, ids, logger):
+    logger.info('done')
+
+
+def old_date(cls, objects, ids, connection_date, treatment_date):
+    pass
+
+
+def other_name(cls, contracts, ids, treatment_date):
+    pass
+
+
+def without_ids(cls, objects, company):
+    pass
+
+
+def listing(cls, objects, ids):
+    return [path for _, path in cls.get_file_names_and_paths('/srv')]
+
+
+def archiving(cls, objects, ids):
+    return [cls.archive_treated_files([], '/srv', day) for day in ids]
+
+
+@pytest.mark.parametrize('execute, message', [
+        (old_logger, '"logger" is an argument of before; write cls.logger in '
+            'its place, without the argument'),
+        (old_date, '"connection_date" is an argument of before; write '
+            'treatment_date, the day that it is for; today is Date.today()'),
+        (other_name,
+            'must take (cls, objects, ids) before its parameters'),
+        (without_ids,
+            'must take (cls, objects, ids) before its parameters'),
+        (listing, 'calls get_file_names_and_paths, which is a method of '
+            'before; write a BatchRootFiles with the parameter "directory", '
+            'or sorted(os.scandir(directory))'),
+        (archiving, 'calls archive_treated_files, which is a method of '
+            'before; write a BatchRootFiles, which archives a file when all '
+            'of it is done'),
+        ])
+def test_an_execute_of_before_is_refused_when_the_pool_is_set_up(
+        execute, message):
+    with pytest.raises(DefinitionError) as error:
+        set_up(make(execute=classmethod(execute)))
+    assert str(error.value) == (
+        'batch "shop.renew", %s.make.<locals>.Renew.execute: %s' % (
+            __name__, message))
+    assert documented(message)
+
+
+def test_an_argument_of_before_that_has_a_type_is_a_parameter():
+    def execute(cls, objects, ids, connection_date: date, logger='root'):
+        pass
+
+    Renew = set_up(make(execute=classmethod(execute)))
+    assert list(Renew.declared_parameters()) == ['connection_date', 'logger']
+
+
+def test_a_method_of_before_that_the_class_has_is_its_own():
+    Renew = set_up(make(
+            execute=classmethod(listing),
+            get_file_names_and_paths=classmethod(lambda cls, path: ())))
+    assert Renew.execute([], []) == []
+
+
+def test_an_argument_by_position_is_required():
+    def execute(cls, objects, ids, day):
+        pass
+
+    Renew = set_up(make(execute=classmethod(execute)))
+    with pytest.raises(ParameterError) as error:
+        resolve_parameters(
+            'a.b', Renew.declared_parameters(), {}, {}.get, date.today)
+    message = 'parameter "day" is missing; give --day with a text'
+    assert str(error.value) == 'batch "a.b": ' + message
+    assert documented(message)
+
+
+@pytest.mark.parametrize('declared, name, message', [
+        (['treatment_date', 'extra_args'], 'kind', 'parameter "kind" is '
+            'unknown; the batch has treatment_date, extra_args: the arguments '
+            'that its hooks name'),
+        ([], 'not-in', 'parameter "not_in" is unknown; the batch has no '
+            'parameters: its hooks name no arguments'),
+        ])
+def test_a_parameter_that_no_hook_names_is_refused(declared, name, message):
+    with pytest.raises(ParameterError) as error:
+        resolve_parameters(
+            'a.b', {n: Parameter(n, str) for n in declared}, {name: 'x'},
+            {}.get, date.today)
+    assert str(error.value) == 'batch "a.b": ' + message
+    assert documented(message)
+
+
+def test_a_batch_without_a_name_is_refused():
+    class Unnamed(BatchRoot):
+        @classmethod
+        def execute(cls, objects, ids):
+            pass
+
+    with pytest.raises(DefinitionError) as error:
+        set_up(Unnamed)
+    message = 'is missing; give the class one as __name__ = "contract.renew"'
+    assert str(error.value).endswith(', __name__: ' + message)
+    assert documented(message)
+
+
+def test_another_base_class_of_before_is_not_here():
+    with pytest.raises(AttributeError) as error:
+        module.MemorySavingBatch
+    message = "module 'trytond.modules.batch' has no attribute " \
+        "'MemorySavingBatch'"
+    assert str(error.value) == message
+    assert documented(message)
+
+
+@pytest.mark.parametrize('name, message', [
+        ('job_size', '"job_size" is a setting of before; ask for '
+            '"split_size"'),
+        ('split', '"split" is a setting of before; ask for "isolate"'),
+        ('mono_divide', '"mono_divide" is a setting of before; ask for '
+            '"split_mode"'),
+        ])
+def test_a_conf_item_of_before_names_its_successor(name, message):
+    with pytest.raises(KeyError) as error:
+        set_up(make()).get_conf_item(name)
+    assert error.value.args == (message,)
+    assert documented(message) or name != 'job_size'
 
 
 def test_an_own_key_is_refused_with_what_to_write():

@@ -28,6 +28,7 @@ def load_environment(options):
     "Load the configuration of trytond and begin the log; raises ConfigError."
     load_configuration([
             os.path.expanduser(name) for name in options.configfile if name])
+    check_variable()
     check_numbers()
     check_uri()
     if options.command != 'worker':
@@ -44,6 +45,15 @@ def load_configuration(names):
     except Exception as error:
         raise ConfigError(', '.join(names) or 'trytond.conf',
             'is no configuration of trytond: %s' % shortened(error)) from error
+
+
+def check_variable():
+    "Raise ConfigError if batch.conf is named as it was before only."
+    import trytond.config as config
+    name = 'TRYTOND_BATCH_CONFIG'
+    if os.environ.get(name) and not config.get('batch', 'config_file'):
+        raise ConfigError(name, 'is a variable of before; name the file as '
+            'config_file in [batch] of trytond.conf')
 
 
 def check_file(path, hint):

@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Batches as people wrote them for the older BatchRoot, year after year."""
 import csv
+import datetime as dt
 import logging
 import os
 
@@ -357,3 +358,49 @@ class Queue(_Base):
     def execute(cls, objects, ids, treatment_date):
         Pool().get('batch.scenario.adopted.listing').enqueue(
             [(id_,) for id_ in ids], {})
+
+
+class Ways(_Base):
+    "What nobody can refuse, and what is refused when it is called"
+
+    __name__ = 'batch.scenario.adopted.ways'
+
+    @classmethod
+    def get_batch_split_size(cls):
+        return 1
+
+    @classmethod
+    def get_batch_ordering(cls):
+        return [('party', 'DESC')]
+
+    @classmethod
+    def parse_params(cls, params):
+        params = super(Ways, cls).parse_params(params)
+        if params['way'] == 'strptime':
+            dt.datetime.strptime(params['treatment_date'], '%Y-%m-%d')
+        assert params.get('kind') or params['way'] != 'assert'
+        return params
+
+    @classmethod
+    def convert_to_instances(cls, ids, way):
+        if way == 'row':
+            ids = [x[0] for x in ids]
+        return super(Ways, cls).convert_to_instances(ids)
+
+    @classmethod
+    def execute(cls, objects, ids, treatment_date, way='plain', kind=None):
+        if way == 'commit':
+            Transaction().commit()
+        elif way == 'open':
+            with open(cls.generate_filepath('opened.txt'), 'w') as file:
+                file.write('opened')
+        for record in objects:
+            try:
+                record.treated += 1
+                record.save()
+                if record.bad:
+                    raise UserError('A record is bad.')
+            except UserError:
+                if way != 'catch':
+                    raise
+                cls.logger.warning('a record is bad')
