@@ -331,7 +331,7 @@ class BatchRootNoSelect(BatchRoot):
         return None
 
     @classmethod
-    def select_ids(cls, **parameters: Any) -> list[Unit]:
+    def select_ids(cls, *old: Any, **parameters: Any) -> list[Unit]:
         return []
 
     @classmethod

@@ -3,7 +3,7 @@
 """What the classes of batches have beside what Tryton gives to models."""
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trytond.model import ModelView
 
@@ -34,12 +34,16 @@ class BatchMeta(type(ModelView)):  # type: ignore[misc]
             name for name in super().__dir__()
             if name != 'default_config_items']
 
-    def __getattr__(cls, name: str) -> NoReturn:
-        # Only for what is nowhere else
-        raise AttributeError("type object '%s' has no attribute '%s'" % (
-                cls.__name__, name) + (
-                (instead := instead_of_helper(name))
-                and '; it %s' % instead or ''))
+    if not TYPE_CHECKING:
+        # A type checker would take any attribute for one that is there
+
+        def __getattr__(cls, name):
+            # Only for what is nowhere else
+            text = "type object '%s' has no attribute '%s'" % (
+                cls.__name__, name)
+            if instead := instead_of_helper(name):
+                text += '; it %s' % instead
+            raise AttributeError(text)
 
 
 def doc_of(Batch: type) -> str:

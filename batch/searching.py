@@ -80,20 +80,20 @@ class Found(Iterator[Any]):
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in LIST:
-            self._refuse('.' + name)
+            self._refuse(name)
         raise AttributeError(name)
 
     def __getitem__(self, index: Any) -> NoReturn:
         self._refuse('[...]')
 
     def __len__(self) -> NoReturn:
-        self._refuse(' and len')
+        self._refuse('len')
 
     @staticmethod
     def _refuse(what: str) -> NoReturn:
         raise TypeError(
             'super().select_ids gives ids one by one, and no list with %s; '
-            'make one: list(super().select_ids(...))' % what.lstrip(' .'))
+            'make one: list(super().select_ids(...))' % what)
 
 
 class RowId(int):

@@ -88,8 +88,13 @@ def declared_parameters(
         command line
     """
     found: dict[str, list[Declaration]] = {}
+    renamed = []
     for hook in hooks:
         for definition in _definitions(cls, hook):
+            renamed += [
+                (name, hook, definition.where)
+                for name in definition.positional[1:]
+                if name not in POSITIONAL.get(hook, ())]
             for parameter in definition.parameters:
                 declaration = _declaration(cls, definition, parameter)
                 if parameter.name in reserved:
@@ -100,6 +105,9 @@ def declared_parameters(
                             else 'an option of "coop batch"'),
                         definition.where)
                 found.setdefault(parameter.name, []).append(declaration)
+    for name, hook, place in renamed:
+        if name in found:
+            raise _no_place(cls, hook, place)
     return {name: _merged(cls, name, sorted(
                 declarations, key=lambda d: d.definition.depth))
         for name, declarations in found.items()}
@@ -145,9 +153,11 @@ def _definitions(cls: type, hook: str) -> Iterator[Definition]:
                 # A parameter is in the place of one that was forgotten
                 or len(positional) == len(expected)
                 and 0 < len({*expected[1:]} & {*positional})
-                < len(expected) - 1):
-            raise DefinitionError(cls.__name__, 'must take (%s) before its'
-                ' parameters' % ', '.join(expected), place)
+                < len(expected) - 1
+                or any(argument.default is not argument.empty
+                    and argument.name in positional
+                    and argument.name not in expected for argument in named)):
+            raise _no_place(cls, hook, place)
         is_open = inspect.Parameter.VAR_KEYWORD in kinds
         if inspect.Parameter.VAR_POSITIONAL in kinds and not is_open:
             raise DefinitionError(cls.__name__, 'takes a "*", but parameters'
@@ -157,6 +167,11 @@ def _definitions(cls: type, hook: str) -> Iterator[Definition]:
             'super' in names_in(function))
         if not is_open:
             return
+
+
+def _no_place(cls: type, hook: str, place: str) -> DefinitionError:
+    return DefinitionError(cls.__name__, 'must take (%s) before its parameters'
+        % ', '.join(['cls', *POSITIONAL.get(hook, ())]), place)
 
 
 def _declaration(

@@ -26,6 +26,14 @@ def test_a_row_of_one_column_is_its_value(item, unit):
     assert unit_of(item) == unit
 
 
+@pytest.mark.parametrize('item', [
+        7, ('x',), (7,), (7, 'x'), [('x',), ('y',)], {'a': (1,)}])
+def test_a_row_stays_a_row_where_it_is_kept(item):
+    assert unit_of(item, keep_rows=True) == item
+    for known in [False, True]:
+        assert list(Distinct([item], known, keep_rows=True)) == [item]
+
+
 @pytest.mark.parametrize('units, distinct', [
         ([3, 1, 2], [3, 1, 2]),
         ([3, 1, 3, 1, 3], [3, 1]),

@@ -179,6 +179,18 @@ def test_batches_write_only_to_the_file_of_their_name(log_dir):
     assert len(lines(log_dir / 'test.batch.log')) == 1
 
 
+def test_a_logger_that_is_named_like_ours_is_one_of_the_execution(log_dir):
+    get_logger('test.batch').info("one")
+    work = context.Work('test.batch', 5, database='tryton')
+    with context.working(work):
+        # As logging.getLogger(__name__) in the class of a batch "batch.x"
+        logging.getLogger('batch.x').info("two")
+    assert [line.partition(' INFO ')[2].partition(' ')[2] for line in (
+            log_dir / 'test.batch.log').read_text().splitlines()] == [
+        'one', 'tryton #5 two']
+    assert not (log_dir / 'x.log').exists()
+
+
 def test_files_are_opened_on_first_use_and_only_when_configured(log_dir):
     get_logger('test.batch')
     assert not list(log_dir.iterdir())

@@ -216,6 +216,14 @@ def without_ids(cls, objects, company):
     pass
 
 
+def without_a_name(cls, records, company, treatment_date):
+    pass
+
+
+def with_default(cls, records, company=None):
+    pass
+
+
 def listing(cls, objects, ids):
     return [path for _, path in cls.get_file_names_and_paths('/srv')]
 
@@ -233,6 +241,10 @@ def archiving(cls, objects, ids):
             'must take (cls, objects, ids) before its parameters'),
         (without_ids,
             'must take (cls, objects, ids) before its parameters'),
+        (without_a_name,
+            'must take (cls, objects, ids) before its parameters'),
+        (with_default,
+            'must take (cls, objects, ids) before its parameters'),
         (listing, 'calls get_file_names_and_paths, which is a method of '
             'before; write a BatchRootFiles with the parameter "directory", '
             'or sorted(os.scandir(directory))'),
@@ -243,7 +255,9 @@ def archiving(cls, objects, ids):
 def test_an_execute_of_before_is_refused_when_the_pool_is_set_up(
         execute, message):
     with pytest.raises(DefinitionError) as error:
-        set_up(make(execute=classmethod(execute)))
+        set_up(make(
+                execute=classmethod(execute),
+                get_batch_domain=classmethod(lambda cls, company=1: [])))
     assert str(error.value) == (
         'batch "shop.renew", %s.make.<locals>.Renew.execute: %s' % (
             __name__, message))

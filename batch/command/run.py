@@ -45,9 +45,10 @@ def plan_batch(options, given):
                     'batch': options.name, 'selected': sum(sizes),
                     'chunks': len(sizes), 'duplicates': duplicates}))
         return written()
-    print('%s: %s selected, %s chunks%s%s; nothing was executed' % (
+    print('%s: %s selected, %s chunk%s%s%s; nothing was executed' % (
             options.name,
             *('{:,}'.format(n) for n in [sum(sizes), len(sizes)]),
+            '' if len(sizes) == 1 else 's',
             ' of {:,} to {:,} units'.format(min(sizes), max(sizes))
             if len(set(sizes)) > 1 else '',
             ', {:,} duplicates dropped'.format(duplicates)
