@@ -1,6 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""What the select_ids of BatchRoot gives: the ids that a search finds."""
+"""What the select_ids of BatchRoot gives: the ids that a search finds.
+
+Batches of before take ids for the rows that the older BatchRoot gave them.
+"""
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -13,7 +16,7 @@ from .parameters import NAMED
 from .signatures import call_hook
 from .texts import calls_hooks
 
-__all__ = ['Found', 'found_ids']
+__all__ = ['Found', 'RowId', 'found_ids']
 
 #: what a list has, and those who read ids one by one do not
 LIST = {
@@ -63,8 +66,7 @@ def found_ids(
 class Found(Iterator[Any]):
     """The ids for a select_ids that calls the one of BatchRoot.
 
-    They come one by one, as ids and as rows: the older BatchRoot gave a list
-    of rows.
+    They come one by one, as ids and as rows.  The older one gave a list.
     """
 
     def __init__(self, ids: Iterable[Any]) -> None:

@@ -57,6 +57,14 @@ def test_a_generator_takes_the_rows_of_the_root_apart(scene):
     assert scene.column('note') == {1: 'pair 1', 2: 'pair 2', 3: 'pair 3'}
 
 
+def test_ids_are_rows_for_a_convert_to_instances_of_its_own(scene):
+    scene.records(3)
+    execution = scene.batch('adopted.searching', status=0)
+    assert [c['units'] for c in execution.chunks] == [[1, 2, 3]]
+    assert scene.treated() == once(1, 2, 3)
+    assert [p.read_text() for p in scene.files()] == ['[1, 2, 3] 1']
+
+
 @only_in_process
 def test_a_list_that_is_expected_of_the_root_is_to_be_made(scene):
     scene.records(3)
@@ -184,6 +192,7 @@ def test_what_no_hook_names_is_no_parameter(scene):
 
 @only_in_process
 @pytest.mark.parametrize('name, told', [
+        ('numbers', "TypeError: 'int' object is not subscriptable"),
         ('listing', 'execute: returned [1], expected None or a dict of texts '
             'and numbers, to be summed up'),
         ('formats', 'write_batch_output: is given 3 values, expected what to '

@@ -75,6 +75,8 @@ SHOWN = {
     "a class with metaclass=PoolMeta that extends a batch":
         'test_adopted.'
         'test_groups_and_an_extension_by_another_class_of_the_pool',
+    "[x[0] for x in ids] in convert_to_instances":
+        'test_adopted.test_ids_are_rows_for_a_convert_to_instances_of_its_own',
     "BatchRootNoSelect with a select_ids of its own":
         'test_adopted.test_the_rows_of_a_batch_without_a_model_stay_rows',
     "a second batch that merges the files of the first, or sends its mail":
@@ -214,7 +216,6 @@ def test_a_file_that_is_opened_stays(scene):
 @pytest.mark.parametrize('way, status, told', [
         ('commit', 1, 'remove that, as the transaction is committed with the '
             'end of its chunk'),
-        ('row', 1, "'int' object is not subscriptable"),
         ('strptime', 1,
             'strptime() argument 1 must be str, not datetime.date'),
         ('assert', 2,

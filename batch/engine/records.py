@@ -1,26 +1,39 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Which records the units of a batch are, as far as that is known."""
+from collections.abc import Iterable
+
 from trytond.model import ModelSQL
 from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.transaction import inactive_records
 
-from ..aliases import Cursor
+from ..aliases import Cursor, Unit
 from ..batch import BatchRoot, record_id
 from ..class_checks import is_own
 from ..ledger import units
 from ..ledger.chunks import Chunk
 from ..logging import get_print_infos
+from ..searching import RowId
 from ..transaction import is_shutdown, transact
 from .running import Job
 
-__all__ = ['find_gone', 'has_records', 'model_of_units']
+__all__ = ['find_gone', 'given_ids', 'has_records', 'model_of_units']
 
 
 def has_records(Batch: type[BatchRoot]) -> bool:
     "Return whether ids are known to be those of the main model."
     return not is_own(Batch, 'convert_to_instances', BatchRoot)
+
+
+def given_ids(Batch: type[BatchRoot], ids: Iterable[Unit]) -> list[Unit]:
+    """Return the ids as hooks are given them.
+
+    A convert_to_instances of before takes them for rows.
+    """
+    if has_records(Batch) or Batch.keeps_rows():
+        return list(ids)
+    return [RowId(id) if type(id) is int else id for id in ids]
 
 
 def model_of_units(job: Job) -> str | None:

@@ -39,7 +39,7 @@ from .errors import describe, one_line
 from .isolation import (
     fail_or_bisect, give_up, is_divisible, stop_debugged, units_of)
 from .output_files import note_appeared
-from .records import find_gone
+from .records import find_gone, given_ids
 from .running import Job, load_job, open_configured_logs
 from .time_limit import call_within
 
@@ -360,9 +360,9 @@ def convert(
     if isinstance(chunk.units, units.Unreadable):
         raise chunk.units.error
     Batch = Pool().get(job.batch)
-    ids = [
-        id for id, _ in units.flattened(chunk.units)
-        if not gone or record_id(id) not in gone]
+    ids = given_ids(Batch, (
+            id for id, _ in units.flattened(chunk.units)
+            if not gone or record_id(id) not in gone))
     objects = call_hook(
         Batch, 'convert_to_instances', job.parameters, ids)
     if isinstance(objects, list):

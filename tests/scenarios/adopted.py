@@ -315,6 +315,37 @@ class Snapshot(batch.BatchRootNoSelect):
         cls.logger.success('snapshot %s taken', record.id)
 
 
+class Searching(_Base):
+    "2018: searches the records of rows of one column"
+
+    __name__ = 'batch.scenario.adopted.searching'
+
+    @classmethod
+    def convert_to_instances(cls, ids, *args, **kwargs):
+        Record = Pool().get('batch.scenario.record')
+        table = Record.__table__()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*table.select(table.id, where=table.id.in_(ids)))
+        found = [x[0] for x in cursor.fetchall()]
+        assert sorted(found) == [x[0] for x in ids]
+        return Record.search([('id', 'in', ids)], order=[('id', 'ASC')])
+
+    @classmethod
+    def execute(cls, objects, ids, **kwargs):
+        cls.write_batch_output('%s %s' % (ids, ids[0]), 'ids.txt')
+        Pool().get('batch.scenario.record').treat(objects)
+
+
+class Numbers(_Base):
+    "2018: takes ids for rows"
+
+    __name__ = 'batch.scenario.adopted.numbers'
+
+    @classmethod
+    def execute(cls, objects, ids, **kwargs):
+        cls.logger.info('%s', [x[0] for x in ids])
+
+
 class Unnamed(_Base):
     "2018: reads a parameter that no hook names"
 
@@ -380,12 +411,6 @@ class Ways(_Base):
             dt.datetime.strptime(params['treatment_date'], '%Y-%m-%d')
         assert params.get('kind') or params['way'] != 'assert'
         return params
-
-    @classmethod
-    def convert_to_instances(cls, ids, way):
-        if way == 'row':
-            ids = [x[0] for x in ids]
-        return super(Ways, cls).convert_to_instances(ids)
 
     @classmethod
     def execute(cls, objects, ids, treatment_date, way='plain', kind=None):
