@@ -24,7 +24,7 @@ class Failure(metaclass=PoolMeta):
         fields.Char("Record", help="Its name, for those who may read it."),
         'get_units')
     shown_record = fields.Function(
-        fields.Reference("Open", selection='get_readable_models'),
+        fields.Reference("Go to", selection='get_readable_models'),
         'get_units')
     first_line = fields.Function(fields.Char("Error"), 'get_first_line')
     ended = fields.Function(

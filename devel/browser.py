@@ -197,6 +197,21 @@ class Client:
         self.page.get_by_role('button', name=name, exact=True).locator(
             'visible=true').last.click(delay=CLICK)
 
+    def confirm(self):
+        "Say yes to the question that is asked."
+        self.page.locator('.modal-dialog:visible .btn-primary').last.click(
+            delay=CLICK)
+
+    def call(self, method, *params):
+        "Call a method of the server as the client does; return its result."
+        return self.page.evaluate(
+            """([method, params]) => new Promise((done, fail) => Sao.rpc(
+                {method: method, params: [...params, {}]},
+                Sao.Session.current_session, true, false).then(
+                    result => done(result),
+                    error => fail(new Error(JSON.stringify(error)))))""",
+            [method, list(params)])
+
     def field(self, label):
         "Return the field of the form with the label."
         return self.page.get_by_label(label, exact=True).locator(
