@@ -9,7 +9,6 @@ from collections import Counter
 from textwrap import shorten
 
 from trytond.model import ModelSQL, ModelView, fields
-from trytond.pool import Pool
 
 from .ledger import summaries
 from .read_only import ReadOnlyMixin

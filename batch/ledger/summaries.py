@@ -19,7 +19,7 @@ from .tables import clock, execution_, is_shared
 __all__ = ['Overdue', 'by_batch', 'by_night', 'list_overdue']
 
 #: starts of a batch that are looked at, the last ones
-STARTS = 10
+STARTS = 11
 #: gaps between starts, without which a batch is not regular
 GAPS = 3
 #: seconds: what starts more often than that is started by hand
@@ -94,23 +94,23 @@ def by_batch() -> Any:
     starts, usually) and is_overdue.  What is usual is the median of the last
     STARTS.
     """
-    numbered = execution_.select(
-        execution_.id, execution_.batch, execution_.started_at,
-        # What was skipped took no time
-        Case((execution_.admission == Admission.ADMITTED,
-                _seconds(execution_.started_at,
-                    Coalesce(execution_.ended_at, clock())))).as_('seconds'),
-        _seconds(
-            Lag(execution_.started_at, window=Window(
-                    [execution_.batch], order_by=[execution_.id])),
-            execution_.started_at).as_('gap'),
-        RowNumber(window=Window(
-                [execution_.batch], order_by=[execution_.id.desc])).as_('age'),
+    names = ['id', 'batch', 'started_at', 'ended_at', 'admission']
+    age = RowNumber(window=Window(
+            [execution_.batch], order_by=[execution_.id.desc]))
+    newest = execution_.select(
+        *[getattr(execution_, name) for name in names], age.as_('age'),
         where=_is_real() & (execution_.retry_of == Null))
-    recent = With(query=numbered.select(
-            numbered.id, numbered.batch, numbered.started_at,
-            numbered.seconds, numbered.gap, numbered.age,
-            where=numbered.age <= STARTS))
+    last = newest.select(
+        *[getattr(newest, name) for name in [*names, 'age']],
+        where=newest.age <= STARTS)
+    took = _seconds(last.started_at, Coalesce(last.ended_at, clock()))
+    before = Lag(last.started_at, window=Window(
+            [last.batch], order_by=[last.id]))
+    recent = With(query=last.select(
+            last.id, last.batch, last.started_at, last.age,
+            # What was skipped took no time
+            Case((last.admission == Admission.ADMITTED, took)).as_('seconds'),
+            _seconds(before, last.started_at).as_('gap')))
     gaps, seconds = _median(recent, 'gap'), _median(recent, 'seconds')
     since = _seconds(recent.started_at, clock())
     return recent.join(

@@ -267,7 +267,7 @@ def test_a_failure_leads_to_its_record(log_in):
     client.menu('Batches', 'Failures')
     client.see('record 603 (603)')
     client.open('"record 603" is bad')
-    client.see('Go to:')
+    client.see('Its Record:')
     client.shot('failure-record')
     client.page.get_by_role('button', name='Open the record').locator(
         'visible=true').last.click(delay=80)
