@@ -97,6 +97,11 @@ class Client:
     def open_form(self, model, view, id, lists):
         "Show a form, and the lists in it that can be seen at once."
         row, = self.read(model, [id], self.view(model, view))
+        self.open_tabs(row, lists)
+        return row
+
+    def open_tabs(self, row, lists):
+        "Show lists that are in a form."
         for name, relation, list_ in lists:
             self.read(relation, row[name], self.view(relation, list_))
 
@@ -110,7 +115,6 @@ def main(execution, running, repeats):
         ('first_failures', 'batch.failure',
             'failure_view_list_execution')]
     in_tabs = [
-        *shown,
         ('first_chunks', 'batch.execution.chunk',
             'execution_chunk_view_list'),
         ('parameter_values', 'batch.execution.value',
@@ -123,9 +127,11 @@ def main(execution, running, repeats):
     def list_of(model, view, tabs=None, domain=()):
         return lambda: client.open_list(model, view, tabs, domain)
 
-    def form_of(id, lists):
+    def form_of(id):
         return lambda: client.open_form(
-            'batch.execution', 'execution_view_form', id, lists)
+            'batch.execution', 'execution_view_form', id, shown)
+
+    past = form_of(execution)()
 
     def dashboard():
         for model, view, domain in [
@@ -143,9 +149,10 @@ def main(execution, running, repeats):
         'executions: all': list_of(
             'batch.execution', 'execution_view_list',
             [executions[-1], *executions[:-1]]),
-        'an execution': form_of(execution, shown),
-        'an execution, all its tabs': form_of(execution, in_tabs),
-        'an execution that runs': form_of(running, shown),
+        'an execution': form_of(execution),
+        'an execution: its other tabs':
+            lambda: client.open_tabs(past, in_tabs),
+        'an execution that runs': form_of(running),
         'failures: to do':
             list_of('batch.failure', 'failure_view_list', failures),
         'failures: all': list_of(
