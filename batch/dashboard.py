@@ -23,7 +23,6 @@ LABEL = 35
 class Night(ReadOnlyMixin, ModelSQL, ModelView):
     "What ran from the noon of a day to the next one."
     __name__ = 'batch.night'
-    _rec_name = 'night'
 
     night = fields.Date("Night", readonly=True,
         help="The day at whose noon, UTC, it began.")
@@ -34,7 +33,7 @@ class Night(ReadOnlyMixin, ModelSQL, ModelView):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._order = [('night', 'DESC')]
+        cls._order = [('night', 'DESC'), ('id', 'DESC')]
 
     @classmethod
     def table_query(cls):
@@ -80,7 +79,7 @@ class Summary(ReadOnlyMixin, ModelSQL, ModelView):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._order = [('batch', 'ASC')]
+        cls._order = [('batch', 'ASC'), ('id', 'ASC')]
 
     @classmethod
     def table_query(cls):

@@ -4,8 +4,9 @@
 
     python -m benchmarks.client EXECUTION RUNNING REPEATS
 
-Prints, as JSON, the seconds that the server took for all calls of each screen,
-of each repetition.  Each call has a transaction of its own, as a request has.
+Prints, as JSON, what all calls of each screen took, of each repetition: the
+seconds of CPU of the server and of its process of PostgreSQL, and those that
+passed.  Each call has a transaction of its own, as a request has.
 """
 import json
 import os
@@ -41,15 +42,19 @@ class Client:
                         }])
             self.user = user.id
             transaction.commit()
-        self.seconds = 0
+        self.busy = self.passed = 0
 
     def call(self, model, method, *args, **context):
-        started = time.monotonic()
+        started, busy = time.monotonic(), time.process_time()
         with Transaction().start(
                 DATABASE, self.user, readonly=True,
-                context={**context, '_check_access': True}):
+                context={**context, '_check_access': True}) as transaction:
+            pid = transaction.connection.info.backend_pid
+            of_database = on_cpu(pid)
             result = getattr(self.pool.get(model), method)(*args)
-        self.seconds += time.monotonic() - started
+            of_database = on_cpu(pid) - of_database
+        self.busy += time.process_time() - busy + of_database
+        self.passed += time.monotonic() - started
         return result
 
     def of_module(self, name):
@@ -104,6 +109,12 @@ class Client:
         "Show lists that are in a form."
         for name, relation, list_ in lists:
             self.read(relation, row[name], self.view(relation, list_))
+
+
+def on_cpu(pid):
+    "Return the seconds for which a process was on a core."
+    with open('/proc/%s/schedstat' % pid) as file:
+        return int(file.read().split()[0]) / 1e9
 
 
 def main(execution, running, repeats):
@@ -169,9 +180,9 @@ def main(execution, running, repeats):
         open_()
         seconds[name] = []
         for _ in range(repeats):
-            client.seconds = 0
+            client.busy = client.passed = 0
             open_()
-            seconds[name].append(client.seconds)
+            seconds[name].append([client.busy, client.passed])
     print(json.dumps(seconds))
 
 

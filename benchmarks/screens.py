@@ -3,7 +3,8 @@
 """How long does the server take for what the client shows?
 
 With 10,000 executions, 1,000,000 chunks and 100,000 failures in the ledger, of
-which one execution has a tenth; another one runs, with 20,000 chunks.
+which one execution has a tenth; another one runs, with 20,000 chunks.  The CPU
+time of the server and of PostgreSQL is what passes where nothing else runs.
 """
 import json
 
@@ -15,7 +16,7 @@ EXECUTIONS, CHUNKS = 10_000, 1_000_000
 FAILED = 10
 #: the part of all chunks that an execution which runs has
 RUNNING = 50
-#: milliseconds for each screen
+#: milliseconds of CPU for each screen
 BAR = 100
 
 
@@ -27,14 +28,15 @@ def measure(ground, options):
         found = json.loads(python(
                 site, 'benchmarks.client', str(past), str(running),
                 str(options.repeats)))
-    samples = {name: Sample(seconds) for name, seconds in found.items()}
-    table(['screen', 'ms'], [
-            [name, sample.shown(1000, 0)]
-            for name, sample in samples.items()])
+    samples = {
+        name: [Sample(seconds) for seconds in zip(*rows)]
+        for name, rows in found.items()}
+    table(['screen', 'ms of CPU', 'ms that passed'], [
+            [name, *(sample.shown(1000, 0) for sample in both)]
+            for name, both in samples.items()])
     return [
-        # What else the machine does only adds to it
-        Figure('screen: %s' % name, 1000 * min(sample), BAR, ' ms', digits=0)
-        for name, sample in samples.items()]
+        Figure('screen: %s' % name, 1000 * busy.median, BAR, ' ms', digits=0)
+        for name, (busy, _) in samples.items()]
 
 
 def fill(site, executions, chunks):
@@ -100,4 +102,7 @@ def fill(site, executions, chunks):
         SELECT i, 'record ' || i, false, 0
         FROM generate_series(0, 999) AS i""")
     site.execute('VACUUM ANALYZE')
+    # Its time would not be counted
+    site.execute('ALTER DATABASE %s SET max_parallel_workers_per_gather = 0'
+        % site.database)
     return large
