@@ -193,7 +193,7 @@ def done_of(client):
 
 
 def test_an_execution_is_cancelled_and_resumed(log_in, night):
-    night.start_batch('slow', '--seconds', '0.02')
+    night.start_batch('slow', '--seconds', '0.05')
     client = log_in('operator')
     wait_for(lambda: last(night)[1] == 'running', 30, "run")
     id, _ = last(night)
