@@ -16,8 +16,7 @@ from ..aliases import Cursor
 from .failed_units import BULK, is_free
 from .rows import ExecutionRow, execution_row
 from .states import ChunkState, ExecutionState, FailureState, Finish
-from .tables import (
-    chunk_, execution_, failure_, has_ended, has_not_ended)
+from .tables import chunk_, execution_, failure_, has_ended, has_not_ended
 
 __all__ = [
     'FailureRow', 'count_free', 'failures_of', 'first_chunks',
