@@ -32,6 +32,10 @@ class _Masked(fields.Text):
     """
     mask: Callable[[str], str | None] = staticmethod(mask_given)
 
+    def __init__(self, *args, **options):
+        # Long, and read for nothing with whatever else is read of a row
+        super().__init__(*args, loading='lazy', **options)
+
     def __get__(self, inst, cls):
         value = super().__get__(inst, cls)
         return value if inst is None or value is None else self.mask(value)
@@ -275,6 +279,11 @@ class ExecutionChunk(_MaskedModel, ModelView):
                 (table.state, Index.Range()),
                 (table.ended_at, Index.Range()),
                 where=table.ended_at != Null),
+            # The few that wrote files
+            Index(
+                table,
+                (table.execution, Index.Range()),
+                where=table.files != Null),
             # For the foreign key: deleting a row searches for its parts
             Index(
                 table,

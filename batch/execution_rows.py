@@ -2,8 +2,9 @@
 # this repository contains the full copyright notices and license terms.
 """Rows that the client shows and no table has.
 
-The parameters, settings and files of an execution are JSON in the ledger;
-here each of them is a record, whose id holds that of the execution.
+The parameters, settings and files of an execution are JSON in the ledger, and
+its kinds of errors are counted; here each of them is a record, whose id holds
+that of the execution.
 """
 import json
 import os
@@ -17,8 +18,9 @@ from . import ledger
 from .directories import Directory, open_file
 from .read_only import ReadOnlyMixin
 from .settings import shown
+from .texts import excerpt
 
-__all__ = ['ExecutionFile', 'ExecutionValue']
+__all__ = ['ExecutionError', 'ExecutionFile', 'ExecutionValue']
 
 #: rows that an execution may have of each model
 ROWS = 1_000_000
@@ -28,6 +30,8 @@ SETTINGS = 500_000
 SIZE = 50_000_000
 #: files that are listed
 FILES = 1_000
+#: kinds of errors that are listed
+KINDS = 1_000
 
 
 class _Rows(ReadOnlyMixin, ModelStorage, ModelView):
@@ -65,6 +69,7 @@ class _Rows(ReadOnlyMixin, ModelStorage, ModelView):
     def search(cls, domain, offset=0, limit=None, order=None, count=False,
             query=False):
         # They are reached through their execution only
+        Pool().get('ir.model.access').check(cls.__name__, 'read')
         return 0 if count else []
 
     @classmethod
@@ -104,6 +109,37 @@ class ExecutionValue(_Rows):
                     origin = "given at the start"
                 rows[number] = {
                     'name': name, 'value': shown(value), 'origin': origin}
+        return rows
+
+
+class ExecutionError(_Rows):
+    "The failures of an execution that are of one kind, counted."
+    __name__ = 'batch.execution.error'
+    _rec_name = 'first_line'
+
+    fingerprint = fields.Char("Fingerprint", readonly=True)
+    units = fields.Integer("Units", readonly=True)
+    failure = fields.Many2One('batch.failure', "Example", readonly=True)
+    error_type = fields.Char("Kind", readonly=True)
+    first_line = fields.Char("Error", readonly=True)
+
+    @classmethod
+    def ids_of(cls, execution):
+        count = len(cls._kinds(execution.id))
+        return [execution.id * ROWS + number for number in range(count)]
+
+    @classmethod
+    def _kinds(cls, execution):
+        return ledger.screens.kinds_of(
+            Transaction().connection.cursor(), execution)[:KINDS]
+
+    @classmethod
+    def rows(cls, execution):
+        names = ['fingerprint', 'units', 'failure', 'error_type', 'error']
+        rows = {}
+        for number, kind in enumerate(cls._kinds(execution.id)):
+            row = rows[number] = dict(zip(names, kind))
+            row['first_line'] = row['name'] = excerpt(row['error'] or '')
         return rows
 
 

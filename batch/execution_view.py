@@ -12,7 +12,8 @@ from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
 from . import client_actions, ledger
-from .ledger.states import OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState, Finish
+from .ledger.states import (
+    OPEN_CHUNKS, OPEN_EXECUTIONS, ChunkState, ExecutionState, Finish)
 from .view_tools import hide_empty, in_colour, title_of, whole_seconds
 
 __all__ = ['Execution']
@@ -25,20 +26,20 @@ class Execution(metaclass=PoolMeta):
     __name__ = 'batch.execution'
 
     title = fields.Function(
-        fields.Char("Title", help="What the batch does."), 'get_titles')
+        fields.Char("Title", help="What the batch does."), 'get_shown')
     started = fields.Function(
-        fields.DateTime("Started", help="In whole seconds."), 'get_started')
+        fields.DateTime("Started", help="In whole seconds."), 'get_shown')
     ended = fields.Function(
-        fields.DateTime("Ended", help="In whole seconds."), 'get_ended')
+        fields.DateTime("Ended", help="In whole seconds."), 'get_shown')
     duration = fields.Function(
         fields.TimeDelta("Duration", help="Until now, if it is not over."),
-        'get_durations')
+        'get_shown')
     progress = fields.Function(
-        fields.Float("Progress", digits=(None, 2)), 'get_counts')
-    units_done = fields.Function(fields.Integer("Done"), 'get_counts')
-    units_failed = fields.Function(fields.Integer("Failed"), 'get_counts')
+        fields.Float("Progress", digits=(None, 2)), 'get_shown')
+    units_done = fields.Function(fields.Integer("Done"), 'get_shown')
+    units_failed = fields.Function(fields.Integer("Failed"), 'get_shown')
     units_left = fields.Function(
-        fields.Integer("Left", help="Neither done nor failed."), 'get_counts')
+        fields.Integer("Left", help="Neither done nor failed."), 'get_shown')
     is_settled = fields.Function(
         fields.Boolean("Settled", help="Nobody has to look at it."),
         'get_is_settled', searcher='search_is_settled')
@@ -48,9 +49,9 @@ class Execution(metaclass=PoolMeta):
     can_cancel = fields.Function(fields.Boolean("Can Cancel"), 'get_acts')
     can_resume = fields.Function(fields.Boolean("Can Resume"), 'get_acts')
     can_retry = fields.Function(fields.Boolean("Can Retry"), 'get_acts')
-    errors = fields.One2Many(
-        'batch.execution.error', 'execution', "Kinds of Errors",
-        readonly=True, help="What failed, counted.")
+    errors = fields.Function(
+        fields.Many2Many('batch.execution.error', None, None,
+            "Kinds of Errors", help="What failed, counted."), 'get_errors')
     first_failures = fields.Function(
         fields.Many2Many('batch.failure', None, None, "Failures",
             help="The first %s, those to do before the others." % FIRST),
@@ -89,60 +90,32 @@ class Execution(metaclass=PoolMeta):
             ('/tree/field[@name="units_failed"]', 'visual',
                 If(Eval('units_failed', 0) > 0, 'danger', ''))]
 
-    # What a list shows
+    # What a list shows: instances would take longer than all the rest
 
     @classmethod
-    def get_titles(cls, executions, name):
-        titles = {batch: title_of(batch) for batch in {
-                e.batch for e in executions}}
-        return {e.id: titles[e.batch] for e in executions}
-
-    def get_started(self, name):
-        return whole_seconds(self.started_at)
-
-    def get_ended(self, name):
-        return whole_seconds(self.ended_at)
+    def get_shown(cls, executions, names):
+        cursor = Transaction().connection.cursor()
+        rows = ledger.screens.rows_of(
+            cursor, [e.id for e in executions], 'batch', 'state',
+            'started_at', 'ended_at', 'selected', 'done', 'failed', 'left')
+        # The row has the counts only once it is over
+        open_ = [id for id, row in rows.items() if not row['ended_at']]
+        units = ledger.screens.units_of(cursor, open_) if open_ else {}
+        now = ledger.tables.now(cursor)
+        titles = {
+            batch: title_of(batch)
+            for batch in {row['batch'] for row in rows.values()}}
+        shown = {name: {} for name in names}
+        for id, row in rows.items():
+            values = shown_of(row, units.get(id, {}), now)
+            values['title'] = titles[row['batch']]
+            for name in names:
+                shown[name][id] = values[name]
+        return shown
 
     @classmethod
     def order_started(cls, tables):
         return cls.started_at.convert_order('started_at', tables, cls)
-
-    @classmethod
-    def get_durations(cls, executions, name):
-        now = ledger.tables.now(Transaction().connection.cursor())
-        return {
-            e.id: dt.timedelta(seconds=max(0, int((
-                            (e.ended_at or now)
-                            - e.started_at).total_seconds())))
-            for e in executions if e.started_at} | {
-            e.id: None for e in executions if not e.started_at}
-
-    @classmethod
-    def get_counts(cls, executions, names):
-        # The row has them only once it is over
-        units = {}
-        if is_open := [e.id for e in executions if not e.ended_at]:
-            units = ledger.screens.units_of(
-                Transaction().connection.cursor(), is_open)
-        counts = {name: {} for name in [
-                'units_done', 'units_failed', 'units_left', 'progress']}
-        for e in executions:
-            done, failed, left = e.done, e.failed, e.left
-            if not e.ended_at:
-                found = units.get(e.id, {})
-                done = found.get(ChunkState.DONE, 0)
-                failed = found.get(ChunkState.FAILED, 0)
-                left = sum(found.get(state, 0) for state in OPEN_CHUNKS)
-            progress = None
-            if e.selected:
-                progress = ((done or 0) + (failed or 0)) / e.selected
-            elif e.ended_at and e.state == 'succeeded':
-                progress = 1
-            for name, value in [
-                    ('units_done', done), ('units_failed', failed),
-                    ('units_left', left), ('progress', progress)]:
-                counts[name][e.id] = value
-        return {name: counts[name] for name in names}
 
     @classmethod
     def get_is_settled(cls, executions, name):
@@ -156,8 +129,8 @@ class Execution(metaclass=PoolMeta):
         _, operator, value = clause
         is_wanted = bool(value) == (operator in {'=', 'in'})
         return [(
-                'id', 'in' if is_wanted else 'not in',
-                ledger.screens.settled())]
+                'id', 'not in' if is_wanted else 'in',
+                ledger.screens.unsettled())]
 
     @classmethod
     def get_open_failures(cls, executions, name):
@@ -169,34 +142,17 @@ class Execution(metaclass=PoolMeta):
 
     @classmethod
     def get_first_chunks(cls, executions, name):
-        Chunk = Pool().get('batch.execution.chunk')
-        found = {}
-        for execution in executions:
-            ids = []
-            for states in [['failed'], ['queued'], ['waiting', 'cancelled'],
-                    ['done', 'split']]:
-                if len(ids) < FIRST:
-                    ids.extend(chunk.id for chunk in Chunk.search([
-                                ('execution', '=', execution.id),
-                                ('state', 'in', states)],
-                            order=[('id', 'ASC')], limit=FIRST - len(ids)))
-            found[execution.id] = ids
-        return found
+        cursor = Transaction().connection.cursor()
+        return {
+            e.id: ledger.screens.first_chunks(cursor, e.id, FIRST)
+            for e in executions}
 
     @classmethod
     def get_first_failures(cls, executions, name):
-        Failure = Pool().get('batch.failure')
-        found = {}
-        for execution in executions:
-            ids = []
-            for operator in ['=', '!=']:
-                if len(ids) < FIRST:
-                    ids.extend(failure.id for failure in Failure.search([
-                                ('execution', '=', execution.id),
-                                ('state', operator, 'open')],
-                            order=[('id', 'ASC')], limit=FIRST - len(ids)))
-            found[execution.id] = ids
-        return found
+        cursor = Transaction().connection.cursor()
+        return {
+            e.id: ledger.screens.first_failures(cursor, e.id, FIRST)
+            for e in executions}
 
     @classmethod
     def get_values(cls, executions, names):
@@ -204,6 +160,11 @@ class Execution(metaclass=PoolMeta):
         return {
             name: {e.id: Value.ids_of(e, name) for e in executions}
             for name in names}
+
+    @classmethod
+    def get_errors(cls, executions, name):
+        Error = Pool().get('batch.execution.error')
+        return {e.id: Error.ids_of(e) for e in executions}
 
     @classmethod
     def get_output_files(cls, executions, name):
@@ -214,23 +175,25 @@ class Execution(metaclass=PoolMeta):
 
     @classmethod
     def get_acts(cls, executions, names):
-        is_free = ledger.screens.count_free(
-            Transaction().connection.cursor(), [e.id for e in executions])
-        acts = {
-            'can_cancel': {
-                e.id: e.state in OPEN_EXECUTIONS and not e.stopping
-                for e in executions},
-            'can_resume': {
-                e.id: e.state in {'failed', 'cancelled'}
-                and bool(
-                    e.left or e.missing or e.finish == Finish.FAILED)
-                for e in executions},
-            'can_retry': {
-                e.id: e.state not in OPEN_EXECUTIONS and not e.dry_run
-                and e.id in is_free
-                for e in executions},
-            }
-        return {name: acts[name] for name in names}
+        cursor = Transaction().connection.cursor()
+        ids = [e.id for e in executions]
+        rows = ledger.screens.rows_of(
+            cursor, ids, 'state', 'stopping', 'left', 'missing', 'finish',
+            'dry_run')
+        free = ledger.screens.count_free(cursor, ids)
+        acts = {name: {} for name in names}
+        for id, row in rows.items():
+            is_open = row['state'] in OPEN_EXECUTIONS
+            can = {
+                'can_cancel': is_open and not row['stopping'],
+                'can_resume': row['state'] in {'failed', 'cancelled'} and bool(
+                    row['left'] or row['missing']
+                    or row['finish'] == Finish.FAILED),
+                'can_retry': not is_open and not row['dry_run']
+                and id in free}
+            for name in names:
+                acts[name][id] = can[name]
+        return acts
 
     @classmethod
     @ModelView.button
@@ -251,3 +214,29 @@ class Execution(metaclass=PoolMeta):
     def retry(cls, executions):
         started = [client_actions.retry(e) for e in executions]
         return {'res_id': started}
+
+
+def shown_of(row, units, now):
+    """Return what a list shows of an execution.
+
+    :param units: by state of their chunk, where it is not over
+    """
+    done, failed, left = row['done'], row['failed'], row['left']
+    if not row['ended_at']:
+        done = units.get(ChunkState.DONE, 0)
+        failed = units.get(ChunkState.FAILED, 0)
+        left = sum(units.get(state, 0) for state in OPEN_CHUNKS)
+    duration = progress = None
+    if row['started_at']:
+        duration = dt.timedelta(seconds=max(0, int((
+                        (row['ended_at'] or now)
+                        - row['started_at']).total_seconds())))
+    if row['selected']:
+        progress = ((done or 0) + (failed or 0)) / row['selected']
+    elif row['ended_at'] and row['state'] == ExecutionState.SUCCEEDED:
+        progress = 1
+    return {
+        'started': whole_seconds(row['started_at']),
+        'ended': whole_seconds(row['ended_at']), 'duration': duration,
+        'progress': progress, 'units_done': done, 'units_failed': failed,
+        'units_left': left}

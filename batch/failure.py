@@ -63,7 +63,8 @@ class Failure(_MaskedModel, ModelView):
             Index(
                 table,
                 (table.execution, Index.Range()),
-                (table.state, Index.Range())),
+                (table.state, Index.Range()),
+                (table.id, Index.Range())),
             # All that are open
             Index(
                 table,

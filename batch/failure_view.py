@@ -8,8 +8,9 @@ from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
 from trytond.transaction import Transaction, check_access
 
-from . import client_actions
+from . import client_actions, ledger
 from .ledger.units import load_units, shown_unit
+from .masking import mask_secrets
 from .texts import excerpt
 from .view_tools import hide_empty, in_colour, title_of, whole_seconds
 
@@ -19,19 +20,19 @@ __all__ = ['Failure']
 class Failure(metaclass=PoolMeta):
     __name__ = 'batch.failure'
 
-    title = fields.Function(fields.Char("Batch"), 'get_titles')
+    title = fields.Function(fields.Char("Batch"), 'get_shown')
     shown_unit = fields.Function(
         fields.Char("Record", help="Its name, for those who may read it."),
-        'get_units')
+        'get_shown')
     shown_record = fields.Function(
-        fields.Reference("Open", selection='get_readable_models'),
-        'get_units')
-    first_line = fields.Function(fields.Char("Error"), 'get_first_line')
+        fields.Reference("Its Record", selection='get_readable_models'),
+        'get_shown')
+    first_line = fields.Function(fields.Char("Error"), 'get_shown')
     ended = fields.Function(
-        fields.DateTime("Failed", help="In whole seconds."), 'get_ended')
+        fields.DateTime("Failed", help="In whole seconds."), 'get_shown')
     is_free = fields.Function(
         fields.Boolean("To Do", help="Nobody retried or dismissed it."),
-        'get_is_free')
+        'get_shown')
 
     @classmethod
     def __setup__(cls):
@@ -62,62 +63,63 @@ class Failure(metaclass=PoolMeta):
             item for item in models if access[item[0]]['read']]
 
     @classmethod
-    def get_titles(cls, failures, name):
-        return {f.id: title_of(f.execution.batch) for f in failures}
+    def get_shown(cls, failures, names):
+        rows = ledger.screens.failures_of(
+            Transaction().connection.cursor(), [f.id for f in failures])
+        titles = {
+            batch: title_of(batch)
+            for batch in {row.batch for row in rows.values()}}
+        names_of = cls._record_names(rows.values()) \
+            if {'shown_unit', 'shown_record'} & set(names) else {}
+        shown = {name: {} for name in names}
+        for id, row in rows.items():
+            unit = 'the batch' if row.unit is None else ', '.join(
+                map(shown_unit, load_units(mask_secrets(row.unit))))
+            record = None
+            if row.record in names_of:
+                name, can_open = names_of[row.record]
+                record = row.record if can_open else None
+                unit = '%s (%s)' % (name, unit)
+            values = {
+                'title': titles[row.batch], 'shown_unit': unit,
+                'shown_record': record,
+                'first_line': excerpt(row.error) if row.error else None,
+                'ended': whole_seconds(row.ended_at),
+                'is_free': row.state == 'open' and row.retried_by is None}
+            for name in names:
+                shown[name][id] = values[name]
+        return shown
 
     @classmethod
-    def get_units(cls, failures, names):
-        names_of = cls._record_names(failures)
-        found = {
-            'shown_unit': {}, 'shown_record': dict.fromkeys(
-                f.id for f in failures)}
-        for failure in failures:
-            text = 'the batch'
-            if failure.unit is not None:
-                text = ', '.join(map(shown_unit, load_units(failure.unit)))
-            key = failure.record and str(failure.record)
-            if key in names_of:
-                if issubclass(type(failure.record), ModelView):
-                    found['shown_record'][failure.id] = key
-                text = '%s (%s)' % (names_of[key], text)
-            found['shown_unit'][failure.id] = text
-        return {name: found[name] for name in names}
+    def _record_names(cls, rows):
+        """Return (name, whether a client can open it) by reference.
 
-    @classmethod
-    def _record_names(cls, failures):
-        """Return the names of records by reference.
-
-        Of those that are still there, and that the user may read.
+        Of the records that are still there, and that the user may read.
         """
         pool = Pool()
         ModelAccess = pool.get('ir.model.access')
         is_root = Transaction().user == 0
-        references = sorted({
-                str(f.record) for f in failures if f.record is not None
-                and not isinstance(f.record, str)})
+        references = sorted({row.record for row in rows if row.record})
         names = {}
         for model, group in groupby(
                 references, key=lambda reference: reference.split(',')[0]):
+            try:
+                Model = pool.get(model)
+            except KeyError:
+                # Of a module that is not there any more
+                continue
             if not (is_root or ModelAccess.get_access([model])[model]['read']):
                 continue
             ids = [int(reference.split(',')[1]) for reference in group]
             # A getter is called without that check
             with check_access():
-                records = pool.get(model).search([('id', 'in', ids)])
-            names.update((str(r), r.rec_name) for r in records)
+                records = Model.search([('id', 'in', ids)])
+            can_open = issubclass(Model, ModelView)
+            names.update((str(r), (r.rec_name, can_open)) for r in records)
         return names
 
     def get_rec_name(self, name):
         return self.shown_unit
-
-    def get_first_line(self, name):
-        return excerpt(self.error) if self.error else None
-
-    def get_ended(self, name):
-        return whole_seconds(self.chunk.ended_at)
-
-    def get_is_free(self, name):
-        return self.state == 'open' and self.retried_by is None
 
     @classmethod
     @ModelView.button_action('batch.act_execution_one')

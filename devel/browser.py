@@ -24,6 +24,8 @@ MODULES = os.path.join(sys.prefix, 'npm', 'node_modules')
 START, PATIENCE = 60, 30
 #: milliseconds for which a person holds a button of the mouse down
 CLICK = 80
+#: milliseconds without a request, after which a page is complete
+QUIET = 400
 #: the one that comes along names a directory that is not there
 FONTS = '''\
 <?xml version="1.0"?>
@@ -144,8 +146,19 @@ class Client:
         page.locator('#menu .treeview').wait_for(state='attached')
         return self
 
+    def settle(self):
+        "Wait until the page has asked for nothing for a while."
+        self.page.evaluate('window.quietSince = 0')
+        self.page.wait_for_function('''() => {
+            const now = performance.now();
+            if (jQuery.active || !window.quietSince)
+                window.quietSince = now;
+            return now - window.quietSince > %s;
+        }''' % QUIET)
+
     def shot(self, name):
-        "Take a screenshot."
+        "Take a screenshot of what is there once all has come."
+        self.settle()
         os.makedirs(self.directory, exist_ok=True)
         self.page.screenshot(
             path=os.path.join(self.directory, name + '.png'))
@@ -183,6 +196,21 @@ class Client:
         "Click on the button that has the name."
         self.page.get_by_role('button', name=name, exact=True).locator(
             'visible=true').last.click(delay=CLICK)
+
+    def confirm(self):
+        "Say yes to the question that is asked."
+        self.page.locator('.modal-dialog:visible .btn-primary').last.click(
+            delay=CLICK)
+
+    def call(self, method, *params):
+        "Call a method of the server as the client does; return its result."
+        return self.page.evaluate(
+            """([method, params]) => new Promise((done, fail) => Sao.rpc(
+                {method: method, params: [...params, {}]},
+                Sao.Session.current_session, true, false).then(
+                    result => done(result),
+                    error => fail(new Error(JSON.stringify(error)))))""",
+            [method, list(params)])
 
     def field(self, label):
         "Return the field of the form with the label."

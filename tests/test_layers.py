@@ -21,8 +21,8 @@ OWN = {
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: what each room may know: its own floor and those behind it
 FLOORS = [
-    {'command', 'chunk_view', 'client_actions', 'execution_rows',
-        'execution_view', 'failure_view', 'start_view', 'start_wizard',
+    {'command', 'chunk_view', 'client_actions', 'dashboard',
+        'execution_rows', 'execution_view', 'failure_view', 'start_view', 'start_wizard',
         'view_tools'},
     {'keeper_process', 'worker'},
     {'rescue'},

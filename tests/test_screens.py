@@ -66,7 +66,8 @@ from trytond.transaction import Transaction
 from trytond.modules.batch.transaction import load_pool
 pool = load_pool(database)
 MODELS = ['batch.execution', 'batch.execution.chunk', 'batch.failure',
-    'batch.execution.input', 'batch.execution.error']
+    'batch.execution.input', 'batch.execution.error', 'batch.night',
+    'batch.summary']
 with Transaction().start(database, 0):
     Data, User = pool.get('ir.model.data'), pool.get('res.user')
     users = {'root': 0}
@@ -120,7 +121,7 @@ for login, user in users.items():
             }
 print(json.dumps(found))
 '''
-MENU = ['Batches', 'Executions', 'Failures']
+MENU = ['Batches', 'Dashboard', 'Executions', 'Failures']
 
 
 @pytest.fixture(scope='module')
@@ -141,7 +142,7 @@ def test_nobody_changes_the_ledger_by_hand(access):
         ('admin', [*MENU, 'Start a Batch'], True, True)])
 def test_each_group_may_do_what_it_is_for(access, login, menu, wizard, button):
     may = access[login]
-    assert len(may['read']) == 5 and may['values']
+    assert len(may['read']) == 7 and may['values']
     assert may['menu'] == menu
     assert (may['wizard'], may['button']) == (wizard, button)
 
@@ -237,3 +238,112 @@ def test_what_the_broker_refuses_is_undone(scene):
     assert scene.execute(
         'SELECT state, retried_by FROM batch_failure WHERE execution = %s'
         % failed.id) == [('open', None)]
+
+
+SUMMED_UP = '''\
+import datetime as dt
+from trytond.modules.batch import ledger
+from trytond.modules.batch.transaction import load_pool
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+load_pool(database)
+HOUR = dt.timedelta(hours=1)
+with Transaction().start(database, 1) as transaction:
+    cursor = transaction.connection.cursor()
+    execution_ = ledger.tables.execution_
+    now = ledger.tables.now(cursor)
+
+    def add(batch, ago, took=1, state='succeeded', **values):
+        row = {
+            'batch': 'batch.scenario.' + batch, 'given': '{}', 'state': state,
+            'admission': 'admitted', 'dry_run': False,
+            'started_at': now - ago * HOUR,
+            'ended_at': now - (ago - took) * HOUR, 'failed': 0, **values}
+        cursor.execute(*execution_.insert(
+                [getattr(execution_, n) for n in row], [list(row.values())]))
+
+    # Every ten hours; the last one 14, 16 and 101 hours ago
+    for batch, last in [('ok', 14), ('bad', 16), ('rows', 101)]:
+        for number in reversed(range(5)):
+            add(batch, last + 10 * number, 1 + number % 2)
+    # Neither a retry nor a run that changes nothing is a start
+    add('bad', 3, retry_of=1, took=3)
+    add('bad', 2, dry_run=True)
+    # Three starts have two gaps, and a minute is no gap at all
+    for number in reversed(range(3)):
+        add('files', 40 + 10 * number)
+    for number in reversed(range(5)):
+        add('slow', 1 + number / 60, 0.01)
+    add('groups', 5, 0, admission='skipped')
+    # The night to today began at the noon of yesterday
+    noon = dt.datetime.combine(now, dt.time(12)) - 48 * HOUR
+    for hours, failed in [(-1, 1), (1, 2), (13, 4)]:
+        add('once', 0, state='failed', failed=failed,
+            started_at=noon + hours * HOUR)
+    Night, Summary = Pool().get('batch.night'), Pool().get('batch.summary')
+    days = {noon.date() - dt.timedelta(days=n): n for n in [0, 1]}
+    transaction.set_context(_check_access=False)
+    print(json.dumps({
+        'overdue': [
+            [o.batch, round(o.gap / 3600)]
+            for o in ledger.summaries.list_overdue(cursor)],
+        'shown': [s.batch for s in Summary.search(
+            [('is_overdue', '=', True)])],
+        'durations': {
+            s.batch.rpartition('.')[2]: [
+                s.duration and s.duration.total_seconds() / 3600,
+                s.usual_duration and s.usual_duration.total_seconds() / 3600,
+                s.minutes]
+            for s in Summary.search([])},
+        'labels': sorted(s.label for s in Summary.search([])),
+        'nights': [
+            [days[n.night], n.failed, n.failed_units]
+            for n in Night.search([]) if n.night in days and n.failed]}))
+'''
+
+
+def test_executions_are_summed_up_by_night_and_by_batch(scene):
+    found = json.loads(scene.script(SUMMED_UP))
+    assert found['overdue'] == [['batch.scenario.bad', 10]]
+    assert found['shown'] == ['batch.scenario.bad']
+    assert found['durations']['ok'] == [1, 1, 60]
+    assert found['durations']['groups'] == [None, None, None]
+    assert found['nights'] == [[0, 2, 6], [1, 1, 1]]
+    assert 'Treat every record' in found['labels']
+    assert max(map(len, found['labels'])) <= 35
+
+
+COUNTED = '''\
+from trytond.modules.batch.transaction import load_pool
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+load_pool(database)
+with Transaction().start(database, 1, readonly=True) as transaction:
+    connection = transaction.connection
+    for model, view in [
+            ('batch.execution', 'execution_list'),
+            ('batch.failure', 'failure_list')]:
+        Model = Pool().get(model)
+        view, = Pool().get('ir.ui.view').search([('name', '=', view)])
+        names = list(Model.fields_view_get(view.id)['fields'])
+        counts = []
+        for limit in [2, 10]:
+            ids = [r.id for r in Model.search([], limit=limit)]
+            assert len(ids) == limit
+            statements = []
+            connection.set_trace_callback(statements.append)
+            with Transaction().set_current_transaction(transaction):
+                Model.read(ids, names)
+            connection.set_trace_callback(None)
+            counts.append(len(statements))
+        print(*counts)
+'''
+
+
+@in_process
+def test_a_longer_list_takes_no_more_statements(scene):
+    scene.records(20, bad=range(5, 15))
+    scene.run_all('bad', [{}] * 10)
+    for line in scene.script(COUNTED).splitlines():
+        short, long = map(int, line.split())
+        assert 0 < long <= short

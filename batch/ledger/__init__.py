@@ -13,9 +13,10 @@ terminal.
 from . import (
     chunks, claimants, executions, failed_units, failures, figures, finishing,
     inputs, open_chunks, outputs, planning, retention, rows, screens, settling,
-    states, tables, units, upgrading)
+    states, summaries, tables, units, upgrading)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failed_units', 'failures', 'figures',
     'finishing', 'inputs', 'open_chunks', 'outputs', 'planning', 'retention',
-    'rows', 'screens', 'settling', 'states', 'tables', 'units', 'upgrading']
+    'rows', 'screens', 'settling', 'states', 'summaries', 'tables', 'units',
+    'upgrading']

@@ -87,6 +87,56 @@ def test_what_failed_last_night_is_seen_at_once(log_in):
         'visible=true').last.is_disabled()
 
 
+def test_a_file_is_downloaded_by_who_may_see_the_execution(log_in, night):
+    client = log_in('reader')
+    client.menu('Batches', 'Executions')
+    client.open('Write a file per chunk')
+    client.tab('Files')
+    row = client.row('records_1.txt')
+    client.shot('execution-files')
+    with client.page.expect_download() as downloading:
+        row.locator('button, a').last.click(delay=80)
+    written, = [p for p in night.files() if p.name == 'records_1.txt']
+    assert downloading.value.suggested_filename == 'records_1.txt'
+    assert Path(downloading.value.path()).read_text() == written.read_text()
+    (id,), = night.execute(
+        "SELECT max(id) FROM batch_execution "
+        "WHERE batch = 'batch.scenario.files'")
+    first = ['model.batch.execution.file.read', [id * 10 ** 6], ['data']]
+    assert client.call(*first)[0]['data']
+    with pytest.raises(Exception, match='You are not allowed to access'):
+        log_in('nobody').call(*first)
+
+
+def test_the_dashboard_shows_what_runs_and_what_is_overdue(log_in, night):
+    night.start_batch('slow', '--seconds', '0.02')
+    wait_for(lambda: last(night)[1] == 'running', 30, "run")
+    id, _ = last(night)
+    client = log_in('reader')
+    client.menu('Batches', 'Dashboard')
+    running, overdue, failed, minutes = (
+        client.page.locator('.board-action').filter(has_text=title)
+        for title in [
+            'Running Now', 'Overdue', 'Failed Executions per Night',
+            'Minutes of the Last Execution'])
+    running.get_by_text('Take some time for each record').wait_for()
+    overdue.get_by_text('Treat rows of an id').wait_for()
+    assert overdue.get_by_text('Treat every record').count() == 0
+    for graph in [failed, minutes]:
+        graph.locator('svg .bb-bar').first.wait_for(state='attached')
+    client.shot('dashboard')
+    drawn = [
+        bar.get_attribute('d') for graph in [failed, minutes]
+        for bar in graph.locator('svg .bb-bar').all()]
+    assert len(drawn) > 20 and len(set(drawn)) > 15
+    assert client.page.locator('.board').inner_text().count(
+        'batch.scenario') == 0
+    wait_for(lambda: night.state(id) == 'succeeded', 60, "end")
+    client.reload()
+    running.get_by_text('Take some time for each record').wait_for(
+        state='hidden')
+
+
 def test_a_failure_shows_its_record_and_its_traceback(log_in):
     client = log_in('reader')
     client.menu('Batches', 'Failures')
@@ -119,8 +169,31 @@ def test_two_of_seven_are_retried(log_in, night):
     client.shot('retried')
 
 
+def test_a_failure_is_dismissed_where_its_execution_is_shown(log_in, night):
+    client = log_in('operator')
+    client.menu('Batches', 'Executions')
+    client.open('Write a file per chunk')
+    client.row('record 3 (3)').locator('input[type=checkbox]').first.click(
+        delay=80)
+    client.shot('execution-selected')
+    client.button('Dismiss')
+    client.see('Nobody will retry it any more')
+    client.confirm()
+    wait_for(lambda: states(night).get('dismissed') == 1, 30, "dismiss it")
+    client.settle()
+    client.shot('dismissed')
+
+
+def done_of(client):
+    "Return how many units a list shows as done."
+    return int(re.search(
+            r'%\s+([\d,]+)\s',
+            client.row('Take some time for each record').inner_text())[
+            1].replace(',', ''))
+
+
 def test_an_execution_is_cancelled_and_resumed(log_in, night):
-    night.start_batch('slow', '--seconds', '0.02')
+    night.start_batch('slow', '--seconds', '0.05')
     client = log_in('operator')
     wait_for(lambda: last(night)[1] == 'running', 30, "run")
     id, _ = last(night)
@@ -128,11 +201,19 @@ def test_an_execution_is_cancelled_and_resumed(log_in, night):
     client.tab('Running')
     client.see('Take some time for each record')
     client.shot('executions-running')
+    before = done_of(client)
+
+    def has_moved():
+        client.reload()
+        client.settle()
+        return done_of(client) > before
+
+    # Somebody presses the button that reloads
+    wait_for(has_moved, 30, "see how it goes on")
     client.open('Take some time for each record')
     client.button('Cancel')
     client.see('Cancel this execution?')
-    client.page.locator('.modal-dialog:visible .btn-primary').last.click(
-        delay=80)
+    client.confirm()
     wait_for(lambda: night.state(id) == 'cancelled', 30, "cancel")
     client.reload()
     client.button('Resume')
@@ -186,14 +267,21 @@ def test_a_failure_leads_to_its_record(log_in):
     client.menu('Batches', 'Failures')
     client.see('record 603 (603)')
     client.open('"record 603" is bad')
-    client.see('Open:')
+    client.see('Its Record:')
     client.shot('failure-record')
+    client.page.get_by_role('button', name='Open the record').locator(
+        'visible=true').last.click(delay=80)
+    client.page.locator('.modal-dialog:visible').get_by_label(
+        'Name:').wait_for()
+    client.shot('failure-record-opened')
 
 
 def test_nobody_else_gets_in(log_in):
     client = log_in('nobody')
     client.shot('nobody')
     assert 'Batches' not in client.page.locator('#menu').inner_text()
+    client.page.goto('%s/model/batch.execution' % client.page.url)
+    client.see('You are not allowed to access "Batch Execution"')
     for login in ['reader', 'operator']:
         client = log_in(login)
         client.menu('Batches', 'Executions')

@@ -34,6 +34,29 @@ with Transaction().start(database, 0) as transaction:
                                 Data.get_id('batch', 'group_' + group)
                                 for group in groups])]}])
 '''
+#: executions of the last three weeks; the last one of each is a day old, so
+#: that the batch for every three hours is overdue
+HISTORY = '''\
+INSERT INTO batch_execution (
+    batch, given, parameters, settings, state, admission, dry_run, started_at,
+    ended_at, selected, duplicates, done, failed, "left", exit_status)
+SELECT 'batch.scenario.' || name, '{}', '{}', '{}',
+    CASE WHEN failed > 0 THEN 'failed' ELSE 'succeeded' END, 'admitted', false,
+    at, at + took, 1000, 0, 1000 - failed, failed, 0,
+    CASE WHEN failed > 0 THEN 1 ELSE 0 END
+FROM (
+    SELECT name, at, took, CASE WHEN EXTRACT(DOY FROM at)::int % share = 0
+        THEN share ELSE 0 END AS failed
+    FROM (VALUES
+        ('ok', interval '1 day', interval '40 minutes', 1000),
+        ('bad', interval '1 day', interval '95 minutes', 3),
+        ('files', interval '1 day', interval '12 minutes', 4),
+        ('rows', interval '3 hours', interval '3 minutes', 5)
+    ) AS batches (name, gap, took, share), generate_series(
+        (now() AT TIME ZONE 'UTC') - interval '21 days',
+        (now() AT TIME ZONE 'UTC') - interval '16 hours', gap) AS at
+    ORDER BY at) AS nights
+'''
 
 
 class Night(Scene):
@@ -48,7 +71,8 @@ class Night(Scene):
         self.server = WebServer(self, port).start()
 
     def pass_by(self):
-        "Run what runs in a night."
+        "Run what runs in a night, after others."
+        self.execute(HISTORY)
         self.records(1000, bad=range(3, 1000, 150))
         self.batch('ok', '--text', 'good morning', '--number', '7', status=0)
         self.batch('bad', status=1)
