@@ -147,7 +147,8 @@ def rhythm(
     gaps = [later - earlier for later, earlier in zip(starts, starts[1:])]
     if len(gaps) < FEWEST:
         return None
-    usual = statistics.median(gaps)
+    # The median
+    usual = sorted(gaps)[len(gaps) // 2]
     slack = min(SLACK, usual / SLACK_PART)
     if 4 * sum(abs(gap - usual) <= slack for gap in gaps) < 3 * len(gaps):
         return None

@@ -16,7 +16,7 @@ from .ledger.states import Event
 from .mailing import Mail, send
 from .view_tools import title_of
 
-__all__ = ['Cron', 'Subscription']
+__all__ = ['Cron', 'Rule', 'Subscription']
 
 logger = logging.getLogger(__name__)
 
@@ -115,3 +115,21 @@ class Cron(metaclass=PoolMeta):
         super().__setup__()
         cls.method.selection.append(
             ('batch.subscription|send_digests', "Send Digests of Batches"))
+
+
+class Rule(metaclass=PoolMeta):
+    __name__ = 'ir.rule'
+
+    @classmethod
+    def _get_context(cls, model_name):
+        context = super()._get_context(model_name)
+        if model_name == 'batch.subscription':
+            context['user_id'] = Transaction().user
+        return context
+
+    @classmethod
+    def _get_cache_key(cls, model_names):
+        key = super()._get_cache_key(model_names)
+        if 'batch.subscription' in model_names:
+            key = (*key, Transaction().user)
+        return key
