@@ -42,7 +42,7 @@ def prepare(database: str, batch: str) -> bool:
     Before the transaction of the end.  Many processes that end executions
     need none otherwise.
     """
-    if transact(database, lambda cursor: ledger.subscriptions.are_there(
+    if transact(database, lambda cursor: ledger.subscribers.are_there(
                 cursor, batch)):
         load_pool(database)
         return True
@@ -85,7 +85,7 @@ def _tell(cursor: Cursor, outcome: Outcome) -> list[Mail]:
     pool = Pool()
     Notification = pool.get('res.notification')
     User = pool.get('res.user')
-    ways = ledger.subscriptions.of_end(
+    ways = ledger.subscribers.of_end(
         cursor, outcome.batch, outcome.succeeded)
     title = pool.get('batch.execution')(outcome.id).title
     notifications, mails = [], []

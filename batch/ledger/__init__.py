@@ -13,10 +13,10 @@ terminal.
 from . import (
     chunks, claimants, executions, failed_units, failures, figures, finishing,
     inputs, night, open_chunks, outputs, planning, retention, rows, screens,
-    settling, states, subscriptions, tables, units, upgrading)
+    settling, states, subscribers, tables, units, upgrading)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failed_units', 'failures', 'figures',
     'finishing', 'inputs', 'night', 'open_chunks', 'outputs', 'planning',
-    'retention', 'rows', 'screens', 'settling', 'states', 'subscriptions',
+    'retention', 'rows', 'screens', 'settling', 'states', 'subscribers',
     'tables', 'units', 'upgrading']
