@@ -202,6 +202,7 @@ def test_who_subscribes_is_told_and_opens_the_execution(log_in, night):
     wait_for(lambda: night.execute(
             'SELECT event, by_notification FROM batch_subscription')
         == [('failure', True)], 30, "subscribe")
+    client.see('Record saved')
     client.click('#switch_:visible')
     client.see('All Batches')
     client.shot('subscriptions')
