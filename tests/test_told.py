@@ -328,9 +328,9 @@ def test_a_digest_is_sent_of_what_was_since_the_last_one(scene, postbox):
         login: (label, records)
         for login, label, _, records in notified(scene)}
     assert told['ann'] == (
-        'Batches: 1 executions, 1 failed, 0 overdue', [id])
+        'Batches: 1 ran, 1 failed, 0 overdue', [id])
     assert told['bob'] == (
-        'Batches: 0 executions, 0 failed, 0 overdue', [])
+        'Batches: 0 ran, 0 failed, 0 overdue', [])
     mail, = postbox.mails
     text = mail.get_body(('plain',)).get_content()
     assert '3 selected, 2 done, 1 failed' in text
@@ -339,7 +339,7 @@ def test_a_digest_is_sent_of_what_was_since_the_last_one(scene, postbox):
     assert '<h3>What failed</h3>' in html and '&quot;' in html
     scene.script(RUN_CRON)
     assert mailed(postbox)[1] == (
-        'ann@example.com', 'Batches: 0 executions, 0 failed, 0 overdue')
+        'ann@example.com', 'Batches: 0 ran, 0 failed, 0 overdue')
 
 
 NOW = dt.datetime(2026, 11, 27, 6)
@@ -449,7 +449,7 @@ def test_the_command_reports_the_night(scene, postbox):
     idle = scene.batch('ok', status=0).id
     report = scene.coop('report', '--since', '2h', check=True).stdout
     assert report.startswith(
-        'Batches: 1 executions, 1 failed, 0 overdue\nFrom ')
+        'Batches: 1 ran, 1 failed, 0 overdue\nFrom ')
     assert 'What failed\n  #%s batch.scenario.bad: 3 selected, 2 done' % bad \
         in report
     assert 'What was left out\n  #%s ' % idle in report

@@ -130,4 +130,4 @@ def close(
                     escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=log_path_of(batch)))
-        telling.send_mails(mails, batch)
+        telling.send_mails(mails, logger)

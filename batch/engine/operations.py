@@ -12,11 +12,12 @@ import trytond.config as config
 from .. import ledger
 from ..aliases import Cursor, Given, Settings
 from ..config import BatchConfig
+from ..context import Work, working
 from ..exceptions import ExecutionError, SettingError
 from ..given import setting_of, split_given
 from ..ledger.rows import ExecutionRow, values_of
 from ..ledger.states import ExecutionState, Finish
-from ..logging import server_zone
+from ..logging import get_logger, server_zone
 from ..mailing import Mail
 from ..texts import escape
 from ..transaction import transact
@@ -73,8 +74,9 @@ def cancel(database: str, execution: int, message: str) -> bool:
     batch = transact(database, lambda cursor: ledger.executions.existing(
             cursor, execution, 'batch')['batch'])
     is_told = telling.prepare(database, batch)
-    cancelled = transact(database, _cancel)
-    telling.send_mails(mails, batch)
+    with working(Work(batch, execution, database=database)):
+        cancelled = transact(database, _cancel)
+        telling.send_mails(mails, get_logger(batch))
     close(database, execution)
     return cancelled
 

@@ -391,4 +391,4 @@ def refuse_start(
             message, mails = ended
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})
-            telling.send_mails(mails, batch)
+            telling.send_mails(mails, logger)

@@ -14,12 +14,12 @@ from typing import Any
 from trytond import backend
 from trytond.i18n import gettext
 from trytond.pool import Pool
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, TransactionError
 
 from .. import ledger
 from ..aliases import Cursor
 from ..ledger.states import Admission
-from ..logging import get_logger, log_path_of
+from ..logging import BatchLogger, get_logger, log_path_of
 from ..mailing import Mail, send
 from ..outcome import Outcome
 from ..texts import escape, excerpt
@@ -67,7 +67,7 @@ def tell(cursor: Cursor, outcome: Outcome) -> list[Mail]:
     cursor.execute('SAVEPOINT batch_telling')
     try:
         mails = _tell(cursor, outcome)
-    except backend.DatabaseOperationalError:
+    except (backend.DatabaseOperationalError, TransactionError):
         # The whole transaction is tried again
         raise
     except Exception as error:
@@ -159,9 +159,9 @@ def description_of(outcome: Outcome) -> str:
     return '; '.join(filter(None, [*told, outcome.message]))
 
 
-def send_mails(mails: Iterable[Mail], batch: str) -> None:
+def send_mails(mails: Iterable[Mail], logger: BatchLogger) -> None:
     "Send the mails that tell returned; log those that could not be sent."
     for mail, error in send(mails):
-        get_logger(batch).error(
+        logger.error(
             'the mail to %s on this end was not sent: %s', escape(mail.to),
             one_line(error))
