@@ -203,12 +203,11 @@ def test_who_subscribes_is_told_and_opens_the_execution(log_in, night):
             'SELECT event, by_notification FROM batch_subscription')
         == [('failure', True)], 30, "subscribe")
     client.see('Record saved')
-    client.click('#switch_:visible')
-    client.see('All Batches')
-    client.shot('subscriptions')
     id = night.batch('files', status=1).id
     client = log_in('reader')
-    assert client.page.locator('.notification-badge').inner_text() == '1'
+    wait_for(lambda: client.page.locator(
+            '#user-preferences .notification-badge').inner_text() == '1', 30,
+        "show how many are new")
     client.click('#user-preferences > a')
     client.see(': failed')
     client.shot('notifications')
@@ -221,6 +220,9 @@ def test_who_subscribes_is_told_and_opens_the_execution(log_in, night):
     wait_for(lambda: night.execute(
             'SELECT unread, records FROM res_notification')
         == [(False, '[%s]' % id)], 30, "mark it as read")
+    client.menu('Batches', 'Subscriptions')
+    client.see('All Batches')
+    client.shot('subscriptions')
 
 
 def test_nobody_else_gets_in(log_in):
