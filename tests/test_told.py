@@ -161,7 +161,7 @@ def test_who_subscribed_is_told_once_with_the_end_of_the_log(scene, postbox):
     id = scene.batch('bad', status=1).id
     (login, label, description, records), = notified(scene)
     assert (login, records) == ('ann', [id])
-    assert label.endswith(': failed')
+    assert label.startswith('Failed: ')
     assert description == '3 selected, 2 done, 1 failed, 0 left'
     mail, = postbox.mails
     assert mail['To'] == 'ann@example.com'
@@ -181,7 +181,7 @@ def test_a_success_is_told_to_who_wants_each_end(scene, postbox):
         login='bob', address='')
     scene.batch('ok', status=0)
     (login, label, _, _), = notified(scene)
-    assert login == 'bob' and label.endswith(': done')
+    assert login == 'bob' and label.startswith('Done: ')
     assert postbox.mails == []
 
 
@@ -198,10 +198,10 @@ def test_what_executed_nothing_is_told(scene, postbox):
     scene.batch('bad_selection', status=1)
     scene.configure({'batch.scenario.ok': {'disabled': 'yes'}})
     scene.batch('ok', status=0)
-    labels = [label.partition(': ')[2] for _, label, _, _ in notified(scene)]
+    labels = [label.partition(': ')[0] for _, label, _, _ in notified(scene)]
     assert labels == [
-        'refused, nothing was executed', 'failed',
-        'disabled, nothing was executed']
+        'Refused, nothing was executed', 'Failed',
+        'Disabled, nothing was executed']
     descriptions = [row[2] for row in notified(scene)]
     assert 'parameter "number" is "many"' in descriptions[0]
     assert len(postbox.mails) == 3
@@ -218,7 +218,7 @@ def test_what_is_cancelled_before_it_began_is_told(scene, postbox):
     subscribe(scene, {'event': 'failure'})
     assert scene.script(CANCEL) == 'True\n'
     (_, label, description, _), = notified(scene)
-    assert label.endswith(': cancelled')
+    assert label.startswith('Cancelled: ')
     assert description == 'cancelled by hand'
     assert len(postbox.mails) == 1
 

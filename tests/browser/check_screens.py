@@ -209,11 +209,11 @@ def test_who_subscribes_is_told_and_opens_the_execution(log_in, night):
             '#user-preferences .notification-badge').inner_text() == '1', 30,
         "show how many are new")
     client.click('#user-preferences > a')
-    client.see(': failed')
+    client.see('Failed: ')
     client.shot('notifications')
     client.page.locator('.notification-item a').filter(
-        has_text=': failed').first.click(delay=80)
-    client.see('Kinds of Errors')
+        has_text='Failed: ').first.click(delay=80)
+    client.see('record 303 (303)')
     client.shot('notified')
     client.tab('Technical')
     assert client.field('Batch:').input_value() == 'batch.scenario.files'
