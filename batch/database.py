@@ -13,6 +13,7 @@ from trytond.transaction import Transaction
 from .exceptions import DatabaseError
 from .execution import Execution, ExecutionChunk, ExecutionInput
 from .failure import Failure
+from .subscription import Subscription
 from .texts import message_of
 from .transaction import connect
 
@@ -96,7 +97,8 @@ def is_outdated() -> bool:
     No pool is loaded: the columns are the fields of the classes.
     """
     cursor = Transaction().connection.cursor()
-    for Model in [Execution, ExecutionChunk, ExecutionInput, Failure]:
+    for Model in [
+            Execution, ExecutionChunk, ExecutionInput, Failure, Subscription]:
         table = Model.__name__.replace('.', '_')
         if not backend.TableHandler.table_exist(table):
             return True

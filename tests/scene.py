@@ -22,7 +22,7 @@ __all__ = ['Execution', 'Scene', 'make_once', 'one_line']
 #: what a test may leave behind, in the order in which it can be deleted
 TABLES = [
     'batch_failure', 'batch_execution_input', 'batch_execution_chunk',
-    'batch_execution',
+    'batch_execution', 'batch_subscription', 'res_notification',
     'batch_scenario_record', 'batch_scenario_key', 'ir_queue']
 #: seconds for whatever is awaited, on a busy machine
 PATIENCE = 30

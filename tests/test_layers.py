@@ -21,9 +21,9 @@ OWN = {
 CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: what each room may know: its own floor and those behind it
 FLOORS = [
-    {'command', 'chunk_view', 'client_actions', 'dashboard',
-        'execution_rows', 'execution_view', 'failure_view', 'start_view', 'start_wizard',
-        'view_tools'},
+    {'command', 'chunk_view', 'client_actions', 'dashboard', 'digest',
+        'digest_text', 'execution_rows', 'execution_view', 'failure_view',
+        'start_view', 'start_wizard', 'subscription_view', 'view_tools'},
     {'keeper_process', 'worker'},
     {'rescue'},
     {'broker', 'celery_fixes', 'tasks', 'testing', 'testing_checks',
@@ -31,12 +31,13 @@ FLOORS = [
     {'engine', 'savepoints'},
     {'', 'batch', 'batch_meta', 'class_checks', 'conf_items', 'file_batch',
         'installed', 'searching', 'view_validate'},
-    {'database', 'execution', 'failure', 'outcome', 'read_only'},
+    {'database', 'execution', 'failure', 'outcome', 'read_only',
+        'subscription'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
         'exceptions', 'files', 'given', 'internals', 'logging',
-        'lost_messages', 'masking', 'names', 'output', 'parameter_types',
-        'parameters', 'positions', 'retired',
+        'lost_messages', 'mailing', 'masking', 'names', 'output',
+        'parameter_types', 'parameters', 'positions', 'retired',
         'settings', 'signatures', 'start_form', 'texts', 'transaction',
         'window'},
     ]

@@ -121,7 +121,7 @@ for login, user in users.items():
             }
 print(json.dumps(found))
 '''
-MENU = ['Batches', 'Dashboard', 'Executions', 'Failures']
+MENU = ['Batches', 'Dashboard', 'Executions', 'Failures', 'Subscriptions']
 
 
 @pytest.fixture(scope='module')
@@ -143,7 +143,7 @@ def test_nobody_changes_the_ledger_by_hand(access):
 def test_each_group_may_do_what_it_is_for(access, login, menu, wizard, button):
     may = access[login]
     assert len(may['read']) == 7 and may['values']
-    assert may['menu'] == menu
+    assert may['menu'] == sorted(menu)
     assert (may['wizard'], may['button']) == (wizard, button)
 
 
@@ -152,6 +152,44 @@ def test_others_see_nothing(access):
     assert may == {
         'read': [], 'change': [], 'menu': [], 'wizard': False,
         'values': False, 'button': False}
+
+
+SUBSCRIPTIONS = '''\
+from trytond.model.exceptions import AccessError
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+pool = load_pool(database)
+User = pool.get('res.user')
+found = {}
+with Transaction().start(database, 0):
+    users = {user.login: user.id for user in User.search([])}
+for login in ['batch', 'batch_operator', 'admin', 'None']:
+    with Transaction().start(
+            database, users[login],
+            context={'_check_access': True}) as transaction:
+        Subscription = pool.get('batch.subscription')
+
+        def may(user):
+            try:
+                subscription, = Subscription.create([{
+                            'user': user, 'event': 'end',
+                            'by_notification': True}])
+                Subscription.write([subscription], {'event': 'digest'})
+                [s.rec_name for s in Subscription.search([])]
+                Subscription.delete([subscription])
+            except AccessError:
+                return False
+            return True
+        found[login] = [may(users[login]), may(users['batch_starter'])]
+        transaction.rollback()
+print(json.dumps(found))
+'''
+
+
+def test_each_user_subscribes_and_operators_do_so_for_others(still, access):
+    assert json.loads(still.script(SUBSCRIPTIONS)) == {
+        'batch': [True, False], 'batch_operator': [True, True],
+        'admin': [True, True], 'None': [False, False]}
 
 
 RELATED = '''\

@@ -19,7 +19,8 @@ VERSIONS = sorted((Path(__file__).parent / 'upgrades').glob('*.sql'))
 @pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
 def scene(request, postgresql, redis):
     with Scene(postgresql=postgresql, redis=redis) as scene:
-        scene.execute('DROP TABLE batch_failure')
+        for table in ['failure', 'subscription']:
+            scene.execute('DROP TABLE batch_%s' % table)
         for table in ['input', 'chunk']:
             scene.execute('DROP TABLE batch_execution_%s CASCADE' % table)
         scene.execute('DROP TABLE batch_execution CASCADE')
@@ -44,11 +45,11 @@ def schema(scene):
                 "SELECT table_name, column_name, data_type "
                 "FROM information_schema.columns "
                 "WHERE table_name LIKE 'batch_execution%' "
-                "OR table_name = 'batch_failure'")),
+                "OR table_name IN ('batch_failure', 'batch_subscription')")),
         set(scene.execute(
                 "SELECT indexdef FROM pg_indexes "
                 "WHERE tablename LIKE 'batch_execution%' "
-                "OR tablename = 'batch_failure'")))
+                "OR tablename IN ('batch_failure', 'batch_subscription')")))
 
 
 def test_what_was_open_or_failed_goes_on_after_the_update(

@@ -16,7 +16,7 @@ import traceback
 from .. import texts
 from ..exceptions import BatchError, UsageError
 from ..retired import instead_of_option
-from . import environment, manage, run, show
+from . import environment, manage, report, run, show
 from .streams import lasting, written
 
 __all__ = ['get_parser', 'main']
@@ -122,6 +122,18 @@ def get_parser():
         type=_whole(1, 1000000),
         help="how many failures (default: %(default)s)")
     one.add_argument('--json', action='store_true', help="as JSON")
+
+    night = add('report', report.report,
+        "report what ran, failed, is overdue or was left out, on one page")
+    night.add_argument('--since', metavar='WHEN', default='yesterday',
+        type=report.moment_of,
+        help="yesterday, today, a date or time as 2026-11-26 or "
+        "2026-11-26T18:00, or so long ago as 12h or 7d "
+        "(default: %(default)s)")
+    night.add_argument('--html', action='store_true', help="as HTML")
+    night.add_argument('--mail', metavar='TO', action='append', default=[],
+        type=_text, help="send it to this e-mail address instead; may be "
+        "repeated")
 
     for again in [
             add('resume', run.resume,

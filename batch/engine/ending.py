@@ -10,10 +10,11 @@ from ..context import Work, working
 from ..ledger.rows import values_of
 from ..ledger.states import ExecutionState, Finish
 from ..logging import get_logger, log_path_of
+from ..mailing import Mail
 from ..outcome import Outcome, missing_files
 from ..texts import escape
 from ..transaction import transact
-from . import error_files, finishing, input_files
+from . import error_files, finishing, input_files, telling
 from .input_files import Settled
 from .output_files import discard_leftovers, publish
 from .tags import tag_of
@@ -65,7 +66,8 @@ def close(
 
     def end(
             cursor: Cursor
-            ) -> tuple[dict[str, str], list[Settled], Outcome] | None:
+            ) -> tuple[
+                dict[str, str], list[Settled], Outcome, list[Mail]] | None:
         row = ledger.executions.claim_if_over(cursor, execution)
         if row is None:
             return None
@@ -96,7 +98,8 @@ def close(
             ledger.executions.forget_secrets(cursor, execution)
         outcome = Outcome.load(cursor, execution)
         assert outcome is not None
-        return missing, settled, outcome
+        mails = telling.tell(cursor, outcome) if is_told else []
+        return missing, settled, outcome, mails
 
     if (found := transact(database, look)) is None:
         return
@@ -110,9 +113,10 @@ def close(
             error_files.write_errors(database, execution, logger)
         if is_due and not finishing.finish(database, batch, execution):
             return
+        is_told = telling.prepare(database, batch)
         if (ended := transact(database, end)) is None:
             return
-        missing, settled, outcome = ended
+        missing, settled, outcome, mails = ended
         for name, reason in missing.items():
             logger.error(
                 'the file "%s" is committed but missing: %s', escape(name),
@@ -126,3 +130,4 @@ def close(
                     escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
         write('%s', outcome.text(batch, log=log_path_of(batch)))
+        telling.send_mails(mails, logger)

@@ -12,14 +12,17 @@ import trytond.config as config
 from .. import ledger
 from ..aliases import Cursor, Given, Settings
 from ..config import BatchConfig
+from ..context import Work, working
 from ..exceptions import ExecutionError, SettingError
 from ..given import setting_of, split_given
 from ..ledger.rows import ExecutionRow, values_of
 from ..ledger.states import ExecutionState, Finish
-from ..logging import server_zone
+from ..logging import get_logger, server_zone
+from ..mailing import Mail
 from ..texts import escape
 from ..transaction import transact
 from ..window import window_end
+from . import telling
 from .chosen import among, chosen
 from .ending import close, needs_hooks
 
@@ -46,6 +49,8 @@ def cancel(database: str, execution: int, message: str) -> bool:
 
     :param message: why, as the ledger keeps it
     """
+    mails: list[Mail] = []
+
     def _cancel(cursor: Cursor) -> bool:
         if ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
@@ -54,6 +59,8 @@ def cancel(database: str, execution: int, message: str) -> bool:
                 ended_at=ledger.tables.clock(), exit_status=1,
                 message=message)
             ledger.settling.give_back(cursor, execution)
+            if is_told:
+                mails[:] = telling.tell_of(cursor, execution)
             return True
         row = ledger.executions.existing(
             cursor, execution, 'state', 'finish')
@@ -64,7 +71,12 @@ def cancel(database: str, execution: int, message: str) -> bool:
             cursor, execution, ExecutionState.CANCELLED, message)
         return True
 
-    cancelled = transact(database, _cancel)
+    batch = transact(database, lambda cursor: ledger.executions.existing(
+            cursor, execution, 'batch')['batch'])
+    is_told = telling.prepare(database, batch)
+    with working(Work(batch, execution, database=database)):
+        cancelled = transact(database, _cancel)
+        telling.send_mails(mails, get_logger(batch))
     close(database, execution)
     return cancelled
 

@@ -28,13 +28,14 @@ from ..ledger.planning import ChunkWriter
 from ..ledger.rows import Details
 from ..ledger.states import Admission, ExecutionState, Finish
 from ..logging import BatchLogger, get_logger, get_print_infos
+from ..mailing import Mail
 from ..output import Outputs
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
 from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown, load_pool,
     transact)
-from . import input_files
+from . import input_files, telling
 from .admission import (
     MAX_DEATHS, admit, parse_parameters, parses, resolve_execution,
     write_parsed)
@@ -356,32 +357,38 @@ def refuse_start(
     if issubclass(type(error), UnknownBatchError):
         # Only into the worker's log: an unknown name gets no log file
         logger = BatchLogger(logging.getLogger('batch'), None)
-    is_told = issubclass(type(error), BatchError)
+    is_own_error = issubclass(type(error), BatchError)
 
-    def fail(cursor: Cursor, details: Details) -> str | None:
+    def fail(
+            cursor: Cursor,
+            details: Details) -> tuple[str, list[Mail]] | None:
         if not ledger.executions.claim(
                 cursor, execution, ExecutionState.SELECTING):
             return None
         ledger.planning.discard(cursor, execution)
         ledger.settling.give_back(cursor, execution)
         ledger.executions.forget_secrets(cursor, execution)
-        message = details['error'] if is_told \
+        message = details['error'] if is_own_error \
             else 'the selection failed: %s' % ': '.join(filter(None, [
                         details['error_type'], details['error']]))
         ledger.executions.update(
             cursor, execution, state=ExecutionState.FAILED,
             ended_at=ledger.tables.clock(),
-            exit_status=getattr(error, 'exit_status') if is_told else 1,
+            exit_status=getattr(error, 'exit_status') if is_own_error else 1,
             message=message + '; nothing was executed',
             error_type=details['error_type'], traceback=details['traceback'],
             hooks_committed=issubclass(type(error), TransactionEndedError),
             **({'admission': Admission.REFUSED} if is_refusal(error) else {}))
-        return message
+        return message, telling.tell_of(
+            cursor, execution) if is_told else []
 
     with working(Work(batch, execution, database=database)):
-        if not is_told:
+        if not is_own_error:
             logger.exception("the selection failed", exc_info=exc_info(error))
-        if message := write_down(error, lambda details: transact(
+        is_told = telling.prepare(database, batch)
+        if ended := write_down(error, lambda details: transact(
                     database, partial(fail, details=details))):
+            message, mails = ended
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})
+            telling.send_mails(mails, logger)

@@ -5,8 +5,8 @@ from enum import Enum
 
 __all__ = [
     'Admission', 'CHUNK', 'ChunkState', 'ENDED_EXECUTIONS', 'EXECUTION',
-    'ExecutionState', 'FAILURE', 'FailureState', 'Finish', 'OPEN_CHUNKS',
-    'OPEN_EXECUTIONS']
+    'Event', 'ExecutionState', 'FAILURE', 'FailureState', 'Finish',
+    'OPEN_CHUNKS', 'OPEN_EXECUTIONS']
 
 
 class _Text(str, Enum):
@@ -67,6 +67,13 @@ class Finish(_Text):
     BEGUN = 'begun'
     DONE = 'done'
     FAILED = 'failed'
+
+
+class Event(_Text):
+    "The column ``event`` of a subscription: when its user is told."
+    FAILURE = 'failure'
+    END = 'end'
+    DIGEST = 'digest'
 
 
 #: (from, to) -> the cause.  What is not here does not happen: each statement

@@ -19,12 +19,13 @@ from ..aliases import Cursor
 __all__ = [
     'ForExecution', 'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
     'execute_written', 'execution_', 'failure_', 'for_update', 'has_ended',
-    'has_not_ended', 'input_', 'is_shared', 'now', 'written']
+    'has_not_ended', 'input_', 'is_shared', 'now', 'subscription_', 'written']
 
 execution_ = Table('batch_execution')
 chunk_ = Table('batch_execution_chunk')
 input_ = Table('batch_execution_input')
 failure_ = Table('batch_failure')
+subscription_ = Table('batch_subscription')
 
 
 def is_shared() -> bool:

@@ -276,6 +276,41 @@ def test_a_failure_leads_to_its_record(log_in):
     client.shot('failure-record-opened')
 
 
+def test_who_subscribes_is_told_and_opens_the_execution(log_in, night):
+    client = log_in('reader')
+    client.menu('Batches', 'Subscriptions')
+    client.click('#new_:visible')
+    client.see('When:')
+    wait_for(lambda: client.field('User:').input_value() == 'Reader', 30,
+        "show who is told")
+    client.shot('subscription')
+    client.click('#save:visible')
+    wait_for(lambda: night.execute(
+            'SELECT event, by_notification FROM batch_subscription')
+        == [('failure', True)], 30, "subscribe")
+    client.see('Record saved')
+    id = night.batch('files', status=1).id
+    client = log_in('reader')
+    wait_for(lambda: client.page.locator(
+            '#user-preferences .notification-badge').inner_text() == '1', 30,
+        "show how many are new")
+    client.click('#user-preferences > a')
+    client.see('Failed: ')
+    client.shot('notifications')
+    client.page.locator('.notification-item a').filter(
+        has_text='Failed: ').first.click(delay=80)
+    client.see('record 303 (303)')
+    client.shot('notified')
+    client.tab('Technical')
+    assert client.field('Batch:').input_value() == 'batch.scenario.files'
+    wait_for(lambda: night.execute(
+            'SELECT unread, records FROM res_notification')
+        == [(False, '[%s]' % id)], 30, "mark it as read")
+    client.menu('Batches', 'Subscriptions')
+    client.see('All Batches')
+    client.shot('subscriptions')
+
+
 def test_nobody_else_gets_in(log_in):
     client = log_in('nobody')
     client.shot('nobody')
