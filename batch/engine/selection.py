@@ -54,11 +54,12 @@ Selected: TypeAlias = tuple[list[int], Outputs]
 def select_and_plan(
         database: str, batch: str, execution: int | None = None,
         given: Given | None = None, task_id: str | None = None, *,
-        send: Send) -> None:
+        send: Send) -> str | None:
     """Select the units, write the chunks, commit, and send the queued ones.
 
     What a hook raises fails the execution, and is not raised.  Does nothing
     if the execution is not to be selected, waits, or the database is away.
+    Returns why it failed, or None.
 
     :param execution: id; None to make one with the parameters given
     :param task_id: of Celery
@@ -86,12 +87,12 @@ def select_and_plan(
         if admitted is None:
             # If it is selected already, the keeper sent this to call finish
             close(database, execution, may_call_hooks=True)
-            return
+            return None
         if parses(pool.get(batch)):
             transact(database, lambda cursor: write_parsed(cursor, *admitted))
         job = load_job(database, execution)
         if job is None:
-            return
+            return None
         settle_earlier(job)
         selected = transact(database, partial(select_, job=job))
     except BaseException as error:
@@ -109,14 +110,13 @@ def select_and_plan(
                 get_logger(batch).warning(
                     "the selection waits for the database: %s",
                     one_line(outage))
-            return
+            return None
         if pool is None or execution is None:
             raise
-        refuse_start(database, batch, execution, error)
-        return
+        return refuse_start(database, batch, execution, error)
     if selected is None:
         # Delivered twice: another process selects it, or did
-        return
+        return None
     chunks, outputs = selected
     note_appeared(database, execution, outputs)
     try:
@@ -128,6 +128,7 @@ def select_and_plan(
                 error)
     if not chunks:
         close(database, execution, may_call_hooks=True)
+    return None
 
 
 def preview(
@@ -350,8 +351,8 @@ def selection_died(
 
 def refuse_start(
         database: str, batch: str, execution: int,
-        error: BaseException) -> None:
-    "selecting -> failed: the selection raised, or was refused."
+        error: BaseException) -> str | None:
+    "selecting -> failed: the selection raised, or was refused; returns why."
     logger = get_logger(batch)
     if issubclass(type(error), UnknownBatchError):
         # Only into the worker's log: an unknown name gets no log file
@@ -385,3 +386,4 @@ def refuse_start(
                     database, partial(fail, details=details))):
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})
+    return message
