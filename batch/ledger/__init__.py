@@ -12,10 +12,11 @@ terminal.
 """
 from . import (
     chunks, claimants, executions, failed_units, failures, figures, finishing,
-    inputs, open_chunks, outputs, planning, retention, rows, screens, settling,
-    states, tables, units, upgrading)
+    inputs, metrics, open_chunks, outputs, planning, retention, rows, screens,
+    settling, states, tables, units, upgrading)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failed_units', 'failures', 'figures',
-    'finishing', 'inputs', 'open_chunks', 'outputs', 'planning', 'retention',
-    'rows', 'screens', 'settling', 'states', 'tables', 'units', 'upgrading']
+    'finishing', 'inputs', 'metrics', 'open_chunks', 'outputs', 'planning',
+    'retention', 'rows', 'screens', 'settling', 'states', 'tables', 'units',
+    'upgrading']

@@ -15,7 +15,7 @@ from .failed_units import is_free
 from .states import ExecutionState, Finish
 from .tables import chunk_, execution_, failure_
 
-__all__ = ['count_free', 'settled', 'units_of']
+__all__ = ['count_free', 'is_settled', 'settled', 'units_of']
 
 
 def units_of(
@@ -44,7 +44,12 @@ def count_free(cursor: Cursor, executions: Iterable[int]) -> dict[int, int]:
 
 
 def settled() -> Any:
-    """Return the query of the ids of executions that nobody has to look at.
+    "Return the query of the ids of executions that nobody has to look at."
+    return execution_.select(execution_.id, where=is_settled())
+
+
+def is_settled() -> Any:
+    """The condition of an execution that nobody has to look at; may be NULL.
 
     All is done and finished, or its failures were retried or dismissed.  Where
     nothing was selected, a later execution of the batch has come so far.
@@ -54,9 +59,8 @@ def settled() -> Any:
             Literal(1),
             where=(later.batch == execution_.batch)
             & (later.id > execution_.id) & (later.selected != Null)))
-    return execution_.select(
-        execution_.id,
-        where=(execution_.ended_at != Null)
+    return (
+        (execution_.ended_at != Null)
         & ((execution_.left == Null) | (execution_.left == 0))
         & ((execution_.failed > 0) | has_later
             | (execution_.state != ExecutionState.FAILED))
