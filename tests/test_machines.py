@@ -82,6 +82,23 @@ def test_no_worker_is_critical(postgresql, redis):
 
 
 @only_workers
+@pytest.mark.parametrize('queue, state', [
+        ('celery', 'warning'), ('far', 'ok')])
+def test_a_worker_that_refuses_what_another_takes_is_a_warning(
+        scene, queue, state):
+    scene.postgresql.create('elsewhere', template='scenarios')
+    worker = scene.worker(1, '-d', 'elsewhere', '-Q', queue)
+    try:
+        found, checks = check(scene, int(state != 'ok'))
+    finally:
+        worker.stop()
+        scene.postgresql.drop('elsewhere')
+    assert found == checks['workers'][0] == state
+    told = 'serves the databases elsewhere, not "%s"' % scene.database
+    assert (told in checks['workers'][1][0]) == (state == 'warning')
+
+
+@only_workers
 def test_a_timeout_of_the_server_is_a_warning(scene):
     name = 'idle_in_transaction_session_timeout'
     alter = 'ALTER DATABASE "%s" ' % scene.database

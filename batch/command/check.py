@@ -141,16 +141,18 @@ def check_workers(database):
     missing = [
         NoWorkerError(describe_missing(database, queue, {}) + named_by(names))
         for queue, names in sorted(queues.items()) if queue not in served]
+    # One for another database, in a queue of its own, takes no message of ours
     unfit = [
         NoWorkerError('%s (%s)' % (worker, wrong))
-        for worker, (_, wrong) in sorted(workers.items()) if wrong]
+        for worker, (names, wrong) in sorted(workers.items())
+        if wrong and not queues.keys().isdisjoint(names)]
     if missing:
         raise _Problems(*missing, *unfit)
     if unfit:
         raise _Warnings(*unfit)
     return ', '.join(
         '%s (%s)' % (worker, ', '.join(names))
-        for worker, (names, _) in sorted(workers.items()))
+        for worker, (names, wrong) in sorted(workers.items()) if not wrong)
 
 
 def named_by(names):
