@@ -15,6 +15,7 @@ from prometheus_client import parser
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from scene import PATIENCE, one_line
 
+from devel.process import free_port
 from trytond.modules.batch.command.metrics import METRICS, UP, WORKERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,6 +141,22 @@ def test_what_runs_has_its_start_and_its_progress(scene):
     # One worker serves the default queue, and none that of the execution
     assert found['batch_workers', 'celery'] == 1
     assert found['batch_workers', 'far'] == 0
+
+
+@only_workers
+def test_a_broker_that_is_away_has_no_workers(scene, tmp_path):
+    scene.records(1)
+    scene.batch('ok', status=0)
+    path = tmp_path / 'more.conf'
+    path.write_text('[celery]\nbroker_url = redis://:secret@127.0.0.1:%s/0\n'
+        % free_port())
+    result = scene.coop('metrics', '-c', scene.trytond_conf, '-c', path)
+    assert result.returncode == 0
+    found = read(result.stdout)
+    assert found['batch_workers', 'celery'] == 0
+    assert found['batch_last_units', OK, 'done'] == 1
+    line, = result.stderr.splitlines()
+    assert line.startswith('coop: ') and 'secret' not in line
 
 
 @only_in_process

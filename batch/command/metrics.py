@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 
-from ..exceptions import BatchError, BrokerError
+from ..exceptions import BatchError
 from ..texts import RECORD, clean, message_of
 from .environment import database_of
 from .streams import written
@@ -245,9 +245,10 @@ class Workers:
         try:
             answers = ask_workers(self.database).values()
             self._said = None
-        except BrokerError as error:
-            if str(error) != self._said:
-                self._said = str(error)
+        except Exception as error:
+            # Old counts would hide that nobody answers
+            if message_of(error) != self._said:
+                self._said = message_of(error)
                 say(self._said)
             answers = []
         self._counts = Counter(
