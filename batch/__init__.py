@@ -6,6 +6,7 @@ Importing this package stays cheap: what business modules subclass is loaded
 when it is first asked for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ def __getattr__(name: str) -> Any:
         # As batches of before ask for it
         from .logging import get_logger
         return get_logger
+    if name == 'celery':
+        # So that celery finds it: celery -A trytond.modules.batch
+        return import_module('.tasks', __name__).celery_app
     if name in __all__:
         from . import batch
         return getattr(batch, name)

@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Workarounds for errors in kombu and Celery that would end a worker.
+"""Workarounds for errors in kombu and Celery, most of which end a worker.
 
 Each names the version that has the error, to be removed when no supported
 version has it.
@@ -9,11 +9,12 @@ import functools
 import logging
 
 from celery.exceptions import InvalidTaskError
+from celery.worker import request
 from celery.worker.strategy import default
 from kombu.message import Message
 from kombu.transport.virtual import QoS
 
-__all__ = ['outlive_lost_connections', 'strategy']
+__all__ = ['Request', 'outlive_lost_connections', 'strategy']
 
 logger = logging.getLogger(__name__)
 
@@ -61,3 +62,11 @@ def strategy(task, app, consumer, **options):
             raise InvalidTaskError('%s: %s' % (
                     type(error).__name__, error)) from error
     return handle_or_refuse
+
+
+class Request(request.Request):
+    "A request that ``inspect`` shows as the events do (Celery 5.7)."
+
+    def info(self, safe=False):
+        "Return what is shown; args is the label of the chunk."
+        return {**super().info(safe), 'args': self.argsrepr}

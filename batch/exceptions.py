@@ -11,9 +11,9 @@ __all__ = [
     'BatchError', 'BrokerError', 'ConfigError', 'DatabaseError',
     'DefinitionError', 'ExecutionError', 'FollowError', 'InputError',
     'NoWorkerError', 'OutageError', 'OutputError', 'OverlapError',
-    'ParameterError', 'SettingError', 'StateError', 'TimeLimitError',
-    'TransactionEndedError', 'UnitsError', 'UnknownBatchError', 'UsageError',
-    'WorkerLostError', 'nearest']
+    'ParameterError', 'SettingError', 'StateError', 'TaskFailedError',
+    'TimeLimitError', 'TransactionEndedError', 'UnitsError',
+    'UnknownBatchError', 'UsageError', 'WorkerLostError', 'nearest']
 
 
 def nearest(name: object, names: Iterable[object], cutoff: float = 0.6) -> str:
@@ -166,6 +166,14 @@ class StateError(BatchError):
         super().__init__(
             '%s is not queued any more and can not become %s'
             % (label, state))
+
+
+class TaskFailedError(BatchError):
+    """Raised at the end of a task whose units failed, or whose start failed.
+
+    The ledger has it already: this only lets Celery's clients show the task
+    as failed.
+    """
 
 
 class TimeLimitError(BatchError):

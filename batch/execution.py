@@ -289,6 +289,11 @@ class ExecutionChunk(_MaskedModel, ModelView):
                 table,
                 (table.parent, Index.Equality()),
                 where=table.parent != Null),
+            # For the metrics, which sum them up: few rows have any
+            Index(
+                table,
+                (table.execution, Index.Range()),
+                where=table.deaths != Null),
             }
 
     @classmethod

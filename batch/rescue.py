@@ -321,8 +321,9 @@ class Keeper:
     def send(self, execution, batch, chunks):
         "Raises BrokerError."
         queue = operations.queue_of_execution(self.database, batch, execution)
+        send = tasks.sender(self.database, batch, queue)
         for chunk in chunks:
             if chunk == SELECTION:
                 tasks.send_selection(self.database, batch, execution, queue)
             else:
-                tasks.sender(self.database, queue)(execution, chunk)
+                send(execution, chunk)

@@ -19,11 +19,12 @@ from kombu.transport import TRANSPORT_ALIASES
 
 import trytond.config as config
 
-from . import positions
+from . import ledger, positions
 from .engine import selection, treatment
 from .engine.running import load_job
 from .exceptions import (
-    BatchError, BrokerError, ConfigError, DatabaseError, UsageError, nearest)
+    BatchError, BrokerError, ConfigError, DatabaseError, TaskFailedError,
+    UsageError, nearest)
 from .masking import mask_secrets
 from .texts import message_of
 from .transaction import load_pool, transact
@@ -49,6 +50,8 @@ celery_app.steps['consumer'].add('trytond.modules.batch.worker:Watch')
 #: the settings of Celery that are URLs of brokers, and types that are JSON
 BROKERS = {'broker_url', 'broker_read_url', 'broker_write_url'}
 JSON = {'dict': dict, 'list': list, 'tuple': list}
+#: failed chunks that the error of a task names
+SHOWN = 3
 
 
 class TrytonTask(celery_tryton.TrytonTask):
@@ -64,6 +67,7 @@ class TrytonTask(celery_tryton.TrytonTask):
     typing = False
     own_transactions = False
     Strategy = 'trytond.modules.batch.celery_fixes:strategy'
+    Request = 'trytond.modules.batch.celery_fixes:Request'
 
     def __call__(self, *args, **kwargs):
         database = kwargs.pop(
@@ -105,9 +109,10 @@ def generate_all(
             execution, (int, type(None))):
         raise UsageError('a message with the batch %.100r and the execution '
             '%.100r is refused' % (batch_name, execution))
-    selection.select_and_plan(
-        database, batch_name, execution, parameters,
-        task_id=self.request.id, send=sender(database))
+    if problem := selection.select_and_plan(
+            database, batch_name, execution, parameters,
+            task_id=self.request.id, send=sender(database)):
+        raise TaskFailedError(problem)
 
 
 @celery_app.task(
@@ -125,9 +130,14 @@ def generate(self, execution, chunk, *, database):
         raise UsageError('a message with the execution %.100r and the chunk '
             '%.100r is refused' % (execution, chunk))
     positions.begin_task(self.request.id)
-    treatment.take_turn(
-        database, execution, chunk, send=sender(database),
-        again=(self.request.delivery_info or {}).get('redelivered', False))
+    if failed := treatment.take_turn(
+            database, execution, chunk, send=sender(database),
+            again=(self.request.delivery_info or {}).get(
+                'redelivered', False)):
+        # All is committed: only so that clients of Celery show it
+        raise TaskFailedError('failed: %s; coop show %s' % (
+                ', '.join(failed[:SHOWN]) + ' ...' * (len(failed) > SHOWN),
+                execution))
 
 
 def send_selection(database, batch, execution, queue):
@@ -136,30 +146,49 @@ def send_selection(database, batch, execution, queue):
         generate_all.apply_async(
             args=[batch],
             kwargs={'execution': execution, '_database': database},
-            queue=queue, retry=False)
+            argsrepr='%s #%s' % (batch, execution), queue=queue, retry=False)
 
 
-def sender(database, queue=None):
+def sender(database, batch=None, queue=None):
     """Return the function that sends the message of a chunk.
 
     The function raises BrokerError.
 
-    :param queue: None for the queue of the execution, which needs the pool
+    :param batch: None for those of the execution, which needs the pool
     """
+    numbers = {}
+
     def send(execution, chunk):
         with as_broker_error():
-            to = queue
-            if to is None:
+            name, to = batch, queue
+            if name is None:
                 if (job := load_job(database, execution)) is None:
                     # It was pruned meanwhile
                     return
-                to = job.settings['queue']
+                name, to = job.batch, job.settings['queue']
+            if chunk not in numbers:
+                numbers.update(numbers_of(database, execution))
             generate.apply_async(
                 kwargs={
                     'execution': execution, 'chunk': chunk,
                     '_database': database},
+                # What Celery's clients show
+                argsrepr='%s #%s.%s' % (
+                    name, execution, numbers.get(chunk, '?')),
                 queue=to, retry=False)
     return send
+
+
+def numbers_of(database, execution):
+    """Return the numbers of the queued chunks by their ids.
+
+    They are only shown: nothing depends on them, and nothing is raised.
+    """
+    try:
+        return transact(database, lambda cursor: (
+                ledger.open_chunks.list_numbers(cursor, execution)), retry=0)
+    except Exception:
+        return {}
 
 
 def send_execution(database, batch, execution, queue, chunks=None):
@@ -174,8 +203,9 @@ def send_execution(database, batch, execution, queue, chunks=None):
         if chunks is None:
             send_selection(database, batch, execution, queue)
         else:
+            send = sender(database, batch, queue)
             for chunk in chunks:
-                sender(database, queue)(execution, chunk)
+                send(execution, chunk)
     except BrokerError as error:
         return str(error)
 

@@ -14,7 +14,7 @@ from .ground import Ground
 #: in the order in which they run
 SECTIONS = [
     'rivals', 'memory', 'command', 'isolation', 'fairness', 'growth',
-    'workers', 'screens', 'disasters']
+    'scrape', 'screens', 'workers', 'disasters']
 
 
 def main(arguments=None):

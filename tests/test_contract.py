@@ -730,7 +730,7 @@ def test_the_history_shows_the_last_ones_first(scene):
         [str(first.id), 'batch.scenario.ok', 'succeeded']]
     rows = json.loads(scene.coop(
             'history', 'batch.scenario.bad', '--json', check=True).stdout)
-    assert [(r['id'], r['selected'], r['done'], r['failed'], r['left'])
+    assert [(r['execution'], r['selected'], r['done'], r['failed'], r['left'])
         for r in rows] == [(second.id, 3, 2, 1, 0)]
     lines = scene.coop(
         'history', '--limit', '1', check=True).stdout.splitlines()

@@ -19,22 +19,37 @@ from ..engine.errors import one_line
 from ..exceptions import BatchError, BrokerError, DatabaseError, NoWorkerError
 from ..masking import mask_secrets
 from ..transaction import load_pool
-from .check_conf import check_all_batches, load_batch_config
-from .streams import written
+from .check_conf import (
+    check_all_batches, input_problems, load_batch_config, named_queues)
+from .check_shown import CRITICAL, OK, WARNING, Found, shown
 
 __all__ = ['check_all']
 
 
+#: batches that are named of a queue that nobody serves
+NAMED = 3
+
+
 class _Problems(Exception):
     "Raised with all errors that were found."
+    state = CRITICAL
 
 
-def check_all(database):
-    """Print a line for each thing checked; return 0 if all is well.
+class _Warnings(_Problems):
+    "Raised where batches are executed in spite of them."
+    state = WARNING
 
-    Of what is wrong with batch.conf, each problem has a line.
+
+def check_all(database, way):
+    """Show what was found at each thing checked; return the exit status.
+
+    :param way: of check_shown.WAYS
     """
-    status = 0
+    return shown(database, steps(database), way)
+
+
+def steps(database):
+    "Yield what is Found by each step."
     for name, step in [
             ('configuration', check_configuration),
             ('database', check_database),
@@ -43,17 +58,16 @@ def check_all(database):
             ('workers', check_workers),
             ('directories', check_directories)]:
         try:
-            word, found = 'ok', [step(database)]
+            state, found = OK, [step(database)]
         except _Problems as problems:
-            status, word, found = 1, 'WRONG', problems.args
+            state, found = problems.state, problems.args
         except Exception as error:
             # Go on: the next check may pass
-            status, word, found = 1, 'WRONG', [error]
+            state, found = CRITICAL, [error]
         # One line of [default] may be wrong for many batches
-        for text in dict.fromkeys(map(line_of, found)):
-            print('%-14s %-5s  %s' % (
-                    name, word, texts.clean(text, texts.RECORD)), flush=True)
-    return max(status, written())
+        yield Found(name, state, list(dict.fromkeys(
+                    texts.clean(line_of(one), texts.RECORD)
+                    for one in found)))
 
 
 def line_of(found):
@@ -75,13 +89,13 @@ def check_database(database):
     check_database(database)
     check_sessions(database)
     if limits := server_timeouts(database):
-        raise DatabaseError(
+        raise _Warnings(DatabaseError(
             'the server ends transactions or statements that take longer '
             'than %s: chunks start again and again, or fail; ALTER ROLE ... '
             'SET %s = 0 for the user of [database] uri, and set time_limit in '
             'batch.conf' % (
                 ', '.join('%s = %s' % limit for limit in limits),
-                limits[0][0]))
+                limits[0][0])))
     return '"%s" answers and has the module' % database
 
 
@@ -107,7 +121,7 @@ def check_broker(database):
 
 def check_workers(database):
     from .. import tasks
-    from ..broker import ask_workers, check_broker
+    from ..broker import ask_workers, check_broker, describe_missing
     if not tasks.has_broker():
         return 'none needed'
     try:
@@ -115,34 +129,58 @@ def check_workers(database):
     except BrokerError:
         raise NoWorkerError('can not be asked without the broker')
     workers = ask_workers(database, timeout=2)
-    if not workers:
-        raise NoWorkerError(
-            'none answers; start one: coop worker -d %s' % database)
-    told = ', '.join(
-        '%s (%s)' % (worker, wrong or ', '.join(queues))
-        for worker, (queues, wrong) in sorted(workers.items()))
-    if any(wrong for _, wrong in workers.values()):
-        raise NoWorkerError(told)
-    return told
+    queues = {tasks.celery_app.conf.task_default_queue: []}
+    with contextlib.suppress(Exception):
+        # If the pool can not be loaded, that is said already
+        load_pool(database)
+        with Transaction().start(database, 0, readonly=True):
+            queues = named_queues() or queues
+    served = {
+        queue for names, wrong in workers.values() if not wrong
+        for queue in names}
+    missing = [
+        NoWorkerError(describe_missing(database, queue, {}) + named_by(names))
+        for queue, names in sorted(queues.items()) if queue not in served]
+    # One for another database, in a queue of its own, takes no message of ours
+    unfit = [
+        NoWorkerError('%s (%s)' % (worker, wrong))
+        for worker, (names, wrong) in sorted(workers.items())
+        if wrong and not queues.keys().isdisjoint(names)]
+    if missing:
+        raise _Problems(*missing, *unfit)
+    if unfit:
+        raise _Warnings(*unfit)
+    return ', '.join(
+        '%s (%s)' % (worker, ', '.join(names))
+        for worker, (names, wrong) in sorted(workers.items()) if not wrong)
+
+
+def named_by(names):
+    more = len(names) - NAMED
+    return names and ' (for %s%s)' % (
+        ', '.join(names[:NAMED]), ' and %s more' % more if more > 0 else '') \
+        or ''
 
 
 def check_directories(database):
     names = {config.get('batch', 'log_dir'): 'log_dir'}
     batch_config, _ = load_batch_config()
     sections = set(batch_config.texts)
+    inputs = []
     with contextlib.suppress(Exception):
         # Those of other databases are none of this one's.  If it can not be
         # loaded, that is said already
         load_pool(database)
         with Transaction().start(database, 0, readonly=True):
             sections &= {DEFAULT, *get_batches()}
+            inputs = input_problems()
     for section in batch_config.texts:
         if section not in sections:
             continue
         root_dir, _ = batch_config.resolve(section)['root_dir']
         names[root_dir] = 'root_dir of [%s]' % section
     names.pop(None, None)
-    wrong = []
+    wrong = [*inputs]
     for path, name in names.items():
         try:
             with tempfile.TemporaryFile(dir=os.path.expanduser(path)):
@@ -154,6 +192,6 @@ def check_directories(database):
     if wrong:
         raise _Problems(*wrong)
     if 'log_dir' not in names.values():
-        raise BatchError('no log_dir in [batch] of trytond.conf: batches '
-            'have no log files; name a directory')
+        raise _Warnings(BatchError('no log_dir in [batch] of trytond.conf: '
+                'batches have no log files; name a directory'))
     return ', '.join(names)

@@ -16,7 +16,8 @@ import traceback
 from .. import texts
 from ..exceptions import BatchError, UsageError
 from ..retired import instead_of_option
-from . import environment, manage, report, run, show
+from . import environment, manage, metrics, report, run, show
+from .moments import moment_of
 from .streams import lasting, written
 
 __all__ = ['get_parser', 'main']
@@ -104,7 +105,8 @@ def get_parser():
     _output(batch)
     batch.set_defaults(parser=batch)
 
-    add('list', show.list_, "show the batches, one per line")
+    add('list', show.list_, "show the batches, one per line").add_argument(
+        '--json', action='store_true', help="as JSON")
 
     history = add('history', show.history,
         "show past executions, the newest first")
@@ -113,6 +115,11 @@ def get_parser():
     history.add_argument('--limit', metavar='N', default=20,
         type=_whole(1, 1000000),
         help="how many executions (default: %(default)s)")
+    history.add_argument('--failed', action='store_true',
+        help="only those that failed or were cancelled")
+    history.add_argument('--since', metavar='WHEN', type=moment_of,
+        help="only those that ran then or later: yesterday, today, a date or "
+        "time as 2026-01-31 or 2026-01-31T18:00, or so long ago as 12h or 7d")
     history.add_argument('--json', action='store_true', help="as JSON")
 
     one = add(
@@ -126,7 +133,7 @@ def get_parser():
     night = add('report', report.report,
         "report what ran, failed, is overdue or was left out, on one page")
     night.add_argument('--since', metavar='WHEN', default='yesterday',
-        type=report.moment_of,
+        type=moment_of,
         help="yesterday, today, a date or time as 2026-11-26 or "
         "2026-11-26T18:00, or so long ago as 12h or 7d "
         "(default: %(default)s)")
@@ -166,8 +173,22 @@ def get_parser():
         help="delete executions that ended more than N days ago "
         "(default: %(default)s)")
 
-    add('check', manage.check,
+    check = add('check', manage.check,
         "check configuration, database, broker, workers, directories")
+    way = check.add_mutually_exclusive_group()
+    way.add_argument('--json', action='store_true', help="as JSON")
+    way.add_argument('--plugin', action='store_true',
+        help="as a plugin of Nagios and Icinga: one line, and exit status 0 "
+        "(ok), 1 (warning), 2 (critical) or 3 (unknown)")
+
+    measured = add('metrics', metrics.metrics,
+        "print metrics of all batches, as OpenMetrics")
+    way = measured.add_mutually_exclusive_group()
+    way.add_argument('--textfile', metavar='PATH', type=_textfile,
+        help="write them to this file, for the textfile collector of "
+        "node_exporter")
+    way.add_argument('--listen', metavar='HOST:PORT', type=_address,
+        help="answer the scrapes of Prometheus until SIGTERM")
 
     add('worker', manage.worker, "run a Celery worker for batches",
         usage='coop worker [-d DATABASE ...] [options of celery worker]',
@@ -195,6 +216,24 @@ def _whole(minimum, maximum, form='a whole number from %s to %s'):
                     text, form % (minimum, maximum) if '%' in form else form))
         return int(text)
     return parse
+
+
+def _textfile(text):
+    if not text.endswith('.prom'):
+        raise argparse.ArgumentTypeError(
+            'is "%s", expected a name that ends with .prom: node_exporter '
+            'reads no other file' % texts.clean(text, texts.EXCERPT))
+    return text
+
+
+def _address(text):
+    "Return (host, port)."
+    found = re.fullmatch(r'(\[([0-9a-fA-F:.]+)\]|[\w.-]+):([0-9]{1,5})', text)
+    if not found or int(found[3]) > 65535:
+        raise argparse.ArgumentTypeError(
+            'is "%s", expected HOST:PORT, as localhost:9753 or [::1]:9753'
+            % texts.clean(text, texts.EXCERPT))
+    return found[2] or found[1], int(found[3])
 
 
 def _execution(parser):
@@ -262,15 +301,20 @@ def _databases():
 def main(argv=None):
     "Run the command and return its exit status."
     options = None
+    argv = sys.argv[1:] if argv is None else argv
     with lasting():
         try:
-            options = parse(sys.argv[1:] if argv is None else argv)
+            options = parse(argv)
             environment.load_environment(options)
             return options.func(options)
         except SystemExit as leave:
             # --help or --version has printed its text
+            if leave.code and '--plugin' in argv:
+                return unknown('the command line is wrong')
             return leave.code or written()
         except BatchError as error:
+            if '--plugin' in argv:
+                return unknown(error)
             return fail(error, error.exit_status)
         except KeyboardInterrupt:
             return 1
@@ -280,6 +324,12 @@ def main(argv=None):
             return fail('%s: %s (-v shows where)' % (
                     texts.name_of(type(error)),
                     ' '.join(texts.text_of(error).split())))
+
+
+def unknown(problem):
+    "Say as a plugin that nothing could be checked; return its status."
+    from .check_shown import UNKNOWN, as_plugin
+    return as_plugin(UNKNOWN, str(problem))
 
 
 def fail(problem, status=1):

@@ -65,7 +65,9 @@ def prune(options):
 
 def check(options):
     from .check import check_all
-    return check_all(database_of(options))
+    return check_all(
+        database_of(options),
+        'plugin' if options.plugin else 'json' if options.json else 'text')
 
 
 def worker(options):

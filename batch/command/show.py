@@ -49,14 +49,25 @@ def help_batch(options):
 def list_(options):
     from ..batch import get_batches
     from ..batch_meta import doc_of
+    from ..outcome import as_json
     with pool_of(options):
-        batches = get_batches()
-        if not batches:
-            print('no module with batches is activated', file=sys.stderr)
-            return written()
-        _table([
-                (name, (doc_of(Batch).splitlines() or [''])[0])
-                for name, Batch in batches.items()], indent='')
+        rows = [
+            (name, (doc_of(Batch).splitlines() or [''])[0],
+                Batch.declared_parameters())
+            for name, Batch in get_batches().items()]
+    if options.json:
+        print(as_json([{
+                        'batch': name, 'description': description,
+                        'parameters': [{
+                                'name': parameter.name,
+                                'form': parameter.form,
+                                'required': parameter.required}
+                            for parameter in parameters.values()]}
+                    for name, description, parameters in rows]))
+    elif rows:
+        _table([row[:2] for row in rows], indent='')
+    else:
+        print('no module with batches is activated', file=sys.stderr)
     return written()
 
 
@@ -64,18 +75,25 @@ def history(options):
     from .. import ledger
     from ..outcome import as_json, duration, moment, stamp
     with reading(options) as cursor:
-        rows = ledger.figures.history(cursor, options.name, options.limit)
+        rows = ledger.figures.history(
+            cursor, options.name, options.limit, options.failed,
+            options.since)
     if options.name and not rows:
         check_batch(options)
     if options.json:
-        for row in rows:
-            row.update({n: stamp(row[n]) for n in ['started_at', 'ended_at']})
-        print(as_json(rows))
+        print(as_json([{
+                        'execution': row.pop('id'), **row,
+                        'dry_run': bool(row['dry_run']),
+                        'started_at': stamp(row['started_at']),
+                        'ended_at': stamp(row['ended_at'])}
+                    for row in rows]))
         return written()
     if not rows:
-        print('no execution%s yet' % (
+        print('no execution%s%s' % (
                 ' of "%s"' % texts.escape(options.name)
-                if options.name else ''), file=sys.stderr)
+                if options.name else '',
+                ' that was asked for' if options.failed or options.since
+                else ' yet'), file=sys.stderr)
         return written()
     head = ['#', 'batch', 'state', 'started', 'took', 'selected', 'done',
         'failed', 'open', 'left']

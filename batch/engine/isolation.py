@@ -50,6 +50,7 @@ def fail_or_bisect(
     def record(
             cursor: Cursor,
             details: Details) -> tuple[int | None, Parts | None, bool]:
+        # No parts: it failed; None: another process has ended it
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None, False
         parts = suspect = None
@@ -69,8 +70,8 @@ def fail_or_bisect(
                 suspect=None if suspect is None
                 else parts.index([chunk.units[suspect]]))
         else:
-            first = ledger.chunks.fail(
-                cursor, chunk, attempts, details, model, job.dry_run)
+            first, parts = ledger.chunks.fail(
+                cursor, chunk, attempts, details, model, job.dry_run), []
             stop_if_hopeless(cursor, job, is_ended)
         return first, parts, repeated
 
@@ -86,6 +87,8 @@ def fail_or_bisect(
             job.logger.exception("%s failed%s: %s",
                 units_of(chunk), end_of(chunk, parts), one_line(error),
                 exc_info=exc_info(error), extra={'error': error})
+        if parts == []:
+            job.failed.append(chunk.label)
         return first
 
 
@@ -245,11 +248,13 @@ def give_up(job: Job, chunk: Chunk) -> int | None:
         first = ledger.chunks.fail(
             cursor, chunk, chunk.deaths, describe(error), model, job.dry_run)
         stop_if_hopeless(cursor, job)
-        return first, None
+        return first, []
 
     with job.working(chunk):
         first, parts = transact(job.database, record)
         job.logger.error("%s failed%s: %s",
             units_of(chunk), end_of(chunk, parts), error,
             extra={'error': error})
+        if parts == []:
+            job.failed.append(chunk.label)
         return first

@@ -3,7 +3,7 @@
 """What all chunks of an execution have in common."""
 import datetime as dt
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +42,8 @@ class Job:
     dry_run: bool
     #: of its hidden files, see names.py
     tag: str
+    #: labels of the chunks that failed in this turn
+    failed: list[str] = field(default_factory=list)
 
     @property
     def logger(self) -> BatchLogger:

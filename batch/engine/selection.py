@@ -55,11 +55,12 @@ Selected: TypeAlias = tuple[list[int], Outputs]
 def select_and_plan(
         database: str, batch: str, execution: int | None = None,
         given: Given | None = None, task_id: str | None = None, *,
-        send: Send) -> None:
+        send: Send) -> str | None:
     """Select the units, write the chunks, commit, and send the queued ones.
 
     What a hook raises fails the execution, and is not raised.  Does nothing
     if the execution is not to be selected, waits, or the database is away.
+    Returns why it failed, or None.
 
     :param execution: id; None to make one with the parameters given
     :param task_id: of Celery
@@ -87,12 +88,12 @@ def select_and_plan(
         if admitted is None:
             # If it is selected already, the keeper sent this to call finish
             close(database, execution, may_call_hooks=True)
-            return
+            return None
         if parses(pool.get(batch)):
             transact(database, lambda cursor: write_parsed(cursor, *admitted))
         job = load_job(database, execution)
         if job is None:
-            return
+            return None
         settle_earlier(job)
         selected = transact(database, partial(select_, job=job))
     except BaseException as error:
@@ -110,14 +111,13 @@ def select_and_plan(
                 get_logger(batch).warning(
                     "the selection waits for the database: %s",
                     one_line(outage))
-            return
+            return None
         if pool is None or execution is None:
             raise
-        refuse_start(database, batch, execution, error)
-        return
+        return refuse_start(database, batch, execution, error)
     if selected is None:
         # Delivered twice: another process selects it, or did
-        return
+        return None
     chunks, outputs = selected
     note_appeared(database, execution, outputs)
     try:
@@ -129,6 +129,7 @@ def select_and_plan(
                 error)
     if not chunks:
         close(database, execution, may_call_hooks=True)
+    return None
 
 
 def preview(
@@ -351,8 +352,8 @@ def selection_died(
 
 def refuse_start(
         database: str, batch: str, execution: int,
-        error: BaseException) -> None:
-    "selecting -> failed: the selection raised, or was refused."
+        error: BaseException) -> str | None:
+    "selecting -> failed: the selection raised, or was refused; returns why."
     logger = get_logger(batch)
     if issubclass(type(error), UnknownBatchError):
         # Only into the worker's log: an unknown name gets no log file
@@ -386,9 +387,10 @@ def refuse_start(
         if not is_own_error:
             logger.exception("the selection failed", exc_info=exc_info(error))
         is_told = telling.prepare(database, batch)
-        if ended := write_down(error, lambda details: transact(
-                    database, partial(fail, details=details))):
-            message, mails = ended
+        message, mails = write_down(error, lambda details: transact(
+                database, partial(fail, details=details))) or (None, [])
+        if message:
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})
             telling.send_mails(mails, logger)
+    return message

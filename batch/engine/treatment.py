@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -74,32 +75,36 @@ class _DeliveredBefore(Exception):
 def take_turn(
         database: str, execution: int, chunk: int, *, send: Send,
         again: bool = False,
-        clock: Callable[[], float] = time.monotonic) -> None:
+        clock: Callable[[], float] = time.monotonic) -> list[str]:
     """Execute a chunk and, for TURN seconds, the successors that it queues.
 
     Ends the execution where nothing is left.  What a hook raises fails the
     chunk, and is not raised; an outage of the database leaves it queued.
+    Returns the labels of the chunks that failed.
 
     :param chunk: id
     :param again: whether the broker says that it redelivers the message
     :param clock: gives seconds
     """
     open_configured_logs()
+    failed: list[str] = []
     try:
         load_pool(database)
         job = load_or_stop(database, execution)
-        if job is None or not go_along(job, chunk, send, again, clock):
-            return
+        if job is None or not go_along(
+                replace(job, failed=failed), chunk, send, again, clock):
+            return failed
     except OutageError:
         # Logged already.  The chunk is queued, and the keeper sends it again
-        return
+        return failed
     except Exception as error:
         if not is_outage(error, database):
             raise
         logger.warning("#%s waits for the database %s: %s",
             execution, database, one_line(error))
-        return
+        return failed
     close(database, execution, may_call_hooks=True)
+    return failed
 
 
 def load_or_stop(database: str, execution: int) -> Job | None:

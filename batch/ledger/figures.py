@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """What an execution came to, summed up; and which executions there are."""
+import datetime as dt
 import json
 from typing import TypedDict
 
@@ -10,7 +11,7 @@ from sql.aggregate import Count, Sum
 from ..aliases import Cursor
 from .failed_units import count_open
 from .rows import ExecutionRow, execution_row
-from .states import OPEN_CHUNKS, ChunkState
+from .states import OPEN_CHUNKS, ChunkState, ExecutionState
 from .tables import chunk_, execution_
 
 __all__ = [
@@ -95,16 +96,25 @@ def numbers(cursor: Cursor, execution: int) -> dict[str, float]:
 
 
 def history(
-        cursor: Cursor, batch: str | None = None,
-        limit: int = 20) -> list[ExecutionFigures]:
+        cursor: Cursor, batch: str | None = None, limit: int = 20,
+        failed: bool = False,
+        since: dt.datetime | None = None) -> list[ExecutionFigures]:
     """Return the last executions, the newest first.
 
     :param batch: only those of this batch
     :param limit: how many at most
+    :param failed: only those that failed or were cancelled
+    :param since: only those that ran at this moment or later
     """
     names = ['id', 'batch', 'state', 'selected', 'done', 'failed', 'left',
-        'started_at', 'ended_at', 'dry_run', 'message']
+        'started_at', 'ended_at', 'dry_run', 'retry_of', 'exit_status',
+        'message']
     where = Literal(True)
+    if failed:
+        where &= execution_.state.in_(
+            [ExecutionState.FAILED, ExecutionState.CANCELLED])
+    if since:
+        where &= (execution_.ended_at == Null) | (execution_.ended_at >= since)
     if batch:
         where &= execution_.batch == batch
     cursor.execute(*execution_.select(

@@ -9,7 +9,8 @@ from .states import OPEN_CHUNKS, ChunkState
 from .tables import chunk_, for_update, has_not_ended
 
 __all__ = [
-    'cancel_open', 'first_open_in_lane', 'has_open', 'list_queued', 'requeue']
+    'cancel_open', 'first_open_in_lane', 'has_open', 'list_numbers',
+    'list_queued', 'requeue']
 
 
 def list_queued(
@@ -26,6 +27,15 @@ def list_queued(
             for_=for_update() if lock else None))
     # PostgreSQL might go through all chunks in their order
     return sorted(id for id, in cursor.fetchall())
+
+
+def list_numbers(cursor: Cursor, execution: int) -> dict[int, str]:
+    "Return the number of each queued chunk, by its id."
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number,
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.QUEUED)))
+    return dict(cursor.fetchall())
 
 
 def has_open(cursor: Cursor, execution: int) -> bool:

@@ -20,7 +20,8 @@ from .tables import chunk_, execution_, failure_, has_ended, has_not_ended
 
 __all__ = [
     'FailureRow', 'count_free', 'failures_of', 'first_chunks',
-    'first_failures', 'kinds_of', 'rows_of', 'units_of', 'unsettled']
+    'first_failures', 'is_unsettled', 'kinds_of', 'rows_of', 'units_of',
+    'unsettled']
 
 
 class FailureRow(NamedTuple):
@@ -149,7 +150,12 @@ def count_free(cursor: Cursor, executions: Iterable[int]) -> dict[int, int]:
 
 
 def unsettled() -> Any:
-    """Return the query of the ids of executions that somebody has to look at.
+    "Return the query of the ids of executions that somebody has to look at."
+    return execution_.select(execution_.id, where=is_unsettled())
+
+
+def is_unsettled() -> Any:
+    """The condition of an execution that somebody has to look at.
 
     Something runs, is left, missing or not finished, or a failure was neither
     retried nor dismissed.  Where nothing was selected, no later execution of
@@ -163,12 +169,10 @@ def unsettled() -> Any:
     has_free = Exists(failure_.select(
             Literal(1),
             where=(failure_.execution == execution_.id) & is_free()))
-    return execution_.select(
-        execution_.id,
-        where=(execution_.ended_at == Null)
-        | (execution_.left > 0)
-        | (execution_.missing != Null)
-        | (execution_.finish == Finish.FAILED)
+    return (execution_.ended_at == Null) \
+        | (execution_.left > 0) \
+        | (execution_.missing != Null) \
+        | (execution_.finish == Finish.FAILED) \
         | ((execution_.state == ExecutionState.FAILED)
-            & (Coalesce(execution_.failed, 0) == 0) & ~has_later)
-        | has_free)
+            & (Coalesce(execution_.failed, 0) == 0) & ~has_later) \
+        | has_free
