@@ -87,7 +87,7 @@ def open_logs(log_dir: str | None) -> None:
         _batches.removeHandler(_files)
         logging.root.removeHandler(_others)
         _files.close()
-    _files = _Files(log_dir) if log_dir else None
+    _files = _Files(os.path.expanduser(log_dir)) if log_dir else None
     if _files:
         _batches.addHandler(_files)
         _others = _Others(_files)

@@ -163,6 +163,8 @@ def _parsers():
         type=_whole(0, 36500),
         help="delete executions that ended more than N days ago "
         "(default: %(default)s)")
+    prune.add_argument('-q', '--quiet', action='store_true',
+        help="print only what is kept because of open failures")
 
     add('check', manage.check,
         "check configuration, database, broker, workers, directories")
