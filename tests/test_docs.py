@@ -28,8 +28,7 @@ PARAMETERS = {
     '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
 FOREIGN = {
-    '--activate-dependencies', '--email', 
-    '--repeats', '--scale', '--write'}
+    '--activate-dependencies', '--email', '--repeats', '--scale', '--write'}
 #: options of before, which migration.rst tells
 RETIRED = {'--connection', '--connexion-date', '--job', '--name'}
 COMMANDS = next(

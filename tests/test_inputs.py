@@ -12,7 +12,8 @@ import pytest
 from scene import PATIENCE, Execution, Scene
 
 from devel.process import wait_for
-from trytond.modules.batch import files
+from trytond.modules.batch import BatchRootFiles, files
+from trytond.modules.batch.batch_meta import doc_of
 from trytond.modules.batch.chunking import Distinct
 from trytond.modules.batch.directories import identity
 from trytond.modules.batch.exceptions import OutputError
@@ -503,3 +504,20 @@ def test_units_that_are_known_to_be_distinct_are_not_remembered():
     units = Distinct([('a', 1), ('a', 1)], known=True)
     assert Counter(units) == {('a', 1): 2}
     assert units.count == 2 and not units._others
+
+
+# What they are called
+
+def test_a_class_without_a_docstring_has_not_that_of_batchrootfiles():
+    class Silent(BatchRootFiles):
+        __name__ = 'a.b'
+
+    class Told(BatchRootFiles):
+        "Read the payments of the bank"
+        __name__ = 'a.b'
+
+    class Extended(Told):
+        __name__ = 'a.b'
+
+    assert doc_of(Silent) == ''
+    assert doc_of(Extended) == "Read the payments of the bank"
