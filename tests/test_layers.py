@@ -36,7 +36,7 @@ FLOORS = [
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
         'exceptions', 'files', 'given', 'internals', 'logging',
         'lost_messages', 'masking', 'names', 'output', 'parameter_types',
-        'parameters', 'positions', 'retired',
+        'parameters', 'positions', 'retired', 'schema',
         'settings', 'signatures', 'start_form', 'texts', 'transaction',
         'window'},
     ]
