@@ -28,7 +28,8 @@ PARAMETERS = {
     '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
 FOREIGN = {
-    '--activate-dependencies', '--email', '--repeats', '--scale', '--write'}
+    '--activate-dependencies', '--all', '--email', '--now', '--owner',
+    '--repeats', '--scale', '--upgrade', '--write'}
 #: options of before, which migration.rst tells
 RETIRED = {'--connection', '--connexion-date', '--job', '--name'}
 COMMANDS = next(
