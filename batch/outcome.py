@@ -276,6 +276,12 @@ class Outcome:
                 lines.append('  ' + '    '.join(hints))
         return '\n'.join(lines)
 
+    def figures(self) -> dict[str, Any]:
+        "Return what the last line of a log has in JSON."
+        names = ['state', 'selected', 'done', 'failed', 'left', 'seconds']
+        told = self.as_dict()
+        return {name: told[name] for name in names}
+
     def as_dict(self) -> dict[str, Any]:
         "Return what ``--json`` prints."
         return {

@@ -34,7 +34,7 @@ FLOORS = [
     {'database', 'execution', 'failure', 'outcome', 'read_only'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
-        'exceptions', 'files', 'given', 'internals', 'logging',
+        'exceptions', 'files', 'given', 'internals', 'json_log', 'logging',
         'lost_messages', 'masking', 'names', 'output', 'parameter_types',
         'parameters', 'positions', 'retired', 'schema',
         'settings', 'signatures', 'start_form', 'texts', 'transaction',

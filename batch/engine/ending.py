@@ -125,4 +125,5 @@ def close(
                 logger.warning('"%s" is not archived: %s',
                     escape(path.name), escape(why))
         write = logger.success if outcome.succeeded else logger.failure
-        write('%s', outcome.text(batch, log=log_path_of(batch)))
+        write('%s', outcome.text(batch, log=log_path_of(batch)),
+            extra={'outcome': outcome.figures()})
