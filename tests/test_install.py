@@ -67,8 +67,8 @@ def test_each_line_of_the_installation_does_what_it_shows(
             # As of env -i; nothing of this environment
             {'HOME': str(home), 'PATH': '%s:/usr/bin:/bin' % python,
                 **pip_settings(home / 'wheels')},
-            [('tryton:secret@localhost:5432', 'installer@127.0.0.1:%s'
-                    % postgresql.port),
+            [('tryton:secret@localhost:5432',
+                    'installer@127.0.0.1:%s' % postgresql.port),
                 ('redis://localhost:6379/0', redis.database()),
                 ('production', 'installed'), ('HOST', socket.gethostname())],
             # As many as the series of Tryton has

@@ -37,8 +37,8 @@ FLOORS = [
         'exceptions', 'files', 'given', 'internals', 'json_log', 'logging',
         'lost_messages', 'masking', 'names', 'output', 'parameter_types',
         'parameters', 'positions', 'retired', 'schema',
-        'settings', 'signatures', 'start_form', 'texts', 'transaction',
-        'window'},
+        'settings', 'signatures', 'start_form', 'texts', 'tracing',
+        'transaction', 'window'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

@@ -154,7 +154,7 @@ def test_the_metadata_say_who_and_what(info):
         found['License'], found['License-Expression']]
     assert found['License-File'] == 'COPYRIGHT'
     assert set(found.get_all('Provides-Extra')) == {
-        'completion', 'doc', 'lint', 'postgresql', 'test'}
+        'completion', 'doc', 'lint', 'opentelemetry', 'postgresql', 'test'}
     assert [value for value in found.get_all('Requires-Dist')
         if value.startswith('sphinx') and '"doc"' in value]
     # Outside of a forge there is no file beside it

@@ -21,8 +21,8 @@ from .units import Unreadable, dump_units, load_units, shown_unit
 
 __all__ = [
     'BULK', 'COLUMNS', 'Settled', 'count_by_state', 'count_open', 'free',
-    'has_free', 'insert_failures', 'insert_rows', 'is_free', 'list_errors', 'list_free',
-    'record_of', 'retries', 'settled_in', 'texts_of']
+    'has_free', 'insert_failures', 'insert_rows', 'is_free', 'list_errors',
+    'list_free', 'record_of', 'retries', 'settled_in', 'texts_of']
 
 #: (state, retried_by, reason, how many) of failures of one chunk
 Settled: TypeAlias = tuple[str, int | None, str | None, int]
