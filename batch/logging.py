@@ -198,18 +198,20 @@ def _mark(record: logging.LogRecord) -> bool:
         # A line with wrong arguments is better than no line
         text = '%s (%s)' % (
             _text(record.msg), get_print_infos(record.args, 'argument'))
-    # For json_log.py, which needs no marks
-    record.plain_message = texts.clean(text, texts.RECORD, keep='\n\t')
-    record.msg, record.args = prefix + lines(record.plain_message), ()
+    text = texts.clean(text, texts.RECORD, keep='\n\t')
+    record.msg, record.args = prefix + lines(text), ()
+    # What json_log.py needs, without marks
+    plain = {'plain_message': text.rstrip('\n')}
     if record.exc_info:
         # Formatters use exc_text if it is set
         _, error, trace = record.exc_info
-        record.plain_traceback = 'no exception' if error is None \
+        plain['plain_traceback'] = 'no exception' if error is None \
             else texts.traceback_of(error, trace)
-        record.exc_text = behind + lines(record.plain_traceback)
+        record.exc_text = behind + lines(plain['plain_traceback'])
     if record.stack_info:
         record.stack_info = behind + lines(
             texts.clean(record.stack_info, texts.RECORD, keep='\n\t'))
+    vars(record).update(plain)
     return True
 
 

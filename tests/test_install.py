@@ -61,16 +61,18 @@ def test_each_line_of_the_installation_does_what_it_shows(
     home, python, options = home
     postgresql.execute('postgres', 'CREATE ROLE installer LOGIN')
     postgresql.execute('postgres', 'CREATE DATABASE installed OWNER installer')
+    names = {
+        'tryton:secret@localhost:5432':
+        'installer@127.0.0.1:%s' % postgresql.port,
+        'redis://localhost:6379/0': redis.database(),
+        'production': 'installed', 'HOST': socket.gethostname()}
     try:
         files, commands = follow(
             section('setup.rst', 'Install', 'Services'), home, home,
             # As of env -i; nothing of this environment
             {'HOME': str(home), 'PATH': '%s:/usr/bin:/bin' % python,
                 **pip_settings(home / 'wheels')},
-            [('tryton:secret@localhost:5432',
-                    'installer@127.0.0.1:%s' % postgresql.port),
-                ('redis://localhost:6379/0', redis.database()),
-                ('production', 'installed'), ('HOST', socket.gethostname())],
+            names.items(),
             # As many as the series of Tryton has
             varying=[(r'\b\d+ (selected|done)', r'MANY \1')], **options)
         wait_for(lambda: not (home / 'worker.pid').exists(), PATIENCE,

@@ -9,8 +9,7 @@ import pytest
 from scene import one_line
 
 from devel.site import script
-from trytond.modules.batch.outcome import (
-    GROUPS, KIND, KINDS, UNIT, Failures)
+from trytond.modules.batch.outcome import GROUPS, KIND, KINDS, UNIT, Failures
 
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
