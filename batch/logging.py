@@ -341,7 +341,7 @@ def _of_execution(record: logging.LogRecord) -> logging.LogRecord | None:
     # The other handlers get it as it is
     record = copy.copy(record)
     _mark(record)
-    record.origin = record.name
+    vars(record)['origin'] = record.name
     record.name = '%s.%s' % (_batches.name, work.batch)
     return record
 
