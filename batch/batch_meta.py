@@ -12,6 +12,8 @@ from .retired import instead_of_helper
 __all__ = ['BatchMeta', 'classproperty', 'doc_of']
 
 Value = TypeVar('Value')
+#: the modules of the classes that batches subclass
+ROOTS = {'%s.%s' % (__package__, name) for name in ['batch', 'file_batch']}
 
 
 class classproperty(Generic[Value]):
@@ -49,7 +51,7 @@ class BatchMeta(type(ModelView)):  # type: ignore[misc]
 def doc_of(Batch: type) -> str:
     "Return the docstring of a batch, or ''; that of the pool has none itself."
     for base in Batch.__mro__:
-        if base.__module__ == '%s.batch' % __package__:
+        if base.__module__ in ROOTS:
             # Those of the root classes are not about this batch
             break
         if base.__doc__:

@@ -6,6 +6,7 @@ Imports nothing of Tryton or Celery.
 """
 import copy
 import datetime as dt
+import json
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any
 from . import texts
 from .context import current_work
 from .directories import open_to_append
+from .json_log import JSONFormatter
 from .masking import mask_secrets
 
 __all__ = [
@@ -73,7 +75,7 @@ def get_logger(name: str) -> BatchLogger:
     return BatchLogger(log, None)
 
 
-def open_logs(log_dir: str | None) -> None:
+def open_logs(log_dir: str | None, as_json: bool = False) -> None:
     """Start to append the lines of batches to ``<log_dir>/<name>.log``.
 
     So is what any other logger is given while a batch is being executed.
@@ -81,13 +83,16 @@ def open_logs(log_dir: str | None) -> None:
     Without log_dir (None or '') there are no files.  It never raises.  If
     a file can not be written, the log of the worker says so once, and each
     further line tries again.
+
+    :param as_json: whether each line is a JSON object
     """
     global _files, _others
     if _files and _others:
         _batches.removeHandler(_files)
         logging.root.removeHandler(_others)
         _files.close()
-    _files = _Files(log_dir) if log_dir else None
+    _files = _Files(
+        os.path.expanduser(log_dir), as_json) if log_dir else None
     if _files:
         _batches.addHandler(_files)
         _others = _Others(_files)
@@ -187,24 +192,26 @@ def _mark(record: logging.LogRecord) -> bool:
     def lines(text: str) -> str:
         return text.rstrip('\n').replace('\n', '\n' + behind)
 
-    def cleaned(text: str) -> str:
-        return lines(texts.clean(text, texts.RECORD, keep='\n\t'))
-
     try:
         text = record.getMessage().replace('\r\n', '\n')
     except Exception:
         # A line with wrong arguments is better than no line
         text = '%s (%s)' % (
             _text(record.msg), get_print_infos(record.args, 'argument'))
-    record.msg, record.args = prefix + cleaned(text), ()
+    text = texts.clean(text, texts.RECORD, keep='\n\t')
+    record.msg, record.args = prefix + lines(text), ()
+    # What json_log.py needs, without marks
+    plain = {'plain_message': text.rstrip('\n')}
     if record.exc_info:
         # Formatters use exc_text if it is set
         _, error, trace = record.exc_info
-        record.exc_text = behind + (
-            'no exception' if error is None
-            else lines(texts.traceback_of(error, trace)))
+        plain['plain_traceback'] = 'no exception' if error is None \
+            else texts.traceback_of(error, trace)
+        record.exc_text = behind + lines(plain['plain_traceback'])
     if record.stack_info:
-        record.stack_info = behind + cleaned(record.stack_info)
+        record.stack_info = behind + lines(
+            texts.clean(record.stack_info, texts.RECORD, keep='\n\t'))
+    vars(record).update(plain)
     return True
 
 
@@ -224,14 +231,15 @@ class _Files(logging.Handler):
     write, without a buffer.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, as_json: bool = False) -> None:
         super().__init__()
         self.directory = directory
+        self.as_json = as_json
         self.descriptors: dict[str, int] = {}
         #: name -> number of records that could not be written
         self.missed: dict[str, int] = {}
-        self.setFormatter(
-            _Formatter('%(asctime)s %(levelname)s %(process)d %(message)s'))
+        self.setFormatter(JSONFormatter() if as_json else _Formatter(
+                '%(asctime)s %(levelname)s %(process)d %(message)s'))
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name not in _names:
@@ -241,11 +249,10 @@ class _Files(logging.Handler):
             return
         missed = self.missed.get(name, 0)
         try:
-            text = mask_secrets(self.format(record)) + '\n'
+            text = self.line(record) + '\n'
             if missed:
                 # The last write may have written only a part of a line
-                text = '\n%s missing here, see the log of the worker\n%s' % (
-                    get_print_infos(range(missed), 'line', 0), text)
+                text = '\n%s\n%s' % (self.notice(missed), text)
             self.write(name, text.encode('utf-8', 'backslashreplace'))
         except Exception as e:
             self.missed[name] = missed + 1
@@ -260,6 +267,16 @@ class _Files(logging.Handler):
                 logging.lastResort.handle(record)
         else:
             self.missed.pop(name, None)
+
+    def line(self, record: logging.LogRecord) -> str:
+        # What is masked in an object would not be one any more
+        return self.format(record) if self.as_json \
+            else mask_secrets(self.format(record))
+
+    def notice(self, missed: int) -> str:
+        text = '%s missing here, see the log of the worker' % (
+            get_print_infos(range(missed), 'line', 0))
+        return json.dumps({'message': text}) if self.as_json else text
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, '%s.log' % name)
@@ -324,6 +341,7 @@ def _of_execution(record: logging.LogRecord) -> logging.LogRecord | None:
     # The other handlers get it as it is
     record = copy.copy(record)
     _mark(record)
+    vars(record)['origin'] = record.name
     record.name = '%s.%s' % (_batches.name, work.batch)
     return record
 

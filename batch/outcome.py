@@ -27,8 +27,8 @@ __all__ = [
 NAMED = 3
 #: kinds of errors in the summary, and those that are told apart for it
 GROUPS, KINDS = 20, 1000
-#: characters of a kind of error in the summary
-KIND = 300
+#: characters of a kind of error, and of a unit, in the summary
+KIND, UNIT = 300, 60
 #: failed chunks that JSON has unless told otherwise
 FIRST = 100
 
@@ -163,6 +163,8 @@ class Outcome:
     failures: Failures = field(repr=False)
     #: how many failures there are in each state
     failure_states: dict[str, int]
+    #: whether a retry could take up some of them
+    can_be_retried: bool
     #: time of the database
     read_at: dt.datetime = field(repr=False)
 
@@ -191,6 +193,8 @@ class Outcome:
             failures=failures,
             failure_states=ledger.failed_units.count_by_state(
                 cursor, execution) if failures.count else {},
+            can_be_retried=bool(failures.count)
+            and ledger.failed_units.has_free(cursor, execution),
             read_at=ledger.tables.now(cursor), **columns)
 
     @property
@@ -246,7 +250,7 @@ class Outcome:
                     '%s: %s' % (escape(name), shown_number(value))
                     for name, value in sorted(self.numbers.items())))
         for group in self.failures.groups():
-            named = ', '.join(map(shown_unit, group.units))
+            named = ', '.join(shown_unit(u, UNIT) for u in group.units)
             if named and group.count > NAMED:
                 named += ' ... (+%s)' % (group.count - NAMED)
             lines.append(('  %s x %s    %s' % (
@@ -263,7 +267,7 @@ class Outcome:
                 '%s: coop %s %s' % (why, command, self.id)
                 for why, command, wanted in [
                     ('details', 'show', details),
-                    ('again', 'retry', self.ended_at and self.open_failures),
+                    ('again', 'retry', self.ended_at and self.can_be_retried),
                     ('go on', 'resume', (self.ended_at or self.local)
                         and (counts['left'] or self.missing
                             or self.finish == Finish.FAILED))]
@@ -271,6 +275,12 @@ class Outcome:
             if hints:
                 lines.append('  ' + '    '.join(hints))
         return '\n'.join(lines)
+
+    def figures(self) -> dict[str, Any]:
+        "Return what the last line of a log has in JSON."
+        names = ['state', 'selected', 'done', 'failed', 'left', 'seconds']
+        told = self.as_dict()
+        return {name: told[name] for name in names}
 
     def as_dict(self) -> dict[str, Any]:
         "Return what ``--json`` prints."

@@ -25,6 +25,7 @@ from trytond.transaction import Transaction, TransactionError
 from .aliases import Cursor
 from .exceptions import DatabaseError
 from .internals import connection_parameters
+from .schema import check_updated
 from .texts import attribute_of
 
 __all__ = [
@@ -65,13 +66,16 @@ SQLITE_OUTAGES = [
 def load_pool(database: str) -> Pool:
     """Return the pool of the database, loaded once per process.
 
-    Raises DatabaseError if the module is not activated there.
+    Raises DatabaseError if the module is not activated there, or Tryton is of
+    another series.
     """
     if not _is_loaded(database):
         pool = Pool(database)
         with Transaction().start(database, 0, readonly=True) as transaction:
             pool.init()
-            probe_client_checks(transaction.connection.cursor())
+            cursor = transaction.connection.cursor()
+            probe_client_checks(cursor)
+            check_updated(database, pool, cursor)
         if not _is_loaded(database):
             raise DatabaseError(
                 'the module "batch" is not activated in the database "%s": '

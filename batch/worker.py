@@ -118,6 +118,8 @@ def run_celery(arguments):
     except ImproperlyConfigured as error:
         raise ConfigError('[celery] of trytond.conf, or the options of the '
             'worker', str(error)) from error
+    except BatchError:
+        raise
     except Exception as error:
         raise BatchError('the worker ended: %s: %s; check [celery] of '
             'trytond.conf' % (

@@ -6,7 +6,7 @@ import json
 import pytest
 from scene import PATIENCE
 
-from devel.process import wait_for
+from devel.process import free_port, wait_for
 
 
 def test_rows_come_back_as_they_were(scene):
@@ -197,3 +197,19 @@ def test_others_begin_and_end_while_parameters_are_derived(scene, tmp_path):
     (tmp_path / 'go').touch()
     assert command.wait(PATIENCE) == 0
     assert scene.treated() == {i: 2 for i in [1, 2, 3]}
+
+
+# Mails
+
+@pytest.mark.parametrize('stage', ['in-process'], indirect=True)
+def test_a_mail_is_lost_without_strict_and_fails_its_unit_with_it(scene):
+    scene.records(3)
+    # No server is there
+    env = {'TRYTOND_EMAIL__URI': 'smtp://127.0.0.1:%s' % free_port()}
+    lost = scene.batch('mailing', env=env)
+    assert (lost.row['done'], lost.row['failed']) == (3, 0)
+    # Not in the log of the batch: its chunk is over
+    assert 'fail to connect to' in lost.stderr
+    assert 'fail to connect to' not in '\n'.join(lost.log())
+    kept = scene.batch('mailing', '--strict', env=env)
+    assert (kept.row['done'], kept.row['failed']) == (0, 3)

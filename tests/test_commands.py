@@ -13,8 +13,10 @@ from importlib import metadata
 import pytest
 from scene import PATIENCE, Scene, one_line
 
+import trytond
 from devel.process import free_port, wait_for
 from devel.servers import Redis
+from devel.site import script
 from trytond.modules.batch.command import cli
 
 only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
@@ -435,3 +437,23 @@ def test_a_database_that_is_not_updated_is_named(scene, table, column):
     finally:
         scene.execute(rename % back)
     assert scene.coop('history').returncode == 0
+
+
+def test_a_database_of_an_earlier_series_of_tryton_is_named(scene):
+    scene.execute('ALTER TABLE res_user RENAME COLUMN signature TO absent')
+    try:
+        for command in [['list'], [*OK, '--local'], [*OK, '--plan'],
+                *([['worker']] if scene.on_workers else [])]:
+            # A process of its own: the others have loaded the database
+            result = scene.run([script('coop'), *command], cwd='/')
+            assert result.returncode == 1, command
+            assert 'coop: the database "%s" is not updated to trytond %s: ' \
+                'it has no column res_user.signature; trytond-admin -d %s ' \
+                '--all\n' % (
+                    scene.database, trytond.__series__, scene.database) \
+                in result.stderr
+            assert 'Traceback' not in result.stderr
+    finally:
+        scene.execute('ALTER TABLE res_user RENAME COLUMN absent TO signature')
+    assert scene.coop('list').returncode == 0
+    assert scene.last_execution() is None

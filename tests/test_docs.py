@@ -15,7 +15,7 @@ from trytond.modules.batch import (
 from trytond.modules.batch.command import cli
 from trytond.modules.batch.engine import bisection
 from trytond.modules.batch.ledger import units
-from trytond.modules.batch.outcome import KIND
+from trytond.modules.batch.outcome import KIND, UNIT
 from trytond.modules.batch.settings import SETTINGS, shown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +28,8 @@ PARAMETERS = {
     '--notify', '--pattern', '--treatment-date', '--width'}
 #: options of other programs
 FOREIGN = {
-    '--activate-dependencies', '--email', '--no-build-isolation', '--no-deps',
-    '--repeats', '--scale', '--write'}
+    '--activate-dependencies', '--all', '--email', '--now', '--owner',
+    '--repeats', '--scale', '--upgrade', '--write'}
 #: options of before, which migration.rst tells
 RETIRED = {'--connection', '--connexion-date', '--job', '--name'}
 COMMANDS = next(
@@ -123,7 +123,8 @@ def test_the_limits_of_what_is_shown_are_documented():
         r'^=+ =+\nWhat +Characters that are kept\n(.*?\n)\n',
         read('doc/usage.rst'), re.MULTILINE | re.DOTALL)
     limits = [
-        texts.TEXT, texts.TRACEBACK, texts.RECORD, texts.EXCERPT, KIND]
+        texts.TEXT, texts.TRACEBACK, texts.RECORD, texts.EXCERPT, KIND,
+        UNIT]
     assert [int(n.replace(',', '')) for n in re.findall(
             r'  ([\d,]+)(?:;|$)', table, re.MULTILINE)] == limits
     assert units.SHOWN == texts.EXCERPT

@@ -138,8 +138,15 @@ def test_chosen_units_are_retried_and_the_others_later(scene):
         'execution #%s has no open failure of unit 6, 7; there are those of '
         '4, 8' % first)
     assert last(scene) == second
-    heal(scene, 6, 8)
+    one_line(scene.coop('resume', str(first)), 2,
+        'nothing of it is left; failed units: coop retry %s' % first)
+    heal(scene, 8)
     scene.coop('retry', str(first), check=True)
+    # What is open of it is open in a retry
+    for command in ['retry', 'resume', 'dismiss']:
+        one_line(scene.coop(command, str(first)), 2,
+            '; what failed there: coop retry %s' % second)
+    heal(scene, 6)
     third = last(scene)
     scene.coop('retry', str(second), '--unit=6', check=True)
     fourth = last(scene)
@@ -149,7 +156,9 @@ def test_chosen_units_are_retried_and_the_others_later(scene):
     assert failures(scene, second) == [('6', 'solved', fourth)]
     assert scene.treated() == {i: 1 for i in range(1, 10)}
     one_line(scene.coop('retry', str(first)), 2, 'was retried as #%s, #%s; '
-        'what failed there: coop retry %s' % (second, third, third))
+        'nothing is left to do' % (second, third))
+    assert one_line(scene.coop('resume', str(first)), 2).endswith(
+        'is failed and nothing of it is left')
     shown = scene.coop('show', str(first)).stdout
     assert 'failures (1 retried, 3 solved):' in shown
     assert 'solved by #%s (coop show %s)' % (third, third) in shown

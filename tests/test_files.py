@@ -219,9 +219,8 @@ def test_a_missing_file_is_in_the_outcome_and_the_exit_status(scene):
     scene.execute("UPDATE batch_execution SET ended_at = "
         "'2020-01-01 00:00:00'")
     said = scene.coop('prune', check=True).stdout
-    assert said.startswith('0 executions deleted')
-    assert 'kept because of open failures: 1 execution: %s;' % execution.id \
-        in said
+    assert said.startswith(
+        'kept because of open failures: 1 execution: %s;' % execution.id)
 
 
 def hidden_of(scene):

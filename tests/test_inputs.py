@@ -12,7 +12,8 @@ import pytest
 from scene import PATIENCE, Execution, Scene
 
 from devel.process import wait_for
-from trytond.modules.batch import files
+from trytond.modules.batch import BatchRootFiles, files
+from trytond.modules.batch.batch_meta import doc_of
 from trytond.modules.batch.chunking import Distinct
 from trytond.modules.batch.directories import identity
 from trytond.modules.batch.exceptions import OutputError
@@ -274,7 +275,8 @@ def test_a_file_that_was_changed_meanwhile_stays_and_says_so(scene, inbox):
         'changed after it was selected' % first.id)
     scene.execute("UPDATE batch_execution SET ended_at = "
         "'2020-01-01 00:00:00' WHERE id = %s" % first.id)
-    assert scene.coop('prune').stdout.startswith('0 executions deleted')
+    assert scene.coop('prune').stdout.startswith(
+        'kept because of open failures')
     # Who says that it is another one gives it another name
     path.rename(inbox.path / 'b.csv')
     inbox.put('b.csv', 3)
@@ -503,3 +505,20 @@ def test_units_that_are_known_to_be_distinct_are_not_remembered():
     units = Distinct([('a', 1), ('a', 1)], known=True)
     assert Counter(units) == {('a', 1): 2}
     assert units.count == 2 and not units._others
+
+
+# What they are called
+
+def test_a_class_without_a_docstring_has_not_that_of_batchrootfiles():
+    class Silent(BatchRootFiles):
+        __name__ = 'a.b'
+
+    class Told(BatchRootFiles):
+        "Read the payments of the bank"
+        __name__ = 'a.b'
+
+    class Extended(Told):
+        __name__ = 'a.b'
+
+    assert doc_of(Silent) == ''
+    assert doc_of(Extended) == "Read the payments of the bank"

@@ -35,11 +35,11 @@ FLOORS = [
         'subscription'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',
-        'exceptions', 'files', 'given', 'internals', 'logging',
+        'exceptions', 'files', 'given', 'internals', 'json_log', 'logging',
         'lost_messages', 'mailing', 'masking', 'names', 'output',
-        'parameter_types', 'parameters', 'positions', 'retired',
-        'settings', 'signatures', 'start_form', 'texts', 'transaction',
-        'window'},
+        'parameter_types', 'parameters', 'positions', 'retired', 'schema',
+        'settings', 'signatures', 'start_form', 'texts', 'tracing',
+        'transaction', 'window'},
     ]
 #: whose docstring promises it is tested without them
 PROMISE = 'Imports nothing of Tryton or Celery'

@@ -129,6 +129,17 @@ def test_the_wheel_installs_the_command(wheel):
     assert [n for n in wheel.namelist() if n.endswith('/scripts/coop')]
 
 
+def test_the_wheel_installs_the_files_for_services(wheel):
+    data = 'trytond_batch-%s.data/data/share/trytond-batch/' % (
+        declared()['version'])
+    expected = {
+        path.relative_to(ROOT / 'share').as_posix()
+        for path in (ROOT / 'share').rglob('*') if path.is_file()}
+    assert 'systemd/coop-worker@.service' in expected
+    assert {name.removeprefix(data) for name in wheel.namelist()
+        if name.startswith(data)} == expected
+
+
 def test_the_wheel_holds_copyright_and_licence(info):
     for name in ['COPYRIGHT', 'LICENSE']:
         assert info('licenses/' + name) == (ROOT / name).read_bytes()
@@ -143,7 +154,8 @@ def test_the_metadata_say_who_and_what(info):
         found['License'], found['License-Expression']]
     assert found['License-File'] == 'COPYRIGHT'
     assert set(found.get_all('Provides-Extra')) == {
-        'doc', 'lint', 'metrics', 'postgresql', 'test'}
+        'completion', 'doc', 'lint', 'metrics', 'opentelemetry', 'postgresql',
+        'test'}
     assert [value for value in found.get_all('Requires-Dist')
         if value.startswith('sphinx') and '"doc"' in value]
     # Outside of a forge there is no file beside it
@@ -160,7 +172,8 @@ def test_the_sdist_holds_all_of_the_repository(sdist):
         'LICENSE', 'Makefile', 'README.rst', 'SECURITY.rst',
         'batch.conf.example', 'pyproject.toml', 'scripts/coop', 'setup.py'}
     for directory in [
-            'batch', 'benchmarks', 'devel', 'doc', 'examples', 'tests']:
+            'batch', 'benchmarks', 'devel', 'doc', 'examples', 'share',
+            'tests']:
         files = {
             path.relative_to(ROOT).as_posix()
             for path in (ROOT / directory).rglob('*') if path.is_file()

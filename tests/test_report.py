@@ -9,7 +9,7 @@ import pytest
 from scene import one_line
 
 from devel.site import script
-from trytond.modules.batch.outcome import GROUPS, KIND, KINDS, Failures
+from trytond.modules.batch.outcome import GROUPS, KIND, KINDS, UNIT, Failures
 
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
@@ -185,3 +185,17 @@ def test_failures_of_any_kind_are_summed_up_in_bounds():
     assert max(len(group.text) for group in groups) <= KIND
     assert groups[-1].text == 'other errors' and groups[-1].units == []
     assert sum(group.count for group in groups) == 5 * KINDS + 1
+
+
+def test_a_long_row_is_cut_in_the_summary_and_not_where_it_is_chosen(scene):
+    execution = fail(scene, 1, 3)
+    row = ['a.csv', 1, 'x' * 1000]
+    scene.execute("UPDATE batch_execution_chunk SET units = '%s'"
+        % json.dumps([{'row': row}]))
+    shown = scene.coop('show', execution, check=True).stdout
+    summary, = [
+        line for line in shown.splitlines() if '3 x ValueError' in line]
+    assert len(summary) < 3 * (UNIT + 10) + 60
+    assert summary.count('(a.csv, 1, xxx') == 3
+    _, _, details = shown.partition('failures (')
+    assert 'unit (a.csv, 1, %s' % (50 * 'x') in details

@@ -16,11 +16,15 @@ import traceback
 from .. import texts
 from ..exceptions import BatchError, UsageError
 from ..retired import instead_of_option
-from . import environment, manage, metrics, report, run, show
+from . import (
+    completion, environment, manage, manual, metrics, report, run, show)
 from .moments import moment_of
 from .streams import lasting, written
 
 __all__ = ['get_parser', 'main']
+
+#: the commands that read no configuration
+WITHOUT_DATABASE = [completion.completion, manual.manual]
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,6 +66,12 @@ def _common(parser, has_log=True):
 
 def get_parser():
     "Return the parser of the commands; nothing of Tryton is imported."
+    parser, _ = _parsers()
+    return parser
+
+
+def _parsers():
+    "Return the parser of the commands, and that of the command batch."
     parser = Parser(
         prog='coop', description="Run the batches of a Tryton database.",
         epilog="Exit status: 0: every selected unit is done; 1: not all "
@@ -76,8 +86,9 @@ def get_parser():
         subparser = subparsers.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + '.',
             **kwargs)
-        # Celery configures the log of a worker
-        _common(subparser, has_log=func is not manage.worker)
+        if func not in WITHOUT_DATABASE:
+            # Celery configures the log of a worker
+            _common(subparser, has_log=func is not manage.worker)
         subparser.set_defaults(func=func)
         return subparser
 
@@ -172,6 +183,8 @@ def get_parser():
         type=_whole(0, 36500),
         help="delete executions that ended more than N days ago "
         "(default: %(default)s)")
+    prune.add_argument('-q', '--quiet', action='store_true',
+        help="print only what is kept because of open failures")
 
     check = add('check', manage.check,
         "check configuration, database, broker, workers, directories")
@@ -196,7 +209,18 @@ def get_parser():
         '--concurrency N, -Q QUEUE, --hostname NODE, --logfile FILE, '
         '--loglevel LEVEL ... Its log is /var/log/celeryd/NODE.log unless '
         '--logfile says otherwise.')
-    return parser
+
+    shell = add('completion', completion.completion,
+        "print what lets a shell complete commands, batches and parameters",
+        epilog='In ~/.bashrc: eval "$(coop completion bash)"')
+    shell.add_argument('shell', metavar='SHELL', choices=completion.SHELLS,
+        help='%s (default: %%(default)s)' % ', '.join(completion.SHELLS),
+        nargs='?', default=completion.SHELLS[0])
+
+    add('man', manual.manual, "print the manual page of these commands",
+        epilog='coop man > ~/.local/share/man/man1/coop.1').set_defaults(
+        get_parser=get_parser)
+    return parser, batch
 
 
 def _name(text):
@@ -302,10 +326,13 @@ def main(argv=None):
     "Run the command and return its exit status."
     options = None
     argv = sys.argv[1:] if argv is None else argv
+    if '_ARGCOMPLETE' in os.environ:
+        completion.offer(*_parsers())
     with lasting():
         try:
             options = parse(argv)
-            environment.load_environment(options)
+            if options.func not in WITHOUT_DATABASE:
+                environment.load_environment(options)
             return options.func(options)
         except SystemExit as leave:
             # --help or --version has printed its text

@@ -54,8 +54,10 @@ def prune(options):
         before = ledger.tables.now(transaction.connection.cursor()) \
             - dt.timedelta(options.days)
     count, open_ = prune(database, before, options.name)
-    print('{:,} execution{} deleted that ended before {:%Y-%m-%d}'.format(
-            count, '' if count == 1 else 's', before))
+    # Cron mails whatever is said
+    if count and not options.quiet:
+        print('{:,} execution{} deleted that ended before {:%Y-%m-%d}'.format(
+                count, '' if count == 1 else 's', before))
     if open_:
         print('kept because of open failures: %s; coop show N, then coop '
             'retry N, coop dismiss N or coop resume N' % get_print_infos(

@@ -10,9 +10,9 @@ from .. import ledger, texts
 from ..aliases import Cursor
 from ..exceptions import ExecutionError
 from ..ledger.rows import ExecutionRow
-from ..ledger.states import OPEN_EXECUTIONS, ExecutionState, FailureState
+from ..ledger.states import OPEN_EXECUTIONS, FailureState, Finish
 
-__all__ = ['among', 'candidates', 'chosen', 'units_in']
+__all__ = ['among', 'candidates', 'chosen', 'next_step', 'units_in']
 
 #: characters of a text of a unit, and what its cutting may add
 LONGEST = texts.EXCERPT + 100
@@ -92,8 +92,7 @@ def chosen(
         if text in wanted:
             ids.setdefault(text, []).append(id)
     if not count:
-        raise ExecutionError(
-            execution, why_none(cursor, execution, row['state']))
+        raise ExecutionError(execution, why_none(cursor, execution))
     if not named:
         return None
     meant: set[str] = set()
@@ -127,7 +126,7 @@ def among(
     free = {id for id, _ in ledger.failed_units.list_free(cursor, execution)}
     if not (found := sorted(free.intersection(ids))):
         raise ExecutionError(
-            execution, why_none(cursor, execution, row['state']) if not free
+            execution, why_none(cursor, execution) if not free
             else 'has no open failure among these: look again')
     return found
 
@@ -142,16 +141,37 @@ def check_ended(execution: int, row: ExecutionRow) -> None:
             'cancel it' % row['state'])
 
 
-def why_none(cursor: Cursor, execution: int, state: str) -> str:
+def why_none(cursor: Cursor, execution: int) -> str:
     "Return why an execution has no failure that waits for somebody."
     counts = ledger.failed_units.count_by_state(cursor, execution)
+    step = next_step(cursor, execution)
     if not counts:
-        return 'has no failed units%s' % (
-            '; what is left of it: coop resume %s' % execution
-            if state != ExecutionState.SUCCEEDED else '')
+        return 'has no failed units%s' % ('; ' + step if step else '')
     if retries := ledger.failed_units.retries(cursor, execution):
-        return 'was retried as %s; what failed there: coop retry %s' % (
-            ', '.join('#%s' % id for id in retries), retries[-1])
+        return 'was retried as %s; %s' % (
+            ', '.join('#%s' % id for id in retries),
+            step or 'nothing is left to do')
     return 'has no open failures: %s' % ', '.join(
         '{:,} {}'.format(counts[name], name)
         for name in FailureState if name in counts)
+
+
+def next_step(cursor: Cursor, execution: int) -> str | None:
+    """Return the command that goes on with what is not done, None for none.
+
+    Failed units are followed through the executions that retried them.
+    """
+    todo = [execution]
+    # They grow while they are read
+    for id in todo:
+        row = ledger.executions.existing(
+            cursor, id, 'state', 'left', 'missing', 'finish')
+        if row['state'] in OPEN_EXECUTIONS:
+            return '#%s is %s: coop show %s' % (id, row['state'], id)
+        if ledger.failed_units.has_free(cursor, id):
+            return 'what failed there: coop retry %s' % id \
+                if id != execution else 'failed units: coop retry %s' % id
+        if row['left'] or row['missing'] or row['finish'] == Finish.FAILED:
+            return 'what is left of #%s: coop resume %s' % (id, id)
+        todo += ledger.failed_units.retries(cursor, id)
+    return None

@@ -4,7 +4,7 @@
 import json
 import os
 
-from .. import ledger
+from .. import ledger, tracing
 from ..aliases import Cursor
 from ..context import Work, working
 from ..ledger.rows import values_of
@@ -128,6 +128,14 @@ def close(
             else:
                 logger.warning('"%s" is not archived: %s',
                     escape(path.name), escape(why))
+        trace(database, outcome)
         write = logger.success if outcome.succeeded else logger.failure
-        write('%s', outcome.text(batch, log=log_path_of(batch)))
+        write('%s', outcome.text(batch, log=log_path_of(batch)),
+            extra={'outcome': outcome.figures()})
         telling.send_mails(mails, logger)
+
+
+def trace(database: str, outcome: Outcome) -> None:
+    tracing.trace_execution(
+        database, outcome.batch, outcome.id, outcome.started_at,
+        outcome.ended_at, outcome.figures())

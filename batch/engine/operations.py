@@ -23,7 +23,7 @@ from ..texts import escape
 from ..transaction import transact
 from ..window import window_end
 from . import telling
-from .chosen import among, chosen
+from .chosen import among, chosen, next_step
 from .ending import close, needs_hooks
 
 __all__ = [
@@ -110,10 +110,9 @@ def resume(
             return row['batch'], None
         if row['state'] != ExecutionState.RUNNING:
             if not (row['left'] or row['missing'] or has_failed):
+                step = next_step(cursor, execution)
                 raise ExecutionError(execution, 'is %s and nothing of it is '
-                    'left%s' % (row['state'], ' (failed units: coop retry %s)'
-                        % execution
-                        if row['state'] == ExecutionState.FAILED else ''))
+                    'left%s' % (row['state'], '; ' + step if step else ''))
             overlap = values_of(row['settings'])['overlap']
             others = ledger.executions.others(cursor, row['batch'], execution)
             if others and overlap != 'allow' and (

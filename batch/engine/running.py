@@ -16,6 +16,7 @@ from .. import ledger
 from ..aliases import Cursor, Params, Settings
 from ..batch import get_batch
 from ..context import Custody, Work, Writer, working
+from ..exceptions import ConfigError
 from ..ledger.chunks import Chunk
 from ..ledger.rows import ExecutionRow, values_of
 from ..ledger.units import load_units
@@ -123,5 +124,12 @@ def load_job(database: str, execution: int) -> Job | None:
 
 
 def open_configured_logs() -> None:
-    "Open the log files in ``[batch] log_dir`` of trytond.conf."
-    open_logs(config.get('batch', 'log_dir'))
+    """Open the log files in ``[batch] log_dir`` of trytond.conf.
+
+    Raises ConfigError if their format is unknown.
+    """
+    form = config.get('batch', 'log_format', default='text')
+    if form not in {'text', 'json'}:
+        raise ConfigError('trytond.conf', 'is "%s", expected text or json'
+            % form, 'batch', 'log_format')
+    open_logs(config.get('batch', 'log_dir'), form == 'json')

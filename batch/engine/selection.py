@@ -15,7 +15,7 @@ from typing import TypeAlias
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
-from .. import ledger, output
+from .. import ledger, output, tracing
 from ..aliases import Cursor, Given, Send, Unit
 from ..batch import BatchRoot, get_batch
 from ..chunking import Distinct
@@ -29,6 +29,7 @@ from ..ledger.rows import Details
 from ..ledger.states import Admission, ExecutionState, Finish
 from ..logging import BatchLogger, get_logger, get_print_infos
 from ..mailing import Mail
+from ..outcome import Outcome
 from ..output import Outputs
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
@@ -39,7 +40,7 @@ from . import input_files, telling
 from .admission import (
     MAX_DEATHS, admit, parse_parameters, parses, resolve_execution,
     write_parsed)
-from .ending import close
+from .ending import close, trace
 from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
 from .output_files import note_appeared
@@ -392,5 +393,8 @@ def refuse_start(
         if message:
             logger.failure("%s: %s; nothing was executed", batch, message,
                 extra={'error': error})
+            if not is_own_error and tracing.is_on() and (outcome := transact(
+                        database, partial(Outcome.load, execution=execution))):
+                trace(database, outcome)
             telling.send_mails(mails, logger)
     return message

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
-from .. import ledger, output, positions
+from .. import ledger, output, positions, tracing
 from ..aliases import Cursor, Send, Unit
 from ..batch import record_id
 from ..class_checks import check_numbers
@@ -224,9 +224,10 @@ def attempt(
     # What Tryton begins again by TransactionError is the same attempt
     attempts = 1
     broken: bool | None = None
+    span: tracing.Span = None
 
     def work(cursor: Cursor) -> int | None:
-        nonlocal chunk, outputs, broken
+        nonlocal chunk, outputs, broken, span
         transaction = Transaction()
         chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
         if chunk is None:
@@ -241,11 +242,15 @@ def attempt(
             refuse_late(cursor, job, chunk)
         if not begun and (careful or chunk.careful):
             raise _DeliveredBefore(chunk)
+        span = span or tracing.begin_chunk(
+            job.database, job.batch, job.execution, job.started_at,
+            chunk.number, chunk.size)
         outputs = transaction.join(output.Outputs(job.tag))
         guard = hooks.Guard(
             job.batch, chunk.transaction, check_later=not job.dry_run)
         try:
-            with job.working(chunk, outputs=outputs), guard:
+            with job.working(chunk, outputs=outputs), guard, \
+                    tracing.attempt(span, attempts):
                 numbers = call_within(
                     job.settings['time_limit'], partial(call_hooks, chunk))
         except BaseException:
@@ -290,6 +295,7 @@ def attempt(
                 numbers=error.numbers, attempts=attempts))
     except BaseException as error:
         # A hook may raise whatever there is, and call sys.exit()
+        tracing.end_chunk(span, error)
         if is_shutdown(error):
             raise
         outage = find_outage(error, job.database, is_whole=broken is False)
@@ -315,6 +321,7 @@ def attempt(
                 job, chunk_id, begun=True, gone=gone, repeated=True)
         return fail_or_bisect(job, chunk, attempts, error, objects)
     if chunk is not None:
+        tracing.end_chunk(span)
         note_appeared(job.database, job.execution, outputs, chunk.id)
         with job.working(chunk):
             job.logger.info("%s done in %s", units_of(chunk),

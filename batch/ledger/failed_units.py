@@ -21,8 +21,8 @@ from .units import Unreadable, dump_units, load_units, shown_unit
 
 __all__ = [
     'BULK', 'COLUMNS', 'Settled', 'count_by_state', 'count_open', 'free',
-    'insert_failures', 'insert_rows', 'is_free', 'list_errors', 'list_free',
-    'record_of', 'retries', 'settled_in', 'texts_of']
+    'has_free', 'insert_failures', 'insert_rows', 'is_free', 'list_errors',
+    'list_free', 'record_of', 'retries', 'settled_in', 'texts_of']
 
 #: (state, retried_by, reason, how many) of failures of one chunk
 Settled: TypeAlias = tuple[str, int | None, str | None, int]
@@ -125,6 +125,13 @@ def list_free(
         for id, text in rows:
             units = load_units(text)
             yield id, shown_unit(units[0]) if units else 'the batch'
+
+
+def has_free(cursor: Cursor, execution: int) -> bool:
+    "Return whether an execution has a free failure."
+    cursor.execute(*failure_.select(
+            Literal(1), where=free(execution), limit=1))
+    return cursor.fetchone() is not None
 
 
 def list_errors(

@@ -105,9 +105,9 @@ def names(text: str) -> Iterator[tuple[Unit, bool]]:
         pass
 
 
-def shown_unit(unit: Unit) -> str:
+def shown_unit(unit: Unit, limit: int = SHOWN) -> str:
     "Return the text of a unit for people: 5, (5, 2026-01-31), [5, 6]."
-    return texts.clean(_text(unit), SHOWN)
+    return texts.clean(_text(unit), limit)
 
 
 def _text(unit: Unit) -> str:

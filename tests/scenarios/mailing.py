@@ -28,9 +28,9 @@ class Mailing(BatchRoot):
         return mail
 
     @classmethod
-    def execute(cls, objects, ids):
+    def execute(cls, objects, ids, strict=False):
         for record in objects:
-            send_message_transactional(cls.mail(record.name))
+            send_message_transactional(cls.mail(record.name), strict=strict)
             if record.bad:
                 raise UserError('A record is bad.')
 
