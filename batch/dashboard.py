@@ -9,8 +9,11 @@ from collections import Counter
 from textwrap import shorten
 
 from trytond.model import ModelSQL, ModelView, fields
+from trytond.transaction import Transaction
 
 from .ledger import summaries
+from .ledger.tables import now
+from .overdue import list_overdue
 from .read_only import ReadOnlyMixin
 from .view_tools import title_of, whole_seconds
 
@@ -51,10 +54,6 @@ class Summary(ReadOnlyMixin, ModelSQL, ModelView):
         help="How long it ran last.")
     usual_seconds = fields.Float(
         "Usual Seconds", digits=(None, 0), readonly=True)
-    gap = fields.Float(
-        "Seconds between Starts", digits=(None, 0), readonly=True)
-    is_overdue = fields.Boolean("Overdue", readonly=True,
-        help="It did not start when it usually does.")
     title = fields.Function(
         fields.Char("Batch", help="What it does."), 'get_titles')
     label = fields.Function(
@@ -70,9 +69,14 @@ class Summary(ReadOnlyMixin, ModelSQL, ModelView):
         'get_times')
     usual_duration = fields.Function(
         fields.TimeDelta("Usual Duration"), 'get_times')
-    usual_gap = fields.Function(
-        fields.TimeDelta("Usually every", help="Between two starts."),
-        'get_times')
+    is_overdue = fields.Function(
+        fields.Boolean("Overdue",
+            help="It did not start when it usually does."),
+        'get_overdue', searcher='search_is_overdue')
+    expected = fields.Function(
+        fields.DateTime("Expected",
+            help="When it usually would have started."),
+        'get_overdue')
     execution = fields.Function(
         fields.Many2One('batch.execution', "Last Execution"), 'get_execution')
 
@@ -108,13 +112,38 @@ class Summary(ReadOnlyMixin, ModelSQL, ModelView):
     @classmethod
     def get_times(cls, records, names):
         columns = {
-            'duration': 'seconds', 'usual_duration': 'usual_seconds',
-            'usual_gap': 'gap'}
+            'duration': 'seconds', 'usual_duration': 'usual_seconds'}
         return {
             name: {
                 s.id: None if (value := getattr(s, columns[name])) is None
                 else dt.timedelta(seconds=round(value)) for s in records}
             for name in names}
+
+    @staticmethod
+    def _overdue():
+        "Return the batches that are Overdue, by name."
+        cursor = Transaction().connection.cursor()
+        return {
+            overdue.batch: overdue
+            for overdue in list_overdue(cursor, now(cursor))}
+
+    @classmethod
+    def get_overdue(cls, records, names):
+        found = cls._overdue()
+        values = {
+            'is_overdue': {s.id: s.batch in found for s in records},
+            'expected': {
+                s.id: s.batch in found
+                and whole_seconds(found[s.batch].expected) or None
+                for s in records}}
+        return {name: values[name] for name in names}
+
+    @classmethod
+    def search_is_overdue(cls, name, clause):
+        _, operator, value = clause[:3]
+        is_wanted = bool(value) == (operator == '=')
+        return [('batch', 'in' if is_wanted else 'not in',
+                list(cls._overdue()))]
 
     def get_execution(self, name):
         "Return its id, which is that of the last execution."

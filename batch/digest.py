@@ -14,17 +14,11 @@ from .aliases import Cursor
 from .ledger.rows import ExecutionRow
 from .ledger.states import Admission, ExecutionState
 from .outcome import Outcome
+from .overdue import FEWEST, LAST, Overdue, list_overdue
 
-__all__ = ['DAY', 'Digest', 'Late', 'Ran', 'Slow', 'rhythm']
+__all__ = ['DAY', 'Digest', 'Ran', 'Slow']
 
-DAY, WEEK = dt.timedelta(days=1), dt.timedelta(weeks=1)
-#: starts, or durations, of which the usual one is the median; and the fewest
-LAST, FEWEST = 20, 3
-#: how much later than usual a batch may start: a part of its usual gap, and
-#: at most so much
-SLACK_PART, SLACK = 8, dt.timedelta(hours=1)
-#: usual gaps after which nobody waits for a batch any more
-GIVEN_UP = 8
+DAY = dt.timedelta(days=1)
 #: an execution is slow that took longer, and more than so many times the usual
 SLOW, TIMES = 60, 2
 #: failed executions that are told in full
@@ -55,14 +49,6 @@ class Ran:
 
 
 @dataclass
-class Late:
-    "A batch that has not been started as it usually is."
-    batch: str
-    last: dt.datetime
-    expected: dt.datetime
-
-
-@dataclass
 class Slow:
     "An execution that took unusually long, or takes."
     execution: ExecutionRow
@@ -79,7 +65,7 @@ class Digest:
     #: those that failed or were cancelled, and of the first of them all
     failed: list[ExecutionRow] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
-    overdue: list[Late] = field(default_factory=list)
+    overdue: list[Overdue] = field(default_factory=list)
     #: skipped, disabled or refused, or ended before all units were treated
     left_out: list[ExecutionRow] = field(default_factory=list)
     slow: list[Slow] = field(default_factory=list)
@@ -115,10 +101,7 @@ class Digest:
         for row in self.failed[:TOLD]:
             if outcome := Outcome.load(cursor, row['id']):
                 self.outcomes.append(outcome)
-        self.overdue = [
-            late for batch in sorted(ledger.figures.batches(cursor))
-            if batches is None or batch in batches
-            for late in find_late(cursor, batch, until)]
+        self.overdue = list_overdue(cursor, until, batches)
         self.slow = find_slow(cursor, ended + self.running, since, until)
         return self
 
@@ -133,46 +116,6 @@ def seconds_of(row: ExecutionRow, until: dt.datetime | None = None) -> float:
     ended_at = row['ended_at'] or until
     assert ended_at is not None
     return (ended_at - row['started_at']).total_seconds()
-
-
-def rhythm(
-        starts: list[dt.datetime]) -> tuple[dt.timedelta, dt.timedelta] | None:
-    """Return the usual gap between two starts, and how late one may be.
-
-    None if there are too few, or they are not regular: at least three of four
-    gaps are the usual one.
-
-    :param starts: the newest first
-    """
-    gaps = [later - earlier for later, earlier in zip(starts, starts[1:])]
-    if len(gaps) < FEWEST:
-        return None
-    # The median
-    usual = sorted(gaps)[len(gaps) // 2]
-    slack = min(SLACK, usual / SLACK_PART)
-    if 4 * sum(abs(gap - usual) <= slack for gap in gaps) < 3 * len(gaps):
-        return None
-    return usual, slack
-
-
-def find_late(
-        cursor: Cursor, batch: str, until: dt.datetime) -> list[Late]:
-    """Return the batch as Late, if it is overdue; else nothing.
-
-    Not if it was silent in the same hours of a week ago: it does not run at
-    the weekend.
-    """
-    starts = ledger.night.list_starts(cursor, batch, until, LAST)
-    if (found := rhythm(starts)) is None:
-        return []
-    (usual, slack), last = found, starts[0]
-    if not last + usual + slack < until < last + GIVEN_UP * usual:
-        return []
-    if (ledger.night.first_start(cursor, batch) <= last - WEEK + slack
-            and not ledger.night.started_between(
-                cursor, batch, last - WEEK + slack, until - WEEK)):
-        return []
-    return [Late(batch, last, last + usual)]
 
 
 def find_slow(

@@ -299,7 +299,7 @@ def test_a_check_that_finds_all_well_ends_with_0(scene):
         for line in result.stdout.splitlines()}
     assert set(words.values()) == {'ok'}
     assert {'configuration', 'database', 'batches', 'broker', 'workers',
-        'directories'} <= set(words)
+        'directories', 'schedule'} <= set(words)
 
 
 def test_a_check_names_what_is_wrong_and_ends_with_1(scene, tmp_path):
@@ -337,7 +337,7 @@ def test_a_broker_that_refuses_to_work_is_a_line_of_a_check(
         wrong = wrong_lines(result)
         assert sorted(wrong) == ['workers']
         assert said in wrong['workers']
-        assert len(result.stdout.splitlines()) == 6
+        assert len(result.stdout.splitlines()) == 7
 
 
 @only_in_process
@@ -398,7 +398,7 @@ def test_a_check_goes_on_after_whatever_is_broken(scene, tmp_path):
     words = [line.split()[:2] for line in result.stdout.splitlines()]
     assert ['configuration', 'ok'] in words
     assert ['directories', 'ok'] in words
-    assert len(words) == 6
+    assert len(words) == 7
 
 
 def wrong_lines(result):

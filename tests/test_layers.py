@@ -31,7 +31,7 @@ FLOORS = [
     {'engine', 'savepoints'},
     {'', 'batch', 'batch_meta', 'class_checks', 'conf_items', 'file_batch',
         'installed', 'searching', 'view_validate'},
-    {'database', 'execution', 'failure', 'outcome', 'read_only',
+    {'database', 'execution', 'failure', 'outcome', 'overdue', 'read_only',
         'subscription'},
     {'ledger'},
     {'aliases', 'chunking', 'config', 'context', 'directories', 'error_lines',

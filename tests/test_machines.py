@@ -15,7 +15,7 @@ only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 only_in_process = pytest.mark.parametrize(
     'stage', ['in-process'], indirect=True)
 CHECKS = ['configuration', 'database', 'batches', 'broker', 'workers',
-    'directories']
+    'directories', 'schedule']
 PERFDATA = r'time=\d+\.\d\ds;;;0 running_executions=0;;;0 ' \
     r'failed_executions=%s;;;0 open_failures=%s;;;0'
 
@@ -53,8 +53,28 @@ def test_a_check_that_finds_all_well_is_ok(scene):
     assert state == 'ok'
     assert {state for state, _ in checks.values()} == {'ok'}
     text, perfdata = plugin(scene, 0)
-    assert text == 'BATCH OK - %s: 6 checks' % scene.database
+    assert text == 'BATCH OK - %s: 7 checks' % scene.database
     assert re.fullmatch(PERFDATA % (1, 2), perfdata)
+
+
+@only_in_process
+def test_a_batch_that_is_overdue_is_a_warning(scene):
+    for number in range(5):
+        scene.batch('ok')
+    ids = [id for id, in scene.execute(
+            'SELECT id FROM batch_execution ORDER BY id DESC LIMIT 5')]
+    now = dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
+    for number, id in enumerate(ids):
+        start = now - dt.timedelta(hours=3 + 2 * number)
+        scene.execute(
+            'UPDATE batch_execution SET started_at = ? WHERE id = ?',
+            (start.isoformat(' '), id))
+    state, checks = check(scene, 1)
+    assert state == 'warning'
+    level, (message,) = checks['schedule']
+    assert level == 'warning'
+    assert re.match(r'batch "batch\.scenario\.ok" is overdue: it was last '
+        r'started at 20\S+ \S+, and is usually started again at ', message)
 
 
 @only_workers

@@ -15,6 +15,7 @@ WIDGETS = {
 LISTS = '''\
 from lxml import etree
 from trytond.pool import Pool
+from trytond.pyson import PYSONDecoder
 from trytond.transaction import Transaction
 from trytond.modules.batch.transaction import load_pool
 load_pool(database)
@@ -30,8 +31,18 @@ with Transaction().start(database, 1, readonly=True):
                     or got['fields'][name]['type']])
     buttons = Pool().get('ir.model.button').search([
             ('model', 'like', 'batch.%')])
+    Window = Pool().get('ir.action.act_window')
+    searched = []
+    for window in Window.search([('res_model', 'like', 'batch.%')]):
+        clauses = PYSONDecoder().decode(window.pyson_search_value or '[]')
+        listed = Pool().get(window.res_model).fields_view_get(
+            None, 'tree')['fields']
+        searched.extend(
+            [window.name, clause[0], clause[0] in listed]
+            for clause in clauses or [])
     print(json.dumps([found, [
-                    [b.name, [g.name for g in b.groups]] for b in buttons]]))
+                    [b.name, [g.name for g in b.groups]] for b in buttons],
+                searched]))
 '''
 
 
@@ -48,15 +59,22 @@ def views(still):
 
 
 def test_each_field_of_a_list_has_a_widget_that_lists_have(views):
-    lists, _ = views
+    lists, *_ = views
     assert len(lists) > 20
     assert [row for row in lists if row[2] not in WIDGETS] == []
 
 
 def test_each_button_has_a_group(views):
-    _, buttons = views
+    _, buttons, _ = views
     assert len(buttons) >= 3
     assert [name for name, groups in buttons if not groups] == []
+
+
+def test_what_a_window_searches_is_in_the_list_of_its_model(views):
+    # The web client reads there which fields it may search, and breaks
+    *_, searched = views
+    assert len(searched) >= 3
+    assert [row for row in searched if not row[2]] == []
 
 
 ACCESS = '''\
@@ -300,8 +318,8 @@ with Transaction().start(database, 1) as transaction:
         cursor.execute(*execution_.insert(
                 [getattr(execution_, n) for n in row], [list(row.values())]))
 
-    # Every ten hours; the last one 14, 16 and 101 hours ago
-    for batch, last in [('ok', 14), ('bad', 16), ('rows', 101)]:
+    # Every ten hours; the last one 9, 16 and 101 hours ago
+    for batch, last in [('ok', 9), ('bad', 16), ('rows', 101)]:
         for number in reversed(range(5)):
             add(batch, last + 10 * number, 1 + number % 2)
     # Neither a retry nor a run that changes nothing is a start
@@ -323,10 +341,11 @@ with Transaction().start(database, 1) as transaction:
     transaction.set_context(_check_access=False)
     print(json.dumps({
         'overdue': [
-            [o.batch, round(o.gap / 3600)]
-            for o in ledger.summaries.list_overdue(cursor)],
-        'shown': [s.batch for s in Summary.search(
-            [('is_overdue', '=', True)])],
+            [s.batch, round((s.expected - s.started).total_seconds() / 3600)]
+            for s in Summary.search([('is_overdue', '=', True)])],
+        'others': [
+            s.batch for s in Summary.search([('is_overdue', '=', False)])
+            if s.is_overdue or s.expected],
         'durations': {
             s.batch.rpartition('.')[2]: [
                 s.duration and s.duration.total_seconds() / 3600,
@@ -343,7 +362,7 @@ with Transaction().start(database, 1) as transaction:
 def test_executions_are_summed_up_by_night_and_by_batch(scene):
     found = json.loads(scene.script(SUMMED_UP))
     assert found['overdue'] == [['batch.scenario.bad', 10]]
-    assert found['shown'] == ['batch.scenario.bad']
+    assert not found['others']
     assert found['durations']['ok'] == [1, 1, 60]
     assert found['durations']['groups'] == [None, None, None]
     assert found['nights'] == [[0, 2, 6], [1, 1, 1]]

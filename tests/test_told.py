@@ -14,7 +14,8 @@ from scene import PATIENCE, Scene
 
 from devel.process import free_port, wait_for
 from trytond.modules.batch import ledger
-from trytond.modules.batch.digest import Digest, rhythm
+from trytond.modules.batch.digest import Digest
+from trytond.modules.batch.overdue import rhythm
 
 #: an address that the server of the mails refuses
 REFUSED = 'nobody@example.com'

@@ -17,7 +17,10 @@ from ..batch import get_batches
 from ..config import DEFAULT
 from ..engine.errors import one_line
 from ..exceptions import BatchError, BrokerError, DatabaseError, NoWorkerError
+from ..ledger.tables import now
 from ..masking import mask_secrets
+from ..outcome import moment
+from ..overdue import list_overdue
 from ..transaction import load_pool
 from .check_conf import (
     check_all_batches, input_problems, load_batch_config, named_queues)
@@ -56,7 +59,8 @@ def steps(database):
             ('batches', check_batches),
             ('broker', check_broker),
             ('workers', check_workers),
-            ('directories', check_directories)]:
+            ('directories', check_directories),
+            ('schedule', check_schedule)]:
         try:
             state, found = OK, [step(database)]
         except _Problems as problems:
@@ -160,6 +164,22 @@ def named_by(names):
     return names and ' (for %s%s)' % (
         ', '.join(names[:NAMED]), ' and %s more' % more if more > 0 else '') \
         or ''
+
+
+def check_schedule(database):
+    "Raise _Warnings if a batch was not started when it usually is."
+    from ..database import check_database
+    check_database(database)
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        cursor = transaction.connection.cursor()
+        overdue = list_overdue(cursor, now(cursor))
+    if overdue:
+        raise _Warnings(*(
+                'batch "%s" is overdue: it was last started at %s, and is '
+                'usually started again at %s; look whether cron started it' % (
+                    one.batch, moment(one.last), moment(one.expected))
+                for one in overdue))
+    return 'no batch is overdue'
 
 
 def check_directories(database):

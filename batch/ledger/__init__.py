@@ -12,9 +12,9 @@ terminal.
 """
 from . import (
     chunks, claimants, executions, failed_units, failures, figures, finishing,
-    inputs, metrics, night, open_chunks, outputs, planning, retention,
-    rows, screens, settling, states, subscribers, summaries, tables,
-    units, upgrading)
+    inputs, metrics, night, open_chunks, outputs, planning, retention, rows,
+    screens, settling, states, subscribers, summaries, tables, units,
+    upgrading)
 
 __all__ = [
     'chunks', 'claimants', 'executions', 'failed_units', 'failures',

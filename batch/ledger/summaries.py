@@ -1,41 +1,24 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""Executions summed up: by night, and by batch; which batch is overdue.
+"""Executions summed up: by night, and by batch.
 
 Runs that change nothing and retries are left out of it.
 """
 import datetime as dt
-from typing import Any, NamedTuple
+from typing import Any
 
 from sql import Cast, Literal, Null, Window, With
 from sql.aggregate import Count, Max, Sum
 from sql.conditionals import Case, Coalesce
-from sql.functions import Extract, Function, Lag, RowNumber
+from sql.functions import Extract, Function, RowNumber
 
-from ..aliases import Cursor
 from .states import Admission, ExecutionState
 from .tables import clock, execution_, is_shared
 
-__all__ = ['Overdue', 'by_batch', 'by_night', 'list_overdue']
+__all__ = ['by_batch', 'by_night']
 
 #: starts of a batch that are looked at, the last ones
 STARTS = 11
-#: gaps between starts, without which a batch is not regular
-GAPS = 3
-#: seconds: what starts more often than that is started by hand
-SHORTEST = 600
-#: gaps after which a batch is overdue, and after which nobody expects it
-LATE, FORGOTTEN = 1.5, 10
-
-
-class Overdue(NamedTuple):
-    "A batch that did not start when it usually does."
-    batch: str
-    #: id of its last execution
-    execution: int
-    started_at: dt.datetime
-    #: seconds between two of its starts, usually
-    gap: float
 
 
 class _Date(Function):
@@ -90,9 +73,8 @@ def by_batch() -> Any:
     """Return the query of the batches that were ever executed.
 
     Columns: id (of the last execution), batch, started_at, seconds (that the
-    last one took, until now if it runs), usual_seconds, gap (seconds between
-    starts, usually) and is_overdue.  What is usual is the median of the last
-    STARTS.
+    last one took, until now if it runs) and usual_seconds, the median of the
+    last STARTS.
     """
     names = ['id', 'batch', 'started_at', 'ended_at', 'admission']
     age = RowNumber(window=Window(
@@ -104,46 +86,27 @@ def by_batch() -> Any:
         *[getattr(newest, name) for name in [*names, 'age']],
         where=newest.age <= STARTS)
     took = _seconds(last.started_at, Coalesce(last.ended_at, clock()))
-    before = Lag(last.started_at, window=Window(
-            [last.batch], order_by=[last.id]))
     recent = With(query=last.select(
             last.id, last.batch, last.started_at, last.age,
             # What was skipped took no time
-            Case((last.admission == Admission.ADMITTED, took)).as_('seconds'),
-            _seconds(before, last.started_at).as_('gap')))
-    gaps, seconds = _median(recent, 'gap'), _median(recent, 'seconds')
-    since = _seconds(recent.started_at, clock())
+            Case((last.admission == Admission.ADMITTED, took)).as_('seconds')))
+    seconds = _median(recent)
     return recent.join(
-        gaps, 'LEFT', condition=gaps.batch == recent.batch).join(
         seconds, 'LEFT', condition=seconds.batch == recent.batch).select(
         recent.id, recent.batch, recent.started_at, recent.seconds,
-        seconds.median.as_('usual_seconds'), gaps.median.as_('gap'),
-        Coalesce(
-            (gaps.count >= GAPS) & (gaps.median >= SHORTEST)
-            & (since > gaps.median * LATE)
-            & (since < gaps.median * FORGOTTEN), False).as_('is_overdue'),
+        seconds.median.as_('usual_seconds'),
         where=recent.age == 1, with_=[recent])
 
 
-def _median(recent: Any, name: str) -> Any:
-    "Return the query of (batch, median, count) of the values of a column."
-    value = getattr(recent, name)
+def _median(recent: Any) -> Any:
+    "Return the query of (batch, median) of the seconds."
     rows = recent.select(
-        recent.batch, value.as_('value'),
+        recent.batch, recent.seconds.as_('value'),
         RowNumber(window=Window(
-                [recent.batch], order_by=[value])).as_('place'),
+                [recent.batch], order_by=[recent.seconds])).as_('place'),
         Count(Literal(1), window=Window([recent.batch])).as_('count'),
-        where=value != Null)
+        where=recent.seconds != Null)
     # One of them, the lower of the two in the middle
     return rows.select(
-        rows.batch, rows.value.as_('median'), rows.count.as_('count'),
+        rows.batch, rows.value.as_('median'),
         where=rows.place == (rows.count + 1) / 2)
-
-
-def list_overdue(cursor: Cursor) -> list[Overdue]:
-    "Return the batches that are overdue, by name."
-    rows = by_batch()
-    cursor.execute(*rows.select(
-            rows.batch, rows.id, rows.started_at, rows.gap,
-            where=rows.is_overdue == Literal(True), order_by=rows.batch))
-    return [Overdue(*row) for row in cursor.fetchall()]
