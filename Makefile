@@ -28,7 +28,7 @@ sources = setup.py pyproject.toml batch/tryton.cfg scripts/coop \
 	$(packages) $(wildcard tests/scenarios/tryton.cfg examples/tryton.cfg)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-browser lint doc demo bench matrix clean
+.PHONY: help venv test test-browser lint doc locale demo bench matrix clean
 
 help:
 	@echo "make venv    an environment in $(VENV) with Tryton $(TRYTOND)"
@@ -37,6 +37,7 @@ help:
 	@echo "             the screens, in a real browser (BROWSER=$(BROWSER))"
 	@echo "make lint    flake8, isort, mypy and check-manifest"
 	@echo "make doc     the documents as HTML, in build/doc"
+	@echo "make locale  the texts of the client, for translators"
 	@echo "make demo    a batch on two workers (KEEP=1 leaves it up)"
 	@echo "make bench   measure against the alternatives (ARGS=...)"
 	@echo "make matrix  a few tests with each Python, Tryton and Celery"
@@ -105,6 +106,10 @@ doc: $(stamp)
 	@# A link that leads nowhere is a warning, and a warning is an error.
 	$(bin)/python -m sphinx -W --keep-going --nitpicky --fresh-env --quiet \
 		doc build/doc
+
+locale: $(stamp)
+	@# Of a new language with ARGS=es; of those that there are, without.
+	$(bin)/python -m devel.translations $(ARGS)
 
 demo: $(stamp)
 	KEEP=$(KEEP) $(bin)/python -m devel.demo $(ARGS)

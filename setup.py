@@ -63,7 +63,9 @@ setup(
             'py.typed', 'tryton.cfg', '*.xml', 'view/*.xml', 'locale/*.po'],
         },
     scripts=['scripts/coop'],
-    data_files=[shared(name) for name in ['cron', 'logrotate', 'prometheus', 'systemd']],
+    data_files=[
+        shared(name)
+        for name in ['cron', 'logrotate', 'prometheus', 'systemd']],
     entry_points={
         'trytond.modules': ['%s = %s' % (MODULE, PACKAGE)],
         },

@@ -118,6 +118,20 @@ class Site:
                 self._sqlite_path(self.database))
         return self
 
+    def update(self, *options, database=None):
+        """Run trytond-admin with the options on the database."""
+        password = os.path.join(self.directory, '.password')
+        with open(password, 'w') as file:
+            file.write('admin')
+        try:
+            self.run([
+                    sys.executable, '-m', 'trytond.cli.admin',
+                    '-d', database or self.database,
+                    '--email', 'admin@example.com', *options],
+                env={'TRYTONPASSFILE': password}, timeout=INIT, check=True)
+        finally:
+            os.remove(password)
+
     def execute(self, sql, parameters=()):
         """Execute one statement on the database; return its rows."""
         if self.postgresql:
@@ -218,24 +232,16 @@ class Site:
         else:
             # Tryton does not make the file
             open(self._sqlite_path(name), 'w').close()
-        password = os.path.join(self.directory, '.password')
-        with open(password, 'w') as file:
-            file.write('admin')
         try:
-            self.run([
-                    sys.executable, '-m', 'trytond.cli.admin', '-d', name,
-                    '--email', 'admin@example.com',
-                    '--activate-dependencies',
-                    '--indexes' if indexes else '--no-indexes',
-                    '-u', 'ir', 'res', *modules],
-                env={'TRYTONPASSFILE': password}, timeout=INIT, check=True)
+            self.update(
+                '--activate-dependencies',
+                '--indexes' if indexes else '--no-indexes',
+                '-u', 'ir', 'res', *modules, database=name)
         except Exception:
             # Or it would be taken for a good template
             if self.postgresql:
                 self.postgresql.drop(name)
             raise
-        finally:
-            os.remove(password)
 
     @property
     def _sqlite_dir(self):

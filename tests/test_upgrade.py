@@ -1,8 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """A database of an earlier version is updated, and goes on."""
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,16 +26,6 @@ def scene(request, postgresql, redis):
         yield scene
 
 
-def update(scene):
-    password = os.path.join(scene.directory, '.password')
-    with open(password, 'w') as file:
-        file.write('admin')
-    scene.run([
-            sys.executable, '-m', 'trytond.cli.admin', '-d', scene.database,
-            '--email', 'admin@example.com', '-u', 'batch'],
-        env={'TRYTONPASSFILE': password}, check=True, timeout=300)
-
-
 def schema(scene):
     "Return the columns and indexes of our tables."
     return (
@@ -54,7 +42,7 @@ def schema(scene):
 
 def test_what_was_open_or_failed_goes_on_after_the_update(
         scene, postgresql, redis):
-    update(scene)
+    scene.update('-u', 'batch')
     with Scene(postgresql=postgresql) as new:
         assert schema(scene) == schema(new)
     rows = dict(scene.execute(
@@ -98,7 +86,7 @@ def test_what_was_retried_before_the_update_is_known(scene):
     # 4 one of 3, which still has to select
     scene.execute('UPDATE batch_execution SET retry_of = 2 WHERE id = 3')
     scene.execute('UPDATE batch_execution SET retry_of = 3 WHERE id = 4')
-    update(scene)
+    scene.update('-u', 'batch')
     assert failures(scene) == [
         (2, '[3]', 'retried', 3), (2, '[4]', 'retried', 3),
         (3, '[3]', 'open', 4)]
@@ -107,7 +95,7 @@ def test_what_was_retried_before_the_update_is_known(scene):
     scene.execute(
         "UPDATE batch_execution_chunk SET state = 'done', ended_at = "
         "'2026-01-01 00:00:00' WHERE execution = 3 AND ended_at IS NULL")
-    update(scene)
+    scene.update('-u', 'batch')
     assert failures(scene) == [
         (2, '[3]', 'retried', 3), (2, '[4]', 'solved', 3),
         (3, '[3]', 'open', None)]
