@@ -8,7 +8,7 @@ import datetime as dt
 
 from trytond.model import ModelView, fields
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Eval, If
+from trytond.pyson import Bool, Eval, If
 from trytond.transaction import Transaction
 
 from . import client_actions, ledger
@@ -88,7 +88,11 @@ class Execution(metaclass=PoolMeta):
                         'failed': 'danger', 'succeeded': 'success',
                         'cancelled': 'muted'}, 'warning')),
             ('/tree/field[@name="units_failed"]', 'visual',
-                If(Eval('units_failed', 0) > 0, 'danger', ''))]
+                If(Eval('units_failed', 0) > 0, 'danger', '')),
+            ('/form/notebook/page[@id="failed"]', 'states', {
+                    'invisible': ~Bool(Eval('units_failed'))
+                    & ~Bool(Eval('traceback')),
+                    })]
 
     # What a list shows: instances would take longer than all the rest
 

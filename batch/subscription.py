@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 """Who is told of the ends of which batch: a table that users write."""
 from trytond.model import Index, ModelSQL, ModelView, fields
+from trytond.pyson import Eval
 
 from .ledger.states import Event
 
@@ -30,6 +31,12 @@ class Subscription(ModelSQL, ModelView):
         help="Shown in the client.")
     by_mail = fields.Boolean("E-Mail",
         help="Sent to the e-mail address of the user.")
+    by_error = fields.Boolean("Error",
+        states={
+            'invisible': Eval('event') == Event.DIGEST.value,
+            },
+        help="Listed once among the errors of Tryton, if it failed: to solve "
+        "it there retries or resumes the execution.")
     digest_until = fields.Timestamp("Last Digest until", readonly=True,
         help="The end of the time that the last digest was about.")
 

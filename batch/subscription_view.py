@@ -55,7 +55,9 @@ class Subscription(metaclass=PoolMeta):
     def validate_fields(cls, subscriptions, field_names):
         super().validate_fields(subscriptions, field_names)
         for subscription in subscriptions:
-            if not (subscription.by_notification or subscription.by_mail):
+            if not (subscription.by_notification or subscription.by_mail
+                    or subscription.by_error
+                    and subscription.event != Event.DIGEST):
                 raise ValidationError(
                     gettext('batch.msg_subscription_no_way'))
             if subscription.by_mail and not subscription.user.email:

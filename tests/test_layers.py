@@ -22,7 +22,8 @@ CELERY = {'celery', 'celery_tryton', 'kombu', 'billiard'}
 #: what each room may know: its own floor and those behind it
 FLOORS = [
     {'command', 'chunk_view', 'client_actions', 'dashboard', 'digest',
-        'digest_text', 'execution_rows', 'execution_view', 'failure_view',
+        'digest_text', 'error_view', 'execution_rows', 'execution_view',
+        'failure_view',
         'start_view', 'start_wizard', 'subscription_view', 'view_tools'},
     {'keeper_process', 'worker'},
     {'rescue'},

@@ -344,6 +344,61 @@ def test_a_digest_is_sent_of_what_was_since_the_last_one(scene, postbox):
 
 
 NOW = dt.datetime(2026, 11, 27, 6)
+SOLVE = '''\
+from trytond.model.exceptions import AccessError
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+from trytond.modules.batch.transaction import load_pool
+load_pool(database)
+with Transaction().start(database, 0):
+    user, = Pool().get('res.user').search([('login', '=', sys.argv[1])])
+    error, = Pool().get('ir.error').search([('state', '!=', 'solved')])
+    assert not error.origin or error.rec_name.endswith(error.origin.rec_name)
+with Transaction().start(
+        database, user.id, context={'_check_access': True}):
+    Error = Pool().get('ir.error')
+    try:
+        Error.process([Error(error.id)])
+        Error.solve([Error(error.id)])
+    except AccessError:
+        Transaction().rollback()
+        print('refused')
+'''
+
+
+def listed(scene):
+    return scene.execute(
+        'SELECT origin, message, state FROM ir_error ORDER BY id')
+
+
+def test_to_solve_the_error_of_an_execution_retries_it(there):
+    there.reset()
+    there.execute('DELETE FROM ir_error')
+    there.records(3, bad=[2])
+    only_error = {**dict.fromkeys(BOTH, False), 'by_error': True}
+    for login in ['ann', 'bob']:
+        assert not subscribe(
+            there, {'event': 'end', **only_error}, login=login)
+    failed = there.batch('bad', status=1)
+    # Once, for both of them
+    (origin, message, state), = listed(there)
+    assert (origin, state) == ('batch.execution,%s' % failed.id, 'open')
+    assert message.startswith('Failed: ')
+    there.execute('UPDATE batch_scenario_record SET bad = false')
+    assert there.script(SOLVE, 'ann').strip() == 'refused'
+    assert there.execute(
+        'SELECT id FROM batch_execution WHERE retry_of IS NOT NULL') == []
+    there.script(SOLVE, 'admin')
+    assert listed(there)[0][2] == 'solved'
+    wait_for(lambda: there.treated() == {1: 1, 2: 1, 3: 1}, 30, "retry")
+
+
+def test_the_digest_is_no_error(scene):
+    assert 'at least one way' in subscribe(scene, {
+            'event': 'digest', **dict.fromkeys(BOTH, False),
+            'by_error': True})
+
+
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 
 

@@ -18,7 +18,7 @@ from trytond.transaction import Transaction, TransactionError
 
 from .. import ledger
 from ..aliases import Cursor
-from ..ledger.states import Admission
+from ..ledger.states import Admission, ExecutionState
 from ..logging import BatchLogger, get_logger, log_path_of
 from ..mailing import Mail, send
 from ..outcome import Outcome
@@ -88,7 +88,7 @@ def _tell(cursor: Cursor, outcome: Outcome) -> list[Mail]:
     ways = ledger.subscribers.of_end(
         cursor, outcome.batch, outcome.succeeded)
     title = pool.get('batch.execution')(outcome.id).title
-    notifications, mails = [], []
+    notifications, mails, errors = [], [], []
     for user in User.browse(list(ways)):
         if not may_be_told(user):
             continue
@@ -107,7 +107,16 @@ def _tell(cursor: Cursor, outcome: Outcome) -> list[Mail]:
                         outcome.text(
                             '%s #%s' % (outcome.batch, outcome.id),
                             log=log_path_of(outcome.batch)) + '\n'))
+            if (ways[user.id].by_error and not errors
+                    and outcome.state == ExecutionState.FAILED):
+                # All users share it
+                errors.append({
+                        'origin': 'batch.execution,%s' % outcome.id,
+                        'message': label,
+                        'description': description_of(outcome),
+                        })
     Notification.create(notifications)
+    pool.get('ir.error').create(errors)
     return mails
 
 

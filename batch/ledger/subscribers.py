@@ -16,6 +16,8 @@ class Ways(NamedTuple):
     "How somebody is told."
     by_notification: bool
     by_mail: bool
+    #: among the errors of Tryton
+    by_error: bool
 
 
 def is_of(batch: str) -> Any:
@@ -42,11 +44,10 @@ def of_end(
         where &= subscription_.event == Event.END
     cursor.execute(*subscription_.select(
             subscription_.user, subscription_.by_notification,
-            subscription_.by_mail, where=where))
+            subscription_.by_mail, subscription_.by_error, where=where))
     ways: dict[int, Ways] = {}
-    for user, by_notification, by_mail in cursor.fetchall():
-        old = ways.get(user, Ways(False, False))
-        ways[user] = Ways(
-            old.by_notification or bool(by_notification),
-            old.by_mail or bool(by_mail))
+    for user, *values in cursor.fetchall():
+        old = ways.get(user, Ways(False, False, False))
+        ways[user] = Ways(*(
+                before or bool(value) for before, value in zip(old, values)))
     return ways
