@@ -9,8 +9,8 @@ nothing of Tryton or Celery.
 from typing import Any
 
 __all__ = [
-    'connection_parameters', 'forget_producers', 'jobs_of', 'number_of',
-    'processes_of', 'stack_of']
+    'arguments_of', 'connection_parameters', 'forget_producers', 'jobs_of',
+    'number_of', 'processes_of', 'stack_of']
 
 
 def stack_of(transaction: Any) -> Any:
@@ -70,3 +70,12 @@ def forget_producers(control: Any) -> None:
     kombu: a mailbox has a pool of producers, and prefers their connection.
     """
     control.mailbox._producer_pool = None
+
+
+def arguments_of(parser: Any) -> list[Any]:
+    """Return the actions of a parser of argparse.
+
+    argparse: it shows them to nobody but in its help.
+    """
+    actions: list[Any] = parser._actions
+    return actions

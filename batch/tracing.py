@@ -11,9 +11,8 @@ Imports nothing of Tryton or Celery.
 import datetime as dt
 import hashlib
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 from . import texts
@@ -83,35 +82,42 @@ def begin_chunk(
             'batch.chunk': number, 'batch.units': size})
 
 
-@contextmanager
-def attempt(chunk: Span, number: int) -> Iterator[None]:
+class attempt:
     """The span of an attempt to execute a chunk: one transaction.
 
-    It is the current span, so those that hooks begin are below it.
+    It is the current span, so those that hooks begin are below it.  A class:
+    what contextlib and OpenTelemetry do with an error may call its code.
 
     :param chunk: its span, or None
     """
-    if chunk is None:
-        yield
-        return
-    trace = api()
-    span = trace.get_tracer(NAME).start_span(
-        chunk.name.replace(' chunk', ' attempt')
-        if hasattr(chunk, 'name') else 'attempt',
-        trace.set_span_in_context(chunk),
-        attributes={'batch.attempt': number})
-    with trace.use_span(
-            span, record_exception=False, set_status_on_exception=False):
-        try:
-            yield
-        except BaseException as error:
-            fail(span, error)
-            raise
-        finally:
-            span.end()
+
+    def __init__(self, chunk: Span, number: int) -> None:
+        self.chunk = chunk
+        self.number = number
+
+    def __enter__(self) -> None:
+        if self.chunk is None:
+            return
+        trace = api()
+        self.span = trace.get_tracer(NAME).start_span(
+            self.chunk.name.replace(' chunk', ' attempt')
+            if hasattr(self.chunk, 'name') else 'attempt',
+            trace.set_span_in_context(self.chunk),
+            attributes={'batch.attempt': self.number})
+        self.token = trace.context_api.attach(
+            trace.set_span_in_context(self.span))
+
+    def __exit__(
+            self, type_: type[BaseException] | None,
+            error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.chunk is None:
+            return
+        api().context_api.detach(self.token)
+        end_chunk(self.span, error)
 
 
 def end_chunk(span: Span, error: BaseException | None = None) -> None:
+    "End the span of a chunk, or of an attempt."
     if span is None:
         return
     if error is not None:
@@ -159,7 +165,7 @@ def fail(span: Span, error: BaseException) -> None:
     span.add_event('exception', {
             'exception.type': name, 'exception.message': message,
             'exception.stacktrace': texts.traceback_of(
-                error, error.__traceback__)})
+                error, texts.attribute_of(error, '__traceback__'))})
     span.set_status(trace.Status(
             trace.StatusCode.ERROR, '%s: %s' % (name, message)))
 

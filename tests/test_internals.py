@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The libraries still have the private attributes that are used of them."""
+import argparse
 import ast
 import os
 import re
@@ -52,6 +53,12 @@ def test_no_other_pool_has_any():
     assert internals.jobs_of(object()) == []
 
 
+def test_argparse_has_the_actions_of_a_parser():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('--days')
+    assert [a.dest for a in internals.arguments_of(parser)] == ['days']
+
+
 def test_kombu_has_a_pool_of_producers():
     control = Control(tasks.celery_app)
     assert control.mailbox._producer_pool is not None
@@ -61,7 +68,7 @@ def test_kombu_has_a_pool_of_producers():
 
 def test_nobody_else_reaches_in():
     "But for os._exit, and what is convention among the modules of Tryton."
-    known = {'_exit', '_fields', '_replace'}
+    known = {'_exit', '_fields', '_replace', '_table'}
     for path in (ROOT / 'batch').rglob('*.py'):
         if path.name == 'internals.py':
             continue

@@ -323,7 +323,9 @@ with Transaction().start(database, 1) as transaction:
         for number in reversed(range(5)):
             add(batch, last + 10 * number, 1 + number % 2)
     # Neither a retry nor a run that changes nothing is a start
-    add('bad', 3, retry_of=1, took=3)
+    cursor.execute(*execution_.select(execution_.id, limit=1))
+    first, = cursor.fetchone()
+    add('bad', 3, retry_of=first, took=3)
     add('bad', 2, dry_run=True)
     # Three starts have two gaps, and a minute is no gap at all
     for number in reversed(range(3)):

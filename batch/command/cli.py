@@ -336,11 +336,11 @@ def main(argv=None):
             return options.func(options)
         except SystemExit as leave:
             # --help or --version has printed its text
-            if leave.code and '--plugin' in argv:
+            if leave.code and is_plugin(argv):
                 return unknown('the command line is wrong')
             return leave.code or written()
         except BatchError as error:
-            if '--plugin' in argv:
+            if is_plugin(argv):
                 return unknown(error)
             return fail(error, error.exit_status)
         except KeyboardInterrupt:
@@ -351,6 +351,11 @@ def main(argv=None):
             return fail('%s: %s (-v shows where)' % (
                     texts.name_of(type(error)),
                     ' '.join(texts.text_of(error).split())))
+
+
+def is_plugin(argv):
+    "Return whether a plugin is meant, also where the options are wrong."
+    return '--plugin' in argv and argv[0] == 'check'
 
 
 def unknown(problem):

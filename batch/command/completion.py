@@ -12,6 +12,7 @@ import os
 import shlex
 
 from ..exceptions import UsageError
+from ..internals import arguments_of
 from ..settings import SETTINGS
 from .environment import load_configuration
 
@@ -83,7 +84,7 @@ def parameters_by_batch(parser):
 
 def every_action(parser):
     "Yield the arguments of a parser, and of its commands."
-    for action in parser._actions:
+    for action in arguments_of(parser):
         yield action
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():

@@ -4,6 +4,7 @@
 import argparse
 import re
 
+from ..internals import arguments_of
 from . import environment
 from .streams import written
 
@@ -34,7 +35,7 @@ def manual(options):
 def page_of(parser):
     "Return the source of the manual page of the commands, for man."
     commands, = [
-        a for a in parser._actions
+        a for a in arguments_of(parser)
         if isinstance(a, argparse._SubParsersAction)]
     common = list(described(parser))
     lines = [
@@ -70,7 +71,7 @@ def sentence(text):
 
 def described(parser):
     "Yield (names, text) of the arguments of a parser."
-    for action in parser._actions:
+    for action in arguments_of(parser):
         if action.help in {None, argparse.SUPPRESS} or isinstance(
                 action, argparse._SubParsersAction):
             continue

@@ -88,7 +88,8 @@ def _tell(cursor: Cursor, outcome: Outcome) -> list[Mail]:
     ways = ledger.subscribers.of_end(
         cursor, outcome.batch, outcome.succeeded)
     title = pool.get('batch.execution')(outcome.id).title
-    notifications, mails, errors = [], [], []
+    notifications, mails = [], []
+    errors: list[dict[str, str]] = []
     for user in User.browse(list(ways)):
         if not may_be_told(user):
             continue
