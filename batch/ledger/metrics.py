@@ -14,7 +14,6 @@ from typing import Any
 
 from sql import Literal, Null, Window
 from sql.aggregate import Count, Max, Min, Sum
-from sql.conditionals import Coalesce
 from sql.functions import RowNumber
 
 from ..aliases import Cursor
@@ -23,7 +22,7 @@ from .screens import is_unsettled
 from .states import (
     ENDED_EXECUTIONS, OPEN_EXECUTIONS, Admission, ChunkState, ExecutionState,
     FailureState)
-from .tables import chunk_, execution_, failure_, has_not_ended
+from .tables import chunk_, execution_, failure_, has_not_ended, is_real
 
 __all__ = ['BatchMetrics', 'read_metrics']
 
@@ -102,10 +101,6 @@ def _queue_in(settings: str | None) -> list[str]:
     return [found[0]] if found else []
 
 
-def _is_real() -> Any:
-    return Coalesce(execution_.dry_run, Literal(False)) == Literal(False)
-
-
 def _last_ended(cursor: Cursor) -> list[Any]:
     # Without the long columns, which would be sorted, too
     ended = execution_.select(
@@ -115,7 +110,7 @@ def _last_ended(cursor: Cursor) -> list[Any]:
                 order_by=[execution_.ended_at.desc, execution_.id.desc])
             ).as_('place'),
         where=execution_.state.in_(ENDED_EXECUTIONS)
-        & (execution_.ended_at != Null) & _is_real())
+        & (execution_.ended_at != Null) & is_real())
     cursor.execute(*execution_.select(
             execution_.batch, *[getattr(execution_, n) for n in LAST],
             where=execution_.id.in_(
@@ -128,7 +123,7 @@ def _successes(cursor: Cursor) -> list[Any]:
     cursor.execute(*execution_.select(
             execution_.batch, Max(execution_.ended_at),
             where=(execution_.state == ExecutionState.SUCCEEDED)
-            & (execution_.admission == Admission.ADMITTED) & _is_real(),
+            & (execution_.admission == Admission.ADMITTED) & is_real(),
             group_by=execution_.batch))
     return cursor.fetchall()
 
@@ -138,7 +133,7 @@ def _failed_executions(cursor: Cursor) -> list[Any]:
             execution_.batch, Count(Literal(1)),
             where=execution_.state.in_(
                 [ExecutionState.FAILED, ExecutionState.CANCELLED])
-            & _is_real()
+            & is_real()
             & is_unsettled(),
             group_by=execution_.batch))
     return cursor.fetchall()
@@ -158,12 +153,12 @@ def _deaths(cursor: Cursor) -> Counter[str]:
         .join(execution_, condition=chunk_.execution == execution_.id)
         .select(execution_.batch, Sum(chunk_.deaths),
             # Named, as the index is on the rows that have it
-            where=(chunk_.deaths != Null) & _is_real(),
+            where=(chunk_.deaths != Null) & is_real(),
             group_by=execution_.batch))
     deaths = Counter({batch: int(count) for batch, count in cursor.fetchall()})
     cursor.execute(*execution_.select(
             execution_.batch, Sum(execution_.deaths),
-            where=(execution_.deaths != Null) & _is_real(),
+            where=(execution_.deaths != Null) & is_real(),
             group_by=execution_.batch))
     deaths.update({batch: int(count) for batch, count in cursor.fetchall()})
     return deaths
@@ -184,7 +179,7 @@ def _open(cursor: Cursor) -> list[Any]:
             *[_last_end(state) for state in [
                     ChunkState.DONE, ChunkState.SPLIT, ChunkState.FAILED]],
             where=(execution_.ended_at == Null)
-            & execution_.state.in_(OPEN_EXECUTIONS) & _is_real(),
+            & execution_.state.in_(OPEN_EXECUTIONS) & is_real(),
             order_by=execution_.id))
     return cursor.fetchall()
 

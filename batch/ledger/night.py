@@ -9,12 +9,11 @@ from typing import Any
 
 from sql import Literal, Null
 from sql.aggregate import Min
-from sql.conditionals import Coalesce
 
 from ..aliases import Cursor
 from .rows import ExecutionRow, execution_row
 from .states import OPEN_EXECUTIONS, ExecutionState
-from .tables import execution_
+from .tables import execution_, is_real
 
 __all__ = [
     'first_start', 'list_ended', 'list_running', 'list_starts', 'seconds',
@@ -24,11 +23,6 @@ __all__ = [
 NAMES = [
     'id', 'batch', 'state', 'admission', 'started_at', 'ended_at', 'done',
     'failed', 'left', 'message']
-
-
-def is_real() -> Any:
-    "Return the condition for executions that are no dry runs."
-    return Coalesce(execution_.dry_run, False) == Literal(False)
 
 
 def is_planned(batch: str) -> Any:

@@ -13,7 +13,7 @@ from sql.conditionals import Case, Coalesce
 from sql.functions import Extract, Function, RowNumber
 
 from .states import Admission, ExecutionState
-from .tables import clock, execution_, is_shared
+from .tables import clock, execution_, is_real, is_shared
 
 __all__ = ['by_batch', 'by_night']
 
@@ -47,11 +47,6 @@ def _seconds(start: Any, end: Any) -> Any:
     return (_JulianDay(end) - _JulianDay(start)) * 86400
 
 
-def _is_real() -> Any:
-    return (Coalesce(execution_.dry_run, False) == Literal(False)) \
-        & (execution_.started_at != Null)
-
-
 def by_night() -> Any:
     """Return the query of the nights.
 
@@ -59,7 +54,8 @@ def by_night() -> Any:
     """
     rows = execution_.select(
         execution_.id, execution_.state, execution_.failed,
-        _night(execution_.started_at).as_('night'), where=_is_real())
+        _night(execution_.started_at).as_('night'),
+        where=is_real() & (execution_.started_at != Null))
     return rows.select(
         Max(rows.id).as_('id'), rows.night.as_('night'),
         Count(Literal(1)).as_('executions'),
@@ -81,7 +77,8 @@ def by_batch() -> Any:
             [execution_.batch], order_by=[execution_.id.desc]))
     newest = execution_.select(
         *[getattr(execution_, name) for name in names], age.as_('age'),
-        where=_is_real() & (execution_.retry_of == Null))
+        where=is_real() & (execution_.started_at != Null)
+        & (execution_.retry_of == Null))
     last = newest.select(
         *[getattr(newest, name) for name in [*names, 'age']],
         where=newest.age <= STARTS)

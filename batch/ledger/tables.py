@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sql import For, Null, Select, Table
+from sql import For, Literal, Null, Select, Table
+from sql.conditionals import Coalesce
 from sql.functions import AtTimeZone, ClockTimestamp, Function
 
 from ..aliases import Cursor
@@ -19,7 +20,8 @@ from ..aliases import Cursor
 __all__ = [
     'ForExecution', 'Hole', 'SkipLocked', 'TransactionId', 'chunk_', 'clock',
     'execute_written', 'execution_', 'failure_', 'for_update', 'has_ended',
-    'has_not_ended', 'input_', 'is_shared', 'now', 'subscription_', 'written']
+    'has_not_ended', 'input_', 'is_real', 'is_shared', 'now', 'subscription_',
+    'written']
 
 execution_ = Table('batch_execution')
 chunk_ = Table('batch_execution_chunk')
@@ -88,6 +90,11 @@ def for_update(wait: bool = False) -> For | None:
     if is_shared():
         return (For if wait else SkipLocked)('UPDATE')
     return None
+
+
+def is_real() -> Any:
+    "Return the condition for executions that are no dry runs."
+    return Coalesce(execution_.dry_run, Literal(False)) == Literal(False)
 
 
 @dataclass(frozen=True)
