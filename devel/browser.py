@@ -178,6 +178,7 @@ class Client:
 
     def tab(self, name):
         "Choose a tab of the one that is open: of a list, or of a form."
+        self.settle()
         self.page.locator('.tab-pane.active .nav-tabs a').filter(
             has_text=name).locator('visible=true').last.click(delay=CLICK)
 
@@ -189,11 +190,14 @@ class Client:
 
     def open(self, text):
         "Open the record of the row of a list that has the text."
+        self.settle()
         self.row(text).locator('td').filter(has_text=text).first.dblclick(
             delay=CLICK)
 
     def button(self, name):
-        "Click on the button that has the name."
+        "Click on the button that has the name, once it stands still."
+        # What a form loads late moves its buttons below the mouse
+        self.settle()
         self.page.get_by_role('button', name=name, exact=True).locator(
             'visible=true').last.click(delay=CLICK)
 
