@@ -34,7 +34,11 @@ def api() -> Any:
 
 
 def is_on() -> bool:
-    return api() is not None
+    "Return whether a provider of OpenTelemetry takes spans."
+    trace = api()
+    # Without one the API makes spans that nobody reads
+    return trace is not None and not isinstance(
+        trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 class _Ids:
@@ -65,8 +69,9 @@ def begin_chunk(
 
     :param started_at: of the execution, as the ledger has it
     """
-    if (trace := api()) is None:
+    if not is_on():
         return None
+    trace = api()
     ids = _Ids(database, execution, started_at)
     tracer = trace.get_tracer(NAME)
     sampler = getattr(tracer, 'sampler', None)
@@ -133,8 +138,9 @@ def trace_execution(
     :param started_at: as the ledger has it, in UTC; likewise ended_at
     :param figures: its state and counts
     """
-    if (trace := api()) is None:
+    if not is_on():
         return
+    trace = api()
     tracer = trace.get_tracer(NAME)
     if hasattr(tracer, 'id_generator'):
         # It is made for this call
