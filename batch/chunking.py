@@ -10,7 +10,7 @@ Imports nothing of Tryton or Celery.
 import operator
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from .aliases import Unit
@@ -67,29 +67,32 @@ class Distinct:
         #: how many were dropped so far
         self.duplicates = 0
 
-    @calls_hooks
     def __iter__(self) -> Iterator[Unit]:
-        if self._known:
-            for self.count, item in enumerate(self._items, 1):
-                yield unit_of(item, self._keep_rows)
-            return
+        # By C from one list to the next: a generator costs as much for each
+        # unit as all the rest
+        return chain.from_iterable(self._blocks())
+
+    @calls_hooks
+    def _blocks(self) -> Iterator[Iterable[Unit]]:
         # Small at first, so that the first units do not wait for many others
         size = 1
         while block := list(islice(self._items, size)):
             size = min(2 * size, _BLOCK)
-            if self._ascends(block):
+            if not self._known and self._ascends(block):
                 self._keep(block)
-                self.count += len(block)
-                yield from block
-                continue
-            self._remember()
-            for item in block:
-                unit = unit_of(item, self._keep_rows)
-                if self._is_new(unit):
-                    self.count += 1
-                    yield unit
-                else:
-                    self.duplicates += 1
+            else:
+                block = self._units(block)
+            self.count += len(block)
+            yield block
+
+    def _units(self, items: list[Any]) -> list[Unit]:
+        units = [unit_of(item, self._keep_rows) for item in items]
+        if self._known:
+            return units
+        self._remember()
+        new = [unit for unit in units if self._is_new(unit)]
+        self.duplicates += len(units) - len(new)
+        return new
 
     def _ascends(self, block: list[Any]) -> bool:
         return (set(map(type, block)) == {int}

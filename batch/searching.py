@@ -5,6 +5,7 @@
 Batches of before take ids for the rows that the older BatchRoot gave them.
 """
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NoReturn
 
 from trytond.pool import Pool
@@ -24,14 +25,20 @@ LIST = {
     'remove', 'reverse', 'sort'}
 
 
-@calls_hooks
 def found_ids(
         cls: Any, old: tuple[Any, ...],
         parameters: dict[str, Any]) -> Iterator[Any]:
-    """Yield the ids that the hooks of a batch search for.
+    """Return an iterator of the ids that the hooks of a batch search for.
 
     :param old: what ``select_ids`` was given by position
     """
+    return chain.from_iterable(_lists(cls, old, parameters))
+
+
+@calls_hooks
+def _lists(
+        cls: Any, old: tuple[Any, ...],
+        parameters: dict[str, Any]) -> Iterator[list[Any]]:
     # Batches written for coog call it with treatment_date, extra_args
     for value, (name, type_) in zip(old, NAMED.items()):
         if not isinstance(value, type_):
@@ -60,7 +67,7 @@ def found_ids(
                 getattr(table, field),
                 where=table.id == query.columns[0].expression).as_(field)]
     for rows in streamed(Transaction().connection.cursor(), query):
-        yield from [value for value, in rows if value is not None]
+        yield [value for value, in rows if value is not None]
 
 
 class Found(Iterator[Any]):

@@ -13,8 +13,8 @@ from .ground import Ground
 
 #: in the order in which they run
 SECTIONS = [
-    'rivals', 'memory', 'command', 'isolation', 'fairness', 'growth',
-    'scrape', 'screens', 'workers', 'disasters']
+    'rivals', 'distance', 'memory', 'command', 'isolation', 'fairness',
+    'growth', 'scrape', 'screens', 'workers', 'disasters']
 
 
 def main(arguments=None):

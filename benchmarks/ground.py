@@ -34,9 +34,9 @@ class Ground(contextlib.ExitStack):
     @contextlib.contextmanager
     def site(self, records=0, **options):
         "Give a site of its own, with untreated records from 1 on."
-        with Site(
-                postgresql=self.postgresql, redis=self.redis,
-                **options) as site:
+        with Site(**{
+                    'postgresql': self.postgresql, 'redis': self.redis,
+                    **options}) as site:
             site.init(MODULE, template='benchmarks')
             fill(site, records)
             yield site

@@ -7,7 +7,7 @@ and one by one.
 """
 import random
 
-from .figures import Figure, table
+from .figures import Figure, Sample, table
 from .ground import fill
 
 BATCH = 'batch.scenario.failing'
@@ -16,6 +16,8 @@ CHUNK = 1000
 WAYS = {'loop': 'right', 'left_over': 'lying', 'statement': 'halves'}
 #: records -> bad ones among them
 MANY = 100_000
+#: 1,000 in 100,000
+BAD_SHARE, BAD_BAR = 0.01, 2.5
 CASES = {1000: [0, 1, 10, 50, 1000], MANY: [0, 1, 10, 50, 1000, MANY]}
 #: (records, bad ones) -> transactions at most, with right suspects
 BARS = {(1000, 1): 4, (1000, 10): 31, (1000, 50): 151, (MANY, MANY): 99}
@@ -36,6 +38,7 @@ def measure(ground, options):
                         'transactions for {:,} bad in {:,}'.format(
                             bad, records),
                         rows[-len(ways)][3], BARS[records, bad], digits=0))
+        ratio = against_none(site, options)
         site.configure({BATCH: {'split_size': 1}})
         *_, transactions, seconds = row = isolate(site, CHUNK, 10, 'loop')
     # A chunk has to fail before its records are tried one by one
@@ -52,7 +55,20 @@ def measure(ground, options):
             ['{:,}'.format(records), '{:,}'.format(bad), way,
                 '{:,}'.format(transactions), '%.1f' % seconds]
             for records, bad, way, transactions, seconds in rows])
-    return figures
+    return figures + [Figure(
+            'time with 1 bad in 100, against none', ratio, BAD_BAR)]
+
+
+def against_none(site, options):
+    "Return how many times as long it takes with BAD_SHARE of them bad."
+    records = max(int(MANY * options.scale), 2 * CHUNK)
+    bad, none = Sample(), Sample()
+    for _ in range(min(options.repeats, 3)):
+        for times, count in [
+                (none, 0), (bad, int(records * BAD_SHARE))]:
+            *_, seconds = isolate(site, records, count, 'loop')
+            times.append(seconds)
+    return bad.ratio_to(none)
 
 
 def cases(scale):

@@ -86,18 +86,20 @@ def compare(run, size, seconds, records, few, bars, repeats):
 class Runner:
     "Runs a rival and checks that each record was treated once by it."
 
-    def __init__(self, ground, site):
+    def __init__(self, ground, site, names=(OURS, FLOOR, CELERY, QUEUE)):
         self.ground = ground
         self.site = site
         self.env = {
             'RIVAL_BROKER': ground.redis.database(),
             'RIVAL_RESULTS': ground.redis.database()}
         site.worker(2)
-        self.start('celery', '--app', 'benchmarks.rival:app', 'worker',
-            '--concurrency', '2')
-        self.start('trytond-worker', '-n', '2')
+        if CELERY in names:
+            self.start('celery', '--app', 'benchmarks.rival:app', 'worker',
+                '--concurrency', '2')
+        if QUEUE in names:
+            self.start('trytond-worker', '-n', '2')
         fill(site, 40)
-        for name in [OURS, FLOOR, CELERY, QUEUE]:
+        for name in names:
             # Loads the pool, in both processes
             self(name, 40, 10, 0.02)
 
