@@ -14,7 +14,8 @@ from .ground import Ground
 #: in the order in which they run
 SECTIONS = [
     'rivals', 'distance', 'memory', 'command', 'isolation', 'fairness',
-    'growth', 'scrape', 'screens', 'workers', 'disasters']
+    'growth', 'scrape', 'screens', 'workers', 'crowd',
+    'disasters']
 
 
 def main(arguments=None):

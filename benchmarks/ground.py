@@ -16,6 +16,7 @@ MODULE = 'batch_scenarios'
 #: A disk that is waited for is the same for all, and would hide what differs;
 #: autovacuum would come at any time
 POSTGRESQL = {
+    'max_connections': '600',
     'fsync': 'off', 'autovacuum': 'off', 'max_wal_size': '8GB',
     'checkpoint_timeout': '1h', 'shared_buffers': '512MB'}
 STATEMENT = re.compile(
