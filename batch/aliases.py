@@ -29,8 +29,9 @@ Params: TypeAlias = Mapping[str, Any]
 Identities: TypeAlias = Mapping[str, str | None]
 #: rows of a query, as the database's driver gives them
 Rows: TypeAlias = list[tuple[Any, ...]]
-#: gives a chunk to whoever executes it: (id of the execution, id of the chunk)
-Send: TypeAlias = Callable[[int, int], None]
+#: gives a chunk to whoever executes it: (id of the execution, id of the chunk,
+#: its number where that is known)
+Send: TypeAlias = Callable[..., None]
 
 
 class Cursor(Protocol):

@@ -158,7 +158,7 @@ def sender(database, batch=None, queue=None):
     """
     numbers = {}
 
-    def send(execution, chunk):
+    def send(execution, chunk, number=None):
         with as_broker_error():
             name, to = batch, queue
             if name is None:
@@ -166,7 +166,7 @@ def sender(database, batch=None, queue=None):
                     # It was pruned meanwhile
                     return
                 name, to = job.batch, job.settings['queue']
-            if chunk not in numbers:
+            if number is None and chunk not in numbers:
                 numbers.update(numbers_of(database, execution))
             generate.apply_async(
                 kwargs={
@@ -174,7 +174,7 @@ def sender(database, batch=None, queue=None):
                     '_database': database},
                 # What Celery's clients show
                 argsrepr='%s #%s.%s' % (
-                    name, execution, numbers.get(chunk, '?')),
+                    name, execution, number or numbers.get(chunk, '?')),
                 queue=to, retry=False)
     return send
 

@@ -253,7 +253,7 @@ def deliver(
     """
     messages: deque[tuple[int, bool]] = deque()
 
-    def send(_: int, chunk: int) -> None:
+    def send(_: int, chunk: int, number: str | None = None) -> None:
         messages.extend((chunk, again > 0) for again in range(deliveries))
 
     for _ in range(deliveries if chunks is None else 0):

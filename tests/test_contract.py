@@ -120,7 +120,7 @@ def fail():
 
 def lane():
     assert ledger.open_chunks.first_open_in_lane(
-        cursor, execution, id, 64) == id
+        cursor, execution, id, 64).id == id
 
 def over():
     assert not ledger.executions.is_over(cursor, execution)

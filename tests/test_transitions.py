@@ -175,11 +175,12 @@ def test_parts_take_the_place_of_their_chunk(cursor):
         cursor, lane.first, [[1], [2]], 1, ERROR)
     assert lane.states == {
         '1': 'split', '1.1': 'queued', '1.2': 'waiting', '2': 'waiting'}
-    chunk = take(cursor, lane.execution, first)
+    assert first.number == '1.1'
+    chunk = take(cursor, lane.execution, first.id)
     assert (chunk.number, chunk.units, chunk.parent) == (
         '1.1', [1], lane.first.id)
     second = ledger.chunks.fail(cursor, chunk, 1, ERROR)
-    chunk = take(cursor, lane.execution, second)
+    chunk = take(cursor, lane.execution, second.id)
     assert (chunk.number, chunk.units, chunk.successor) == ('1.2', [2], '2')
     ledger.chunks.done(cursor, chunk, 1)
     assert lane.states == {
@@ -206,15 +207,15 @@ def lane_at(cursor, lane):
 
 def test_what_a_task_was_at_is_found_along_its_lane(cursor):
     lane = Lane(cursor, 'waiting')
-    assert lane_at(cursor, lane) == lane.first.id
+    assert lane_at(cursor, lane) == (lane.first.id, '1')
     first = ledger.chunks.replace_by_parts(
         cursor, lane.first, [[1], [2]], 1, ERROR)
     assert lane_at(cursor, lane) == first
     second = ledger.chunks.done(
-        cursor, take(cursor, lane.execution, first), 1)
+        cursor, take(cursor, lane.execution, first.id), 1)
     assert lane_at(cursor, lane) == second
     third = ledger.chunks.done(
-        cursor, take(cursor, lane.execution, second), 1)
-    assert third == lane.second.id
+        cursor, take(cursor, lane.execution, second.id), 1)
+    assert third == (lane.second.id, '2')
     ledger.chunks.done(cursor, lane.second, 1)
     assert lane_at(cursor, lane) is None

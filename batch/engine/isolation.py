@@ -12,7 +12,7 @@ from ..aliases import Cursor, Unit
 from ..context import Work, working
 from ..exceptions import TransactionEndedError, WorkerLostError
 from ..ledger import units
-from ..ledger.chunks import Chunk
+from ..ledger.chunks import Chunk, Queued
 from ..ledger.rows import Details, ExecutionRow, values_of
 from ..ledger.states import ExecutionState
 from ..logging import get_logger
@@ -36,10 +36,10 @@ ALIKE = 20
 
 def fail_or_bisect(
         job: Job, chunk: Chunk, attempts: int, error: BaseException,
-        objects: Any = None) -> int | None:
+        objects: Any = None) -> Queued | None:
     """Log why a chunk failed, and replace it by its parts or fail it.
 
-    Returns the id of the chunk that is queued next, or None.
+    Returns the chunk that is queued next, or None.
 
     :param objects: what ``execute`` was given
     """
@@ -49,7 +49,7 @@ def fail_or_bisect(
 
     def record(
             cursor: Cursor,
-            details: Details) -> tuple[int | None, Parts | None, bool]:
+            details: Details) -> tuple[Queued | None, Parts | None, bool]:
         # No parts: it failed; None: another process has ended it
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None, False
@@ -195,18 +195,18 @@ def chunk_died(
     def record(cursor: Cursor) -> tuple[bool, Chunk | None, ExecutionRow]:
         row = ledger.executions.existing(
             cursor, execution, 'batch', 'settings', 'stopping')
-        id = ledger.open_chunks.first_open_in_lane(
+        queued = ledger.open_chunks.first_open_in_lane(
             cursor, execution, chunk_id,
             values_of(row['settings'])['concurrency'])
-        if id is None:
+        if queued is None:
             return True, None, row
-        chunk = ledger.chunks.claim(cursor, execution, id)
+        chunk = ledger.chunks.claim(cursor, execution, queued.id)
         if chunk is None:
             return bool(row['stopping']), None, row
         ledger.chunks.died(
             cursor, chunk, blame, 'worker lost (%s)' % cause,
             unit_at(chunk, reached)
-            if id == chunk_id else None)
+            if queued.id == chunk_id else None)
         return True, chunk, row
 
     written, chunk, row = transact(database, record)
@@ -226,12 +226,12 @@ def chunk_died(
     return True, chunk.id
 
 
-def give_up(job: Job, chunk: Chunk) -> int | None:
+def give_up(job: Job, chunk: Chunk) -> Queued | None:
     "Split a chunk whose processes died, or fail it; return as fail_or_bisect."
     error = WorkerLostError(chunk.error or 'worker lost')
     model = model_of_units(job)
 
-    def record(cursor: Cursor) -> tuple[int | None, Parts | None]:
+    def record(cursor: Cursor) -> tuple[Queued | None, Parts | None]:
         if ledger.chunks.claim(cursor, job.execution, chunk.id) is None:
             return None, None
         if chunk.units and is_divisible(job, chunk):

@@ -26,7 +26,7 @@ def process_here(
     """
     todo: deque[int] = deque()
 
-    def send(_: int, chunk: int) -> None:
+    def send(_: int, chunk: int, number: str | None = None) -> None:
         todo.append(chunk)
 
     def find(cursor: Cursor) -> tuple[str, list[int]]:

@@ -24,7 +24,7 @@ from ..class_checks import check_numbers
 from ..context import Work, working
 from ..exceptions import OutageError, StateError
 from ..ledger import units
-from ..ledger.chunks import Chunk
+from ..ledger.chunks import Chunk, Queued
 from ..ledger.claimants import claimant, process_of, worker_name
 from ..ledger.states import ExecutionState
 from ..logging import get_logger
@@ -152,7 +152,7 @@ def go_along(
     while following is not None:
         if clock() >= deadline:
             try:
-                send(job.execution, following)
+                send(job.execution, *following)
                 return False
             except Exception as error:
                 # Without the broker this task goes on with the lane
@@ -160,12 +160,12 @@ def go_along(
                     job.logger.warning(
                         "the broker accepts no message, this task goes on "
                         "with the next chunk itself: %s", one_line(error))
-        following = treat(job, following)
+        following = treat(job, following.id)
     return True
 
 
-def treat(job: Job, chunk_id: int, again: bool = False) -> int | None:
-    """Execute one chunk; return the id of the chunk to go on with, or None.
+def treat(job: Job, chunk_id: int, again: bool = False) -> Queued | None:
+    """Execute one chunk; return the chunk to go on with, or None.
 
     None also where another process executes it.
     """
@@ -205,10 +205,10 @@ def begin(cursor: Cursor, job: Job, chunk: Chunk) -> bool:
 def attempt(
         job: Job, chunk_id: int, careful: bool = False, begun: bool = False,
         gone: frozenset[int] = frozenset(),
-        repeated: bool = False) -> int | None:
+        repeated: bool = False) -> Queued | None:
     """Execute a chunk and write ``done`` in the same commit, or fail it.
 
-    Returns the id of the chunk to go on with, or None.  Raises OutageError
+    Returns the chunk to go on with, or None.  Raises OutageError
     where the database is away, _DeliveredBefore where begin() has to be
     called first, and whatever shuts the process down.
 
@@ -226,7 +226,7 @@ def attempt(
     broken: bool | None = None
     span: tracing.Span = None
 
-    def work(cursor: Cursor) -> int | None:
+    def work(cursor: Cursor) -> Queued | None:
         nonlocal chunk, outputs, broken, span
         transaction = Transaction()
         chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
@@ -329,15 +329,15 @@ def attempt(
     return successor
 
 
-def go_on(cursor: Cursor, job: Job, chunk_id: int) -> int | None:
-    """Return the id of the queued chunk of the lane, if it is another one.
+def go_on(cursor: Cursor, job: Job, chunk_id: int) -> Queued | None:
+    """Return the queued chunk of the lane, if it is another one.
 
     Whoever ended this chunk may have died before it sent the next one.
     """
-    id = ledger.open_chunks.first_open_in_lane(
+    queued = ledger.open_chunks.first_open_in_lane(
         cursor, job.execution, chunk_id, job.settings['concurrency'])
     # This one is locked: another process executes it
-    return None if id == chunk_id else id
+    return None if queued is None or queued.id == chunk_id else queued
 
 
 def wait(
@@ -355,8 +355,8 @@ def wait(
 
 def record_rehearsal(
         cursor: Cursor, job: Job, chunk: Chunk, numbers: Numbers,
-        attempts: int) -> int | None:
-    "End a chunk of a dry run; return the id of its successor, or None."
+        attempts: int) -> Queued | None:
+    "End a chunk of a dry run; return its successor, or None."
     claimed = ledger.chunks.claim(cursor, job.execution, chunk.id)
     if claimed is None:
         return None

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sql import Literal, Null, Select, With
 from sql.conditionals import Coalesce
@@ -29,11 +29,17 @@ from .tables import (
 from .units import dump_units, load_units
 
 __all__ = [
-    'Chunk', 'LOOKS', 'begin', 'claim', 'died', 'done', 'fail',
+    'Chunk', 'LOOKS', 'Queued', 'begin', 'claim', 'died', 'done', 'fail',
     'mark_deserted', 'note_trouble', 'queue', 'replace_by_parts']
 
 #: seconds before each look at a row that is locked
 LOOKS = 0, 0.02, 0.05
+
+
+class Queued(NamedTuple):
+    "A chunk that is queued, and has to be sent or executed next."
+    id: int
+    number: str
 
 
 @dataclass(frozen=True)
@@ -130,8 +136,8 @@ def _claim() -> Any:
 def done(
         cursor: Cursor, chunk: Chunk, attempts: int,
         files: Identities | None = None,
-        numbers: Mapping[str, float] | None = None) -> int | None:
-    """queued -> done; returns the id of the successor it queues, or None.
+        numbers: Mapping[str, float] | None = None) -> Queued | None:
+    """queued -> done; returns the successor that it queues, or None.
 
     Raises StateError if the chunk is not queued, or not locked by this
     transaction any more.
@@ -145,8 +151,9 @@ def done(
 
 def fail(
         cursor: Cursor, chunk: Chunk, attempts: int, error: Details,
-        model: str | None = None, dry_run: bool | None = False) -> int | None:
-    """queued -> failed; returns the id of the successor it queues, or None.
+        model: str | None = None,
+        dry_run: bool | None = False) -> Queued | None:
+    """queued -> failed; returns the successor that it queues, or None.
 
     Each of its units becomes a failure.  Raises StateError if the chunk is
     not queued.
@@ -163,8 +170,8 @@ def fail(
 def replace_by_parts(
         cursor: Cursor, chunk: Chunk, parts: list[list[Unit]], attempts: int,
         error: Details, suspect: int | None = None,
-        careful: bool = False) -> int | None:
-    """queued -> split, and insert its parts; return the id of the first.
+        careful: bool = False) -> Queued | None:
+    """queued -> split, and insert its parts; return the first of them.
 
     Each part is the successor of the one before; that of the last is the
     successor of the chunk.  Raises StateError if the chunk is not queued.
@@ -186,8 +193,8 @@ def replace_by_parts(
 
 def _end(
         cursor: Cursor, chunk: Chunk, state: ChunkState, successor: str | None,
-        attempts: int, **values: Any) -> int | None:
-    """End the chunk and queue its successor; return the id of that, or None.
+        attempts: int, **values: Any) -> Queued | None:
+    """End the chunk and queue its successor; return that, or None.
 
     :param successor: number, None to queue nothing
     """
@@ -201,7 +208,9 @@ def _end(
     if is_shared():
         # One round trip, as each chunk waits for it
         execute_written(cursor, written(_write_both, *values), **key, **values)
-        ended, queued = cursor.fetchone()
+        ended, id = cursor.fetchone()
+        queued = None if id is None or successor is None \
+            else Queued(id, successor)
     else:
         execute_written(cursor, written(_write_end, *values), **key, **values)
         ended = cursor.rowcount
@@ -234,17 +243,18 @@ def _write_end(*names: str) -> Any:
             if is_shared() else Literal(True)))
 
 
-def queue(cursor: Cursor, execution: int, number: str | None) -> int | None:
-    "waiting -> queued; returns the id, None without such a waiting chunk."
+def queue(
+        cursor: Cursor, execution: int, number: str | None) -> Queued | None:
+    "waiting -> queued; returns it, None without such a waiting chunk."
     execute_written(
         cursor, written(_write_queued), execution=execution, number=number)
-    if not cursor.rowcount:
+    if not cursor.rowcount or number is None:
         return None
     cursor.execute(*chunk_.select(
             chunk_.id, where=(chunk_.execution == execution)
             & (chunk_.number == number)))
     id, = cursor.fetchone()
-    return id
+    return Queued(id, number)
 
 
 def _write_queued() -> Any:

@@ -4,7 +4,7 @@
 from sql import Literal
 
 from ..aliases import Cursor
-from .chunks import queue
+from .chunks import Queued, queue
 from .states import OPEN_CHUNKS, ChunkState
 from .tables import chunk_, for_update, has_not_ended
 
@@ -49,8 +49,8 @@ def has_open(cursor: Cursor, execution: int) -> bool:
 
 def first_open_in_lane(
         cursor: Cursor, execution: int, chunk: int,
-        concurrency: int) -> int | None:
-    """Return the id of the queued chunk in the lane of a chunk, or None.
+        concurrency: int) -> Queued | None:
+    """Return the queued chunk in the lane of a chunk, or None.
 
     A lane is a chunk of the plan with its successors and the parts of all.
 
@@ -68,7 +68,7 @@ def first_open_in_lane(
             & (chunk_.state == ChunkState.QUEUED)))
     lane = _place(number) % concurrency
     return next((
-            id for id, other in cursor.fetchall()
+            Queued(id, other) for id, other in cursor.fetchall()
             if _place(other) % concurrency == lane), None)
 
 

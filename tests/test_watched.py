@@ -1,0 +1,144 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The list of records that hooks are given, whose records are made late."""
+import copy
+
+import pytest
+
+from trytond.modules.batch.engine import suspects
+
+
+class Record:
+    _values = None
+    __name__ = 'test.record'
+
+    def __init__(self, id):
+        self.id = id
+
+
+class Late(list):
+    "Makes each record when it is asked for, as what browse() gives."
+
+    def __init__(self, ids):
+        super().__init__()
+        self.ids = ids
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, index):
+        end = index.stop if isinstance(index, slice) else index + 1
+        for id in self.ids[super().__len__():end]:
+            self.append(Record(id))
+        return super().__getitem__(index)
+
+    @property
+    def made(self):
+        return super().__len__()
+
+
+@pytest.fixture
+def late():
+    return Late(range(1, 1001))
+
+
+@pytest.fixture
+def watched(late):
+    return suspects.Watched(late)
+
+
+def ids(records):
+    return [record.id for record in records]
+
+
+def test_an_iteration_makes_the_records_that_it_reaches(late, watched):
+    assert len(watched) == 1000 and late.made == 0
+    for record in watched:
+        if record.id == 3:
+            break
+    assert late.made == suspects.PIECE
+    assert watched.at == 2
+    assert ids(watched) == list(late.ids)
+    assert watched.at is None
+
+
+def test_each_iteration_gives_the_same_records(watched):
+    first = list(watched)
+    assert all(a is b for a, b in zip(first, watched, strict=True))
+    assert all(a is b for a, b in zip(first, [*watched], strict=True))
+
+
+USES = {
+    'the last': lambda w: w[-1].id == 1000,
+    'a slice': lambda w: ids(w[998:]) == [999, 1000],
+    'backwards': lambda w: next(reversed(w)).id == 1000,
+    'behind a list': lambda w: len([0] + w) == 1001,
+    'before a list': lambda w: len(w + [0]) == 1001,
+    'twice': lambda w: len(w * 2) == len(2 * w) == 2000,
+    'contained': lambda w: w[999] in w,
+    'index': lambda w: w.index(w[999]) == 999,
+    'pop': lambda w: w.pop().id == 1000 and len(w) == 999,
+    'append': lambda w: w.append(0) is None and len(w) == 1001,
+    'sort': lambda w: w.sort(key=lambda r: -r.id) is None and w[0].id == 1000,
+    'reverse': lambda w: w.reverse() is None and ids(w)[0] == 1000,
+    'delete': lambda w: w.__delitem__(0) is None and ids(w)[0] == 2,
+    'replace': lambda w: w.__setitem__(999, w[0]) is None and len(w) == 1000,
+    'equal': lambda w: w == list(w) and list(w) == w,
+    'a copy': lambda w: len(w.copy()) == len(copy.copy(w)) == 1000,
+    'extended': lambda w: len([].__iadd__(w)) == 1000,
+    'sorted': lambda w: len(sorted(w, key=lambda r: r.id)) == 1000,
+    'a tuple': lambda w: len(tuple(w)) == 1000,
+    'unpacked': lambda w: (lambda *all: len(all))(*w) == 1000,
+    'shown': lambda w: repr(w).count('Record') == 1000,
+    'true': bool,
+    }
+
+
+@pytest.mark.parametrize('use', USES.values(), ids=USES)
+def test_it_is_a_list_whatever_one_does_first(watched, use):
+    assert use(watched)
+
+
+@pytest.mark.parametrize('use', USES.values(), ids=USES)
+def test_it_is_a_list_in_the_middle_of_an_iteration(watched, use):
+    for record in watched:
+        if record.id == 150:
+            assert use(watched)
+            break
+
+
+def test_every_method_of_a_list_is_thought_of():
+    own = {'__init__', '__iter__', '__len__', *suspects.FILLING}
+    harmless = {
+        '__getattribute__', '__hash__', '__new__', '__sizeof__', '__doc__',
+        '__class_getitem__'}
+    assert set(vars(list)) - own - harmless == set()
+
+
+def test_a_record_that_is_removed_meanwhile_is_passed_over_as_in_a_list():
+    def rest(objects):
+        seen = []
+        for record in objects:
+            seen.append(record.id)
+            if record.id in {50, 150}:
+                objects.remove(record)
+        return seen
+    records = [Record(id) for id in range(1, 301)]
+    assert rest(suspects.Watched(Late(range(1, 301)))) == rest(records)
+
+
+def test_a_record_that_was_not_made_is_suspected(late, watched):
+    def execute(objects):
+        other = Record(700)
+        raise ValueError(other)
+    with pytest.raises(ValueError) as caught:
+        execute(watched)
+    assert suspects.find(
+        caught.value, watched, list(range(1000))) == 699
+    assert late.made == 1
+
+
+def test_nothing_is_made_of_nothing():
+    watched = suspects.Watched(Late([]))
+    assert not watched and list(watched) == [] and watched == []
+    assert list(watched.keys()) == []
