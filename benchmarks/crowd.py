@@ -57,9 +57,10 @@ def measure(ground, options):
                             % wait, rate / alone[wait], 0.95, least=True))
             for worker in started:
                 worker.stop()
-    table(['processes', 'workers', 's a chunk waits', 'chunks', 's',
-            'efficiency', 'ms of CPU a chunk', 'connections', 'coop show, s'],
-        rows)
+    table([
+            'processes', 'workers', 's a chunk waits', 'chunks', 's',
+            'efficiency', 'ms of CPU a chunk', 'connections', 'coop show, s'
+            ], rows)
     return figures
 
 

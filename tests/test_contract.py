@@ -113,10 +113,10 @@ def split():
 def fail():
     chunk = ledger.chunks.claim(cursor, execution, id)
     ledger.failures.lineage(cursor, chunk)
-    id_ = ledger.chunks.fail(cursor, chunk, 1, error)
+    following = ledger.chunks.fail(cursor, chunk, 1, error)
     assert ledger.failures.failed_units(cursor, execution)
     ledger.failures.alike(cursor, execution, 20)
-    return id_
+    return following
 
 def lane():
     assert ledger.open_chunks.first_open_in_lane(
@@ -145,7 +145,7 @@ with Transaction().start(database, 0) as transaction:
         [execution])
     id, = cursor.fetchone()
     for function in [done, split, *25 * [fail], done]:
-        id = read(function)
+        id = read(function).id
     # A statement is planned for any value after some tries
     for function in 12 * [lane, over, idle]:
         read(function)

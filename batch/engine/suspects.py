@@ -39,9 +39,9 @@ class Watched(list):
     before the first and after the last.
 
     The records of a list that makes each when it is asked for, as ``browse``
-    gives it, are made by the iteration: a hook that fails at the first of 1,000
-    does not wait for the others.  Whatever else is done with this list makes
-    all of them first.
+    gives it, are made by the iteration: a hook that fails at the first of
+    1,000 does not wait for the others.  Whatever else is done with this list
+    makes all of them first.
 
     :param place: where the worker can read it after a death; a list of its
         own if None
