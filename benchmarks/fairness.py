@@ -8,7 +8,7 @@ from .figures import Figure, table
 
 BIG, SMALL = 'batch.scenario.slow', 'ir.ui.view.validate'
 #: chunks of the big one
-CHUNKS = 1000
+CHUNKS = 2000
 CONCURRENCY = 3
 OVERLAP = """
     SELECT MAX(n) FROM (

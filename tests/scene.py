@@ -255,17 +255,20 @@ from trytond.modules.batch.transaction import load_pool, transact
 # As the command does: that of Python tells an operator, not a hook
 signal.signal(signal.SIGINT, lambda *_: None)
 todo = deque()
+
+def send(execution, chunk, number=None):
+    todo.append((execution, chunk))
+
 for given in json.loads(sys.argv[2]):
     if tasks.has_broker():
         tasks.generate_all.apply_async(
             args=[sys.argv[1]],
             kwargs={'parameters': given, '_database': database})
         continue
-    selection.select_and_plan(database, sys.argv[1], given=given,
-        send=lambda *message: todo.append(message))
+    selection.select_and_plan(
+        database, sys.argv[1], given=given, send=send)
     while todo:
-        treatment.take_turn(database, *todo.popleft(),
-            send=lambda *message: todo.append(message))
+        treatment.take_turn(database, *todo.popleft(), send=send)
 '''
 
 

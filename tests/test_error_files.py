@@ -172,12 +172,12 @@ execution = transact(database, lambda cursor: ledger.executions.create(
 todo = []
 def select():
     selection.select_and_plan(database, 'batch.scenario.lines', execution,
-        send=lambda _, chunk: todo.append(chunk))
+        send=lambda _, chunk, number=None: todo.append(chunk))
 with mock.patch.object(treatment, 'close'):
     select()
     while todo:
         treatment.take_turn(database, execution, todo.pop(),
-            send=lambda _, chunk: todo.append(chunk))
+            send=lambda _, chunk, number=None: todo.append(chunk))
 def state():
     print(transact(database, lambda cursor: ledger.executions.columns(
         cursor, execution, 'state'))['state'])

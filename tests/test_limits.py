@@ -164,7 +164,7 @@ sent = []
 execution = transact(database, lambda t: ledger.executions.create(
     t.connection.cursor(), 'batch.scenario.ok', {}, local=True))
 selection.select_and_plan(database, 'batch.scenario.ok', execution,
-    send=lambda e, c: sent.append(c))
+    send=lambda e, c, number=None: sent.append(c))
 first, = sent
 # Its process and its parent die right after its commit
 assert treatment.treat(
