@@ -19,9 +19,9 @@ from .ground import fill, python
 OURS, FLOOR, CELERY, QUEUE = 'trytond-batch', 'processes', 'celery', 'queue'
 #: (size of a chunk, seconds a record) -> (records, those for the queue, bars)
 LIGHT = {
-    1000: (100_000, 12_000, {FLOOR: 1.10}),
-    100: (100_000, 3_000, {FLOOR: 1.10, CELERY: 0.9, QUEUE: 0.2}),
-    10: (30_000, 300, {FLOOR: 1.25, CELERY: 0.6}),
+    1000: (100_000, 12_000, {FLOOR: 1.05}),
+    100: (100_000, 3_000, {FLOOR: 1.05, CELERY: 0.85, QUEUE: 0.2}),
+    10: (30_000, 300, {FLOOR: 1.10, CELERY: 0.55}),
     }
 HEAVY = {
     1000: (2_000, 2_000, {}),
