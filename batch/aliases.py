@@ -4,7 +4,7 @@
 
 Imports nothing of Tryton or Celery.
 """
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 __all__ = [
@@ -29,9 +29,19 @@ Params: TypeAlias = Mapping[str, Any]
 Identities: TypeAlias = Mapping[str, str | None]
 #: rows of a query, as the database's driver gives them
 Rows: TypeAlias = list[tuple[Any, ...]]
-#: gives a chunk to whoever executes it: (id of the execution, id of the chunk,
-#: its number where that is known)
-Send: TypeAlias = Callable[..., None]
+
+
+class Send(Protocol):
+    "Gives a chunk to whoever executes it."
+
+    def __call__(
+            self, execution: int, chunk: int, number: str | None = ...,
+            /) -> None:
+        """Send the chunk.
+
+        :param chunk: id
+        :param number: of the chunk, where it is known
+        """
 
 
 class Cursor(Protocol):

@@ -25,6 +25,8 @@ import psycopg
 from devel.process import StartError, wait_for
 from devel.servers import PostgreSQL, Redis, Site
 
+from .ground import children
+
 BATCH = 'batch.scenario.slow'
 TRIPLE = 'trytond.modules.batch_scenarios.triple'
 #: workers, and the processes of each
@@ -250,15 +252,6 @@ class Monkey:
             with contextlib.suppress(StartError):
                 return site.worker(PROCESSES)
         workers[place] = wait_for(start, LIMIT, "start a worker")
-
-
-def children(pid):
-    "Return the ids of the processes that pid has started."
-    try:
-        with open('/proc/%s/task/%s/children' % (pid, pid)) as file:
-            return list(map(int, file.read().split()))
-    except FileNotFoundError:
-        return []
 
 
 if __name__ == '__main__':

@@ -74,7 +74,7 @@ def cpu_of_all(workers):
 def run(site, seconds):
     """Return (connections, seconds of ``coop show`` meanwhile, seconds).
 
-    The last from the end of the planning to the end of the execution.
+    The last are those from the end of the planning to that of the execution.
     """
     (before,), = site.execute(LAST)
     command = site.start_coop(

@@ -100,9 +100,12 @@ def python(site, *args, **options):
 
 
 def children(pid):
-    "Return the ids of the processes that pid has started."
-    with open('/proc/%s/task/%s/children' % (pid, pid)) as file:
-        return list(map(int, file.read().split()))
+    "Return the ids of the processes that pid has started, if it is there."
+    try:
+        with open('/proc/%s/task/%s/children' % (pid, pid)) as file:
+            return list(map(int, file.read().split()))
+    except FileNotFoundError:
+        return []
 
 
 def peak_memory(pid):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from devel.servers import PostgreSQL, Redis, Site
 
-from .chaos import children
+from .ground import children
 
 BATCH = 'batch.scenario.gambling'
 RECORDS, SIZE, PROCESSES = 40, 5, 2

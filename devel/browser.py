@@ -166,21 +166,26 @@ class Client:
     def click(self, selector, **options):
         self.page.locator(selector).first.click(delay=CLICK, **options)
 
+    def press(self, locator, double=False):
+        "Click on what the page shows, once it stands still."
+        # What a form loads late moves its buttons below the mouse
+        self.settle()
+        (locator.dblclick if double else locator.click)(delay=CLICK)
+
     def menu(self, *names):
         "Open an entry of the menu; each name is below the one before."
         for name in names:
             entry = self.page.locator('#menu').get_by_text(name, exact=True)
             if name == names[-1]:
-                entry.first.click(delay=CLICK)
+                self.press(entry.first)
             elif not self.page.locator('#menu').get_by_text(
                     names[names.index(name) + 1], exact=True).count():
-                entry.first.dblclick(delay=CLICK)
+                self.press(entry.first, double=True)
 
     def tab(self, name):
         "Choose a tab of the one that is open: of a list, or of a form."
-        self.settle()
-        self.page.locator('.tab-pane.active .nav-tabs a').filter(
-            has_text=name).locator('visible=true').last.click(delay=CLICK)
+        self.press(self.page.locator('.tab-pane.active .nav-tabs a').filter(
+                has_text=name).locator('visible=true').last)
 
     def row(self, text):
         "Return the row of a list that has the text."
@@ -190,21 +195,19 @@ class Client:
 
     def open(self, text):
         "Open the record of the row of a list that has the text."
-        self.settle()
-        self.row(text).locator('td').filter(has_text=text).first.dblclick(
-            delay=CLICK)
+        self.press(
+            self.row(text).locator('td').filter(has_text=text).first,
+            double=True)
 
     def button(self, name):
-        "Click on the button that has the name, once it stands still."
-        # What a form loads late moves its buttons below the mouse
-        self.settle()
-        self.page.get_by_role('button', name=name, exact=True).locator(
-            'visible=true').last.click(delay=CLICK)
+        "Click on the button that has the name."
+        self.press(self.page.get_by_role(
+                'button', name=name, exact=True).locator('visible=true').last)
 
     def confirm(self):
         "Say yes to the question that is asked."
-        self.page.locator('.modal-dialog:visible .btn-primary').last.click(
-            delay=CLICK)
+        self.press(
+            self.page.locator('.modal-dialog:visible .btn-primary').last)
 
     def call(self, method, *params):
         "Call a method of the server as the client does; return its result."

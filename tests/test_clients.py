@@ -64,10 +64,14 @@ def test_events_name_the_chunk(scene):
         # Until it listens
         wait_for(lambda: 'heartbeat' in shown(), PATIENCE, "see a worker")
         celery(scene, 'control', 'enable_events')
-        scene.records(1)
-        execution = scene.batch('ok', status=0)
-        label = 'batch.scenario.ok #%s.1' % execution.id
-        wait_for(lambda: label in shown(), PATIENCE, "show the chunk")
+        scene.records(2)
+        scene.configure({'batch.scenario.slow': {
+                    'split_size': 1, 'concurrency': 1}})
+        # Longer than a turn: the second has a message of its own
+        execution = scene.batch('slow', '--seconds', '0.3', status=0)
+        for number in '12':
+            label = 'batch.scenario.slow #%s.%s' % (execution.id, number)
+            wait_for(lambda: label in shown(), PATIENCE, "show the chunk")
     finally:
         events.stop()
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from trytond.modules.batch import positions
-from trytond.modules.batch.engine import suspects
+from trytond.modules.batch.engine.watched import Watched
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_the_parent_reads_where_a_killed_process_was(index):
     def work():
         positions.begin_task('an id')
         positions.begin_chunk(1 << 40)
-        for number in suspects.Watched([4, 5, 6, 7], positions.own()):
+        for number in Watched([4, 5, 6, 7], positions.own()):
             if number == 6:
                 return
 
@@ -44,7 +44,7 @@ def test_outside_of_an_iteration_the_chunk_is_known():
     def work():
         positions.begin_task('an id')
         positions.begin_chunk(5)
-        list(iter(suspects.Watched([4, 5], positions.own())))
+        list(iter(Watched([4, 5], positions.own())))
 
     killed(3, work)
     assert positions.find('an id') == (5, None)
@@ -54,7 +54,7 @@ def test_what_a_process_did_before_is_forgotten():
     def work():
         positions.begin_task('first')
         positions.begin_chunk(5)
-        for _ in suspects.Watched([4, 5], positions.own()):
+        for _ in Watched([4, 5], positions.own()):
             break
         positions.begin_task('second')
 
@@ -75,7 +75,7 @@ def test_without_a_place_nothing_is_told(index):
 
 
 def test_two_lists_do_not_share_a_place_of_their_own():
-    first, second = suspects.Watched([1, 2]), suspects.Watched([1, 2])
+    first, second = Watched([1, 2]), Watched([1, 2])
     for _ in first:
         break
     assert (first.at, second.at) == (0, None)

@@ -8,6 +8,7 @@ from books import execution_of, open_ledger, take
 
 from trytond.modules.batch import ledger
 from trytond.modules.batch.engine import bisection, suspects
+from trytond.modules.batch.engine.watched import Watched
 
 ERROR = {
     'error_type': 'ValueError', 'error': '', 'fingerprint': '',
@@ -71,7 +72,7 @@ def found(function, count=10, units_of=None, objects=None):
     "Return the position of who is suspected when function raises."
     if objects is None:
         objects = [Record(i + 100) for i in range(count)]
-    objects = suspects.Watched(objects)
+    objects = Watched(objects)
     try:
         function(objects)
     except Exception as error:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trytond.modules.batch import texts
 from trytond.modules.batch.engine import suspects
+from trytond.modules.batch.engine.watched import Watched
 from trytond.modules.batch.masking import (
     MASK, is_secret, mask_given, mask_line, mask_secrets, mask_value)
 
@@ -215,7 +216,7 @@ def test_a_suspect_is_found_past_variables_that_lie():
                 raise ValueError(liar, other)
 
     bad = object()
-    objects = suspects.Watched([object(), bad, object()])
+    objects = Watched([object(), bad, object()])
     error = raised(lambda: execute(objects))
     assert suspects.find(error, objects, [0, 1, 2]) == 1
 

@@ -90,6 +90,13 @@ def test_an_error_is_in_the_chunk_and_its_attempt(scene, traced):
     assert {s['attributes']['batch.attempt'] for s in spans['attempt']} == {1}
 
 
+def test_nothing_is_made_where_no_provider_takes_it(scene):
+    assert scene.script("""\
+from trytond.modules.batch import tracing
+print(tracing.begin_chunk('tryton', 'batch', 1, None, '1', 1))
+""") == 'None\n'
+
+
 def test_a_dry_run_and_a_failed_selection_are_traced(scene, traced):
     scene.records(3)
     spans = traced('ok', '--dry-run')

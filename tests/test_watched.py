@@ -6,6 +6,7 @@ import copy
 import pytest
 
 from trytond.modules.batch.engine import suspects
+from trytond.modules.batch.engine.watched import FILLING, PIECE, Watched
 
 
 class Record:
@@ -44,7 +45,7 @@ def late():
 
 @pytest.fixture
 def watched(late):
-    return suspects.Watched(late)
+    return Watched(late)
 
 
 def ids(records):
@@ -56,7 +57,7 @@ def test_an_iteration_makes_the_records_that_it_reaches(late, watched):
     for record in watched:
         if record.id == 3:
             break
-    assert late.made == suspects.PIECE
+    assert late.made == PIECE
     assert watched.at == 2
     assert ids(watched) == list(late.ids)
     assert watched.at is None
@@ -108,7 +109,7 @@ def test_it_is_a_list_in_the_middle_of_an_iteration(watched, use):
 
 
 def test_every_method_of_a_list_is_thought_of():
-    own = {'__init__', '__iter__', '__len__', *suspects.FILLING}
+    own = {'__init__', '__iter__', '__len__', *FILLING}
     harmless = {
         '__getattribute__', '__hash__', '__new__', '__sizeof__', '__doc__',
         '__class_getitem__'}
@@ -124,7 +125,7 @@ def test_a_record_that_is_removed_meanwhile_is_passed_over_as_in_a_list():
                 objects.remove(record)
         return seen
     records = [Record(id) for id in range(1, 301)]
-    assert rest(suspects.Watched(Late(range(1, 301)))) == rest(records)
+    assert rest(Watched(Late(range(1, 301)))) == rest(records)
 
 
 def test_a_record_that_was_not_made_is_suspected(late, watched):
@@ -139,6 +140,23 @@ def test_a_record_that_was_not_made_is_suspected(late, watched):
 
 
 def test_nothing_is_made_of_nothing():
-    watched = suspects.Watched(Late([]))
+    watched = Watched(Late([]))
     assert not watched and list(watched) == [] and watched == []
-    assert list(watched.keys()) == []
+    with pytest.raises(ValueError) as caught:
+        raise ValueError(Record(1))
+    assert suspects.find(caught.value, Watched(Late([])), []) is None
+
+
+def test_two_lists_are_added_and_compared():
+    lists = [Watched(Late(range(1, 1001))) for _ in range(4)]
+    assert len(lists[0] + lists[1]) == 2000
+    assert lists[2] != lists[3] and ids(lists[2]) == ids(lists[3])
+
+
+def test_a_list_of_somebody_else_is_copied_whatever_its_attributes():
+    class Rows(list):
+        ids = None
+
+    rows = Rows([5, 6])
+    watched = Watched(rows)
+    assert watched == [5, 6] and watched.lazy is None

@@ -23,6 +23,7 @@ from .ending import close
 from .errors import describe, exc_info, one_line, write_down
 from .records import model_of_units
 from .running import Job
+from .watched import Watched
 
 __all__ = [
     'chunk_died', 'fail_or_bisect', 'give_up', 'is_divisible',
@@ -102,7 +103,7 @@ def find_suspect(
         chunk: Chunk, objects: Any, error: BaseException) -> int | None:
     "Return the index of the unit that the error is about, or None."
     indexes = [index for _, index in units.flattened(chunk.units)]
-    if type(objects) is suspects.Watched and len(objects) == len(indexes):
+    if type(objects) is Watched and len(objects) == len(indexes):
         return suspects.find(error, objects, indexes)
     return None
 

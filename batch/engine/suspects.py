@@ -9,122 +9,18 @@ a call for many records names the first.
 
 Imports nothing of Tryton or Celery.
 """
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache, wraps
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
-from ..positions import AT, NOWHERE, UNUSED, Place
 from ..texts import attribute_of, causes
+from .watched import Watched
 
-__all__ = ['Watched', 'find']
+__all__ = ['find']
 
 #: values of these types name no record: a counter may equal an id by chance
 NO_EVIDENCE = (
     str, bytes, int, float, list, tuple, dict, set, type(None), type)
-#: records that an iteration makes at once
-PIECE = 100
-#: the methods of a list that need all of its items
-FILLING = [
-    '__add__', '__contains__', '__delitem__', '__eq__', '__ge__',
-    '__getitem__', '__gt__', '__iadd__', '__imul__', '__le__', '__lt__',
-    '__mul__', '__ne__', '__reduce_ex__', '__repr__', '__reversed__',
-    '__rmul__', '__setitem__', 'append', 'clear', 'copy', 'count', 'extend',
-    'index', 'insert', 'pop', 'remove', 'reverse', 'sort']
-
-
-class Watched(list):
-    """A list that remembers how far it is being iterated.
-
-    ``place[AT]`` is the index of the item that an iteration last gave, NOWHERE
-    before the first and after the last.
-
-    The records of a list that makes each when it is asked for, as ``browse``
-    gives it, are made by the iteration: a hook that fails at the first of
-    1,000 does not wait for the others.  Whatever else is done with this list
-    makes all of them first.
-
-    :param place: where the worker can read it after a death; a list of its
-        own if None
-    """
-
-    def __init__(
-            self, items: Iterable[Any] = (),
-            place: Place | None = None) -> None:
-        super().__init__()
-        self.place = UNUSED[:] if place is None else place
-        #: what makes the records, None where all are in this list
-        self.lazy = items if isinstance(items, list) \
-            and type(items) is not list and hasattr(items, 'ids') else None
-        if self.lazy is None:
-            super().extend(items)
-
-    def __iter__(self) -> Iterator[Any]:
-        place, at = self.place, 0
-        while True:
-            items = super().__iter__()
-            items.__setstate__(at)  # type: ignore[attr-defined]
-            for item in items:
-                place[AT] = at
-                at += 1
-                yield item
-            if not self.make(at + PIECE):
-                break
-        place[AT] = NOWHERE
-
-    def __len__(self) -> int:
-        return super().__len__() if self.lazy is None else len(self.lazy)
-
-    def __radd__(self, other: Any) -> Any:
-        # Without it, list.__add__ would read the memory of this list
-        return other + list.copy(self.filled()) \
-            if isinstance(other, list) else NotImplemented
-
-    def make(self, end: int | None = None) -> bool:
-        """Make the records before an index; return whether it made some.
-
-        :param end: the index, None to make all
-        """
-        if self.lazy is None:
-            return False
-        made = self.lazy[super().__len__():end]
-        super().extend(made)
-        if super().__len__() == len(self.lazy):
-            self.lazy = None
-        return bool(made)
-
-    def filled(self) -> 'Watched':
-        "Make all records; return self."
-        self.make()
-        return self
-
-    def keys(self) -> Iterator[list[Any]]:
-        "Yield the keys of each item, without making it."
-        if self.lazy is not None and len(self.lazy):
-            name = type(self.lazy[0]).__name__
-            for id in self.lazy.ids:
-                yield [(name, id)]
-        else:
-            yield from map(_keys, super().__iter__())
-
-    @property
-    def at(self) -> int | None:
-        "The index, or None."
-        at = self.place[AT]
-        return None if at == NOWHERE else at
-
-
-def _filling(name: str) -> Any:
-    "Return the method of a list, which makes all records first."
-    method = getattr(list, name)
-
-    @wraps(method)
-    def fill_and_call(self: Watched, *args: Any, **kwargs: Any) -> Any:
-        return method(self.filled(), *args, **kwargs)
-    return fill_and_call
-
-
-for _name in FILLING:
-    setattr(Watched, _name, _filling(_name))
 
 
 def find(
@@ -139,7 +35,7 @@ def find(
     :param units_of: for each object the index of its unit
     """
     keys: dict[Any, int] = {}
-    for position, of_item in enumerate(objects.keys()):
+    for position, of_item in enumerate(_keys_of_all(objects)):
         for key in of_item:
             keys.setdefault(key, position)
     at = objects.at
@@ -174,6 +70,16 @@ def _frames(error: BaseException) -> Iterator[list[Any]]:
         except Exception:
             # A guess is never worth an error
             pass
+
+
+def _keys_of_all(objects: Watched) -> Iterator[list[Any]]:
+    "Yield the keys of each object; none is made for it but the first."
+    if objects.lazy is None:
+        yield from map(_keys, list.__iter__(objects))
+        return
+    name = type(objects.lazy[0]).__name__
+    for id in objects.lazy.ids:
+        yield [(name, id)]
 
 
 def _keys(value: Any) -> list[Any]:

@@ -33,7 +33,7 @@ from ..signatures import call_hook
 from ..transaction import (
     before_leaving, find_outage, is_broken, is_outage, is_shutdown,
     is_unique_race, load_pool, transact)
-from . import hooks, suspects
+from . import hooks
 from .closing import WindowClosed, close_window, refuse_late
 from .ending import close
 from .errors import describe, one_line
@@ -43,6 +43,7 @@ from .output_files import note_appeared
 from .records import find_gone, given_ids
 from .running import Job, load_job, open_configured_logs
 from .time_limit import call_within
+from .watched import Watched
 
 __all__ = ['TURN', 'take_turn']
 
@@ -380,7 +381,7 @@ def convert(
     if isinstance(objects, list):
         # Whoever reads it after a death knows the units of the chunk only
         is_one_each = not gone and len(objects) == len(ids)
-        objects = suspects.Watched(
+        objects = Watched(
             objects, positions.own() if is_one_each else None)
     return objects, ids
 

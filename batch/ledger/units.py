@@ -61,8 +61,9 @@ def dump_units(units: Units) -> str | None:
     return json.dumps(units, separators=(',', ':'))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _ids(count: int) -> str:
+    "Return the format of so many ids, as JSON."
     return '[%s]' % ','.join(['%d'] * count)
 
 
