@@ -159,4 +159,4 @@ def test_a_list_of_somebody_else_is_copied_whatever_its_attributes():
 
     rows = Rows([5, 6])
     watched = Watched(rows)
-    assert watched == [5, 6] and watched.lazy is None
+    assert watched.lazy is None and watched == [5, 6]
