@@ -20,7 +20,7 @@ from kombu.transport import TRANSPORT_ALIASES
 import trytond.config as config
 
 from . import ledger, positions
-from .engine import selection, treatment
+from .engine import selection, turn
 from .engine.running import load_job
 from .exceptions import (
     BatchError, BrokerError, ConfigError, DatabaseError, TaskFailedError,
@@ -130,7 +130,7 @@ def generate(self, execution, chunk, *, database):
         raise UsageError('a message with the execution %.100r and the chunk '
             '%.100r is refused' % (execution, chunk))
     positions.begin_task(self.request.id)
-    if failed := treatment.take_turn(
+    if failed := turn.take_turn(
             database, execution, chunk, send=sender(database),
             again=(self.request.delivery_info or {}).get(
                 'redelivered', False)):

@@ -22,7 +22,7 @@ from trytond.transaction import Transaction
 from . import ledger
 from .aliases import Cursor, Unit
 from .batch import get_batch, record_id
-from .engine import isolation, operations, selection, starting, treatment
+from .engine import isolation, operations, selection, starting, treatment, turn
 from .engine.running import Job, load_job
 from .exceptions import BatchError
 from .ledger.states import ChunkState, ExecutionState
@@ -263,7 +263,7 @@ def deliver(
     while messages:
         chunk, again = messages.popleft()
         try:
-            treatment.take_turn(
+            turn.take_turn(
                 database, execution, chunk, send=send, again=again)
         except _Killed:
             _, following = isolation.chunk_died(

@@ -23,6 +23,7 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction, TransactionError
 
 from .aliases import Cursor
+from .connections import chained
 from .exceptions import DatabaseError
 from .internals import connection_parameters
 from .schema import check_updated
@@ -137,27 +138,20 @@ class _Transaction(Transaction):
 
     def commit(self) -> None:
         "Commit, or roll back and raise what was raised."
-        try:
-            super().commit()
-        except Exception:
-            raise
-        except BaseException as error:
-            if is_in_transaction(self.connection):
-                self.rollback()
+        with chained(self.connection) as is_committed:
+            try:
+                super().commit()
+            except Exception:
                 raise
-            # It is committed; a data manager raised after that
-            if is_shutdown(error):
-                raise
-            logger.critical("a data manager raised after the commit",
-                exc_info=True)
-
-
-def is_in_transaction(connection: Any) -> bool:
-    "Return whether a transaction is open on a connection of the database."
-    if hasattr(connection, 'in_transaction'):
-        return connection.in_transaction
-    # IDLE of psycopg, which is not there where the database is SQLite
-    return connection.info.transaction_status != 0
+            except BaseException as error:
+                if not is_committed():
+                    self.rollback()
+                    raise
+                # A data manager raised after it
+                if is_shutdown(error):
+                    raise
+                logger.critical("a data manager raised after the commit",
+                    exc_info=True)
 
 
 def transact(

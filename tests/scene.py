@@ -250,7 +250,7 @@ RUN_ALL = '''\
 from collections import deque
 import signal
 from trytond.modules.batch import ledger, tasks
-from trytond.modules.batch.engine import selection, treatment
+from trytond.modules.batch.engine import selection, turn
 from trytond.modules.batch.transaction import load_pool, transact
 # As the command does: that of Python tells an operator, not a hook
 signal.signal(signal.SIGINT, lambda *_: None)
@@ -268,7 +268,7 @@ for given in json.loads(sys.argv[2]):
     selection.select_and_plan(
         database, sys.argv[1], given=given, send=send)
     while todo:
-        treatment.take_turn(database, *todo.popleft(), send=send)
+        turn.take_turn(database, *todo.popleft(), send=send)
 '''
 
 

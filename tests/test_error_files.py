@@ -163,7 +163,7 @@ def test_names_of_any_length_are_archived(scene, inbox, name):
 CLOSE = '''\
 from unittest import mock
 from trytond.modules.batch import ledger
-from trytond.modules.batch.engine import ending, selection, treatment
+from trytond.modules.batch.engine import ending, selection, turn
 from trytond.modules.batch.transaction import load_pool, transact
 load_pool(database)
 execution = transact(database, lambda cursor: ledger.executions.create(
@@ -173,10 +173,10 @@ todo = []
 def select():
     selection.select_and_plan(database, 'batch.scenario.lines', execution,
         send=lambda _, chunk, number=None: todo.append(chunk))
-with mock.patch.object(treatment, 'close'):
+with mock.patch.object(turn, 'close'):
     select()
     while todo:
-        treatment.take_turn(database, execution, todo.pop(),
+        turn.take_turn(database, execution, todo.pop(),
             send=lambda _, chunk, number=None: todo.append(chunk))
 def state():
     print(transact(database, lambda cursor: ledger.executions.columns(

@@ -157,7 +157,7 @@ def local_ports(pid):
 
 LANE = '''
 from trytond.modules.batch import ledger
-from trytond.modules.batch.engine import running, selection, treatment
+from trytond.modules.batch.engine import running, selection, treatment, turn
 from trytond.modules.batch.transaction import load_pool, transact
 load_pool(database)
 sent = []
@@ -170,7 +170,7 @@ first, = sent
 assert treatment.treat(
     running.load_job(database, execution), first) is not None
 # It is delivered again
-treatment.take_turn(database, execution, first, send=None, again=True)
+turn.take_turn(database, execution, first, send=None, again=True)
 print(execution)
 '''
 

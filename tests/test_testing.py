@@ -25,7 +25,7 @@ import trytond.config as config
 from devel.site import Site
 from trytond.cache import Cache
 from trytond.exceptions import UserError
-from trytond.modules.batch.engine import treatment
+from trytond.modules.batch.engine import turn
 from trytond.modules.batch.exceptions import (
     ConfigError, DefinitionError, ExecutionError, ParameterError,
     UnknownBatchError, WorkerLostError)
@@ -222,13 +222,13 @@ def test_a_unit_that_kills_its_process_is_isolated(way):
 
 @pytest.mark.parametrize('kill_on', [[], [5]], ids=['living', 'dying'])
 def test_redelivery_changes_nothing(way, kill_on, monkeypatch):
-    delivered, turn = [], treatment.take_turn
+    delivered, take_turn = [], turn.take_turn
 
     def counting(database, execution, chunk, **options):
         delivered.append((chunk, options['again']))
-        turn(database, execution, chunk, **options)
+        take_turn(database, execution, chunk, **options)
 
-    monkeypatch.setattr(treatment, 'take_turn', counting)
+    monkeypatch.setattr(turn, 'take_turn', counting)
     ids = way.records(12)
     outcome = way.run(
         'ok', settings={'split_size': 3}, deliveries=3, fail_on=[ids[1]],

@@ -8,7 +8,7 @@ from .. import ledger
 from ..aliases import Cursor
 from ..ledger.states import ExecutionState
 from ..transaction import transact
-from . import selection, treatment
+from . import selection, turn
 from .ending import close
 
 __all__ = ['process_here']
@@ -42,5 +42,5 @@ def process_here(
         selection.select_and_plan(database, batch, execution, send=send)
     while todo:
         tick()
-        treatment.take_turn(database, execution, todo.popleft(), send=send)
+        turn.take_turn(database, execution, todo.popleft(), send=send)
     close(database, execution, may_call_hooks=True)

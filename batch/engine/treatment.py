@@ -1,16 +1,9 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""The execution of a chunk: what the task ``generate`` does.
-
-``send`` is an argument: on workers it gives a message to the broker, in
-a process without workers it appends to a list.
-"""
+"""The execution of a chunk."""
 import bdb
 import contextlib
-import logging
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,42 +11,34 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .. import ledger, output, positions, tracing
-from ..aliases import Cursor, Send, Unit
+from ..aliases import Cursor, Unit
 from ..batch import record_id
 from ..class_checks import check_numbers
-from ..context import Work, working
 from ..exceptions import OutageError, StateError
 from ..ledger import units
 from ..ledger.chunks import Chunk, Queued
-from ..ledger.claimants import claimant, process_of, worker_name
-from ..ledger.states import ExecutionState
-from ..logging import get_logger
+from ..ledger.claimants import claimant, process_of
 from ..outcome import duration
 from ..signatures import call_hook
 from ..transaction import (
-    before_leaving, find_outage, is_broken, is_outage, is_shutdown,
-    is_unique_race, load_pool, transact)
+    before_leaving, find_outage, is_broken, is_shutdown, is_unique_race,
+    transact)
 from . import hooks
 from .closing import WindowClosed, close_window, refuse_late
-from .ending import close
 from .errors import describe, one_line
 from .isolation import (
     fail_or_bisect, give_up, is_divisible, stop_debugged, units_of)
 from .output_files import note_appeared
 from .records import find_gone, given_ids
-from .running import Job, load_job, open_configured_logs
+from .running import Job
 from .time_limit import call_within
 from .watched import Watched
 
-__all__ = ['TURN', 'take_turn']
+__all__ = ['treat']
 
-logger = logging.getLogger(__name__)
 #: what ``execute`` returned, to be summed up
 Numbers: TypeAlias = dict[str, float] | None
 
-#: seconds for which a task executes successors itself before it sends the next
-#: one: small chunks need no message each, and no lane holds a worker for long
-TURN = 0.2
 #: how many processes may die executing a chunk before it is split
 MAX_DEATHS = 2
 
@@ -71,98 +56,6 @@ class _DeliveredBefore(Exception):
 
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
-
-
-def take_turn(
-        database: str, execution: int, chunk: int, *, send: Send,
-        again: bool = False,
-        clock: Callable[[], float] = time.monotonic) -> list[str]:
-    """Execute a chunk and, for TURN seconds, the successors that it queues.
-
-    Ends the execution where nothing is left.  What a hook raises fails the
-    chunk, and is not raised; an outage of the database leaves it queued.
-    Returns the labels of the chunks that failed.
-
-    :param chunk: id
-    :param again: whether the broker says that it redelivers the message
-    :param clock: gives seconds
-    """
-    open_configured_logs()
-    failed: list[str] = []
-    try:
-        load_pool(database)
-        job = load_or_stop(database, execution)
-        if job is None or not go_along(
-                replace(job, failed=failed), chunk, send, again, clock):
-            return failed
-    except OutageError:
-        # Logged already.  The chunk is queued, and the keeper sends it again
-        return failed
-    except Exception as error:
-        if not is_outage(error, database):
-            raise
-        logger.warning("#%s waits for the database %s: %s",
-            execution, database, one_line(error))
-        return failed
-    close(database, execution, may_call_hooks=True)
-    return failed
-
-
-def load_or_stop(database: str, execution: int) -> Job | None:
-    """Return the Job, None if there is nothing to do any more.
-
-    Where it can not be loaded, as the code has changed since the start, the
-    execution is stopped: its other chunks would fail the same way.
-    """
-    try:
-        return load_job(database, execution)
-    except Exception as error:
-        if is_outage(error, database):
-            raise
-        stop_execution(database, execution, error)
-        return None
-
-
-def stop_execution(
-        database: str, execution: int, error: BaseException) -> None:
-    "Stop an execution that can not go on as the code is now."
-    def _stop(cursor: Cursor) -> str | None:
-        row = ledger.executions.columns(cursor, execution, 'batch')
-        if row is not None and ledger.executions.stop(
-                cursor, execution, ExecutionState.FAILED,
-                'stopped: it can not go on with the installed code '
-                '(%s): %s' % (worker_name(), one_line(error))):
-            return row['batch']
-        return None
-
-    if batch := transact(database, _stop):
-        with working(Work(
-                    batch, execution, database=database)):
-            get_logger(batch).exception(
-                "stopped: the execution can not go on with the installed code",
-                exc_info=error)
-    close(database, execution)
-
-
-def go_along(
-        job: Job, chunk: int, send: Send, again: bool,
-        clock: Callable[[], float]) -> bool:
-    "Execute chunks of a lane; return whether none is left to go on with."
-    deadline = clock() + TURN
-    following = treat(job, chunk, again)
-    while following is not None:
-        if clock() >= deadline:
-            try:
-                send(job.execution, *following)
-                return False
-            except Exception as error:
-                # Without the broker this task goes on with the lane
-                with job.working():
-                    job.logger.warning(
-                        "the broker accepts no message, this task goes on "
-                        "with the next chunk itself: %s", one_line(error))
-        following = treat(job, following.id)
-    return True
 
 
 def treat(job: Job, chunk_id: int, again: bool = False) -> Queued | None:

@@ -21,8 +21,8 @@ from .tables import ForExecution, clock, execution_, is_shared
 
 __all__ = [
     'begin_selection', 'claim', 'claim_if_over', 'columns', 'create',
-    'existing', 'forget_secrets', 'is_over', 'list_open', 'lock_all', 'others',
-    'selection_died', 'stop', 'update']
+    'existing', 'forget_secrets', 'is_alone', 'is_over', 'list_open',
+    'lock_all', 'others', 'selection_died', 'stop', 'update']
 
 
 def create(
@@ -146,6 +146,17 @@ def list_open(cursor: Cursor) -> list[ExecutionRow]:
             & execution_.state.in_(OPEN_EXECUTIONS),
             order_by=execution_.id))
     return [execution_row(names, row) for row in cursor.fetchall()]
+
+
+def is_alone(cursor: Cursor, execution: int) -> bool:
+    "Return whether no other execution is open."
+    cursor.execute(*execution_.select(
+            execution_.id,
+            where=(execution_.ended_at == Null)
+            & execution_.state.in_(OPEN_EXECUTIONS)
+            & (execution_.id != execution),
+            limit=1))
+    return cursor.fetchone() is None
 
 
 def lock_all(cursor: Cursor) -> None:

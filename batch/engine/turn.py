@@ -1,0 +1,144 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""A turn of a lane: what the task ``generate`` does.
+
+``send`` is an argument: on workers it gives a message to the broker, in
+a process without workers it appends to a list.
+"""
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from trytond.pool import Pool
+
+from .. import ledger
+from ..aliases import Cursor, Send
+from ..connections import kept
+from ..context import Work, working
+from ..exceptions import OutageError
+from ..ledger.claimants import worker_name
+from ..ledger.states import ExecutionState
+from ..logging import get_logger
+from ..transaction import is_outage, load_pool, transact
+from .ending import close
+from .errors import one_line
+from .running import Job, load_job, open_configured_logs
+from .treatment import treat
+
+__all__ = ['take_turn']
+
+logger = logging.getLogger(__name__)
+#: seconds for which a task executes successors itself before it sends the next
+#: one: small chunks need no message each, and no lane holds a worker for long
+TURN = 0.2
+#: that where no other execution waits for a worker
+LONG_TURN = 1
+
+
+def take_turn(
+        database: str, execution: int, chunk: int, *, send: Send,
+        again: bool = False,
+        clock: Callable[[], float] = time.monotonic) -> list[str]:
+    """Execute a chunk and, for TURN seconds, the successors that it queues.
+
+    Ends the execution where nothing is left.  What a hook raises fails the
+    chunk, and is not raised; an outage of the database leaves it queued.
+    Returns the labels of the chunks that failed.
+
+    :param chunk: id
+    :param again: whether the broker says that it redelivers the message
+    :param clock: gives seconds
+    """
+    open_configured_logs()
+    failed: list[str] = []
+    try:
+        load_pool(database)
+        job = load_or_stop(database, execution)
+        if job is None:
+            return failed
+        with kept(database):
+            if not go_along(
+                    replace(job, failed=failed), chunk, send, again, clock):
+                return failed
+    except OutageError:
+        # Logged already.  The chunk is queued, and the keeper sends it again
+        return failed
+    except Exception as error:
+        if not is_outage(error, database):
+            raise
+        logger.warning("#%s waits for the database %s: %s",
+            execution, database, one_line(error))
+        return failed
+    close(database, execution, may_call_hooks=True)
+    return failed
+
+
+def load_or_stop(database: str, execution: int) -> Job | None:
+    """Return the Job, None if there is nothing to do any more.
+
+    Where it can not be loaded, as the code has changed since the start, the
+    execution is stopped: its other chunks would fail the same way.
+    """
+    try:
+        return load_job(database, execution)
+    except Exception as error:
+        if is_outage(error, database):
+            raise
+        stop_execution(database, execution, error)
+        return None
+
+
+def stop_execution(
+        database: str, execution: int, error: BaseException) -> None:
+    "Stop an execution that can not go on as the code is now."
+    def _stop(cursor: Cursor) -> str | None:
+        row = ledger.executions.columns(cursor, execution, 'batch')
+        if row is not None and ledger.executions.stop(
+                cursor, execution, ExecutionState.FAILED,
+                'stopped: it can not go on with the installed code '
+                '(%s): %s' % (worker_name(), one_line(error))):
+            return row['batch']
+        return None
+
+    if batch := transact(database, _stop):
+        with working(Work(
+                    batch, execution, database=database)):
+            get_logger(batch).exception(
+                "stopped: the execution can not go on with the installed code",
+                exc_info=error)
+    close(database, execution)
+
+
+def go_along(
+        job: Job, chunk: int, send: Send, again: bool,
+        clock: Callable[[], float]) -> bool:
+    "Execute chunks of a lane; return whether none is left to go on with."
+    begun = clock()
+    deadline = begun + TURN
+    following = treat(job, chunk, again)
+    while following is not None:
+        if clock() >= deadline:
+            if clock() < begun + LONG_TURN and is_alone(job):
+                deadline = clock() + TURN
+            else:
+                try:
+                    send(job.execution, *following)
+                    return False
+                except Exception as error:
+                    # Without the broker this task goes on with the lane
+                    with job.working():
+                        job.logger.warning(
+                            "the broker accepts no message, this task goes "
+                            "on with the next chunk itself: %s",
+                            one_line(error))
+        following = treat(job, following.id)
+    return True
+
+
+def is_alone(job: Job) -> bool:
+    "Return whether no other execution may wait for this process."
+    # Those of other databases are not looked at
+    return Pool.database_list() == [job.database] and transact(
+        job.database, lambda cursor: ledger.executions.is_alone(
+            cursor, job.execution))

@@ -1,0 +1,249 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The transactions of a turn: on one connection, and how long it takes."""
+import json
+
+import pytest
+
+BEGIN = '''
+import json
+import logging
+import sys
+import traceback
+import threading
+from trytond import backend
+from trytond.transaction import Transaction
+from trytond.modules.batch.connections import kept
+from trytond.modules.batch.transaction import connect, load_pool, transact
+load_pool(database)
+pool = backend.Database(database).connect()._connpool
+
+def session(cursor):
+    cursor.execute('SELECT pg_backend_pid()')
+    return cursor.fetchone()[0]
+
+def add(name):
+    def work(cursor):
+        cursor.execute('INSERT INTO kept_names VALUES (%s)', [name])
+        return session(cursor)
+    return work
+
+def names(cursor):
+    cursor.execute('SELECT name FROM kept_names ORDER BY name')
+    return [name for name, in cursor]
+
+class Manager:
+    def __init__(self, raises_at, error):
+        self.raises_at, self.error = raises_at, error
+    def __getattr__(self, name):
+        if not name.startswith('tpc') and name != 'commit':
+            raise AttributeError(name)
+        def method(transaction):
+            if name == self.raises_at:
+                raise self.error
+        return method
+
+class Odd(BaseException):
+    pass
+
+class Caught(logging.Handler):
+    messages = []
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+logging.getLogger('trytond.modules.batch.transaction').addHandler(Caught())
+
+def join(name, *args):
+    def work(cursor):
+        Transaction().join(Manager(*args))
+        return add(name)(cursor)
+    return work
+'''
+CASES = {
+    'they have one session, which the pool gives once': '''
+with kept(database):
+    before = pool.get_stats().get('requests_num', 0)
+    sessions = {transact(database, add(str(i))) for i in range(5)}
+    assert pool.get_stats()['requests_num'] == before + 1
+    seen, = sessions
+    with connect(database) as other:
+        state = ("SELECT state FROM pg_stat_activity WHERE pid = %s", [seen])
+        assert other.execute(*state).fetchone() == ('idle in transaction',)
+assert transact(database, names) == list('01234')
+with connect(database) as other:
+    assert other.execute(*state).fetchone() == ('idle',)
+''',
+    'each sees what others have committed before': '''
+with kept(database):
+    transact(database, add('ours'))
+    with connect(database) as other:
+        other.execute("INSERT INTO kept_names VALUES ('theirs')")
+    assert transact(database, names) == ['ours', 'theirs']
+''',
+    'one within another has its own': '''
+def work(cursor):
+    inner = transact(database, add('inner'))
+    assert inner != add('outer')(cursor)
+    raise KeyError
+with kept(database):
+    before = transact(database, session)
+    try:
+        transact(database, work)
+    except KeyError:
+        pass
+    assert transact(database, session) == before
+    assert transact(database, names) == ['inner']
+''',
+    'one that only reads has its own': '''
+with kept(database):
+    ours = transact(database, session)
+    with Transaction().start(database, 0, readonly=True) as transaction:
+        assert session(transaction.connection.cursor()) != ours
+''',
+    'one in another thread has its own': '''
+sessions = []
+def run():
+    with kept(database):
+        sessions.append(transact(database, session))
+with kept(database):
+    ours = transact(database, session)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+assert len(sessions) == 1 and sessions != [ours]
+''',
+    'what is kept twice is kept until the first ends': '''
+with kept(database):
+    with kept(database):
+        ours = transact(database, session)
+    assert transact(database, session) == ours
+''',
+    'one that fails leaves nothing, the next goes on': '''
+def fail(cursor):
+    add('bad')(cursor)
+    cursor.execute('SELECT 1 / 0')
+with kept(database):
+    ours = transact(database, add('before'))
+    try:
+        transact(database, fail)
+    except Exception as error:
+        assert error.sqlstate == '22012'
+    assert transact(database, add('good')) == ours
+    assert transact(database, names) == ['before', 'good']
+''',
+    'one that is refused at its commit leaves nothing': '''
+with kept(database):
+    transact(database, add('ours'))
+    try:
+        transact(database, lambda cursor: cursor.execute(
+            "INSERT INTO kept_names (name, same) VALUES ('bad', 'missing')"))
+    except backend.DatabaseIntegrityError:
+        pass
+    else:
+        raise AssertionError
+    assert transact(database, names) == ['ours']
+''',
+    'a connection that breaks is replaced': '''
+with kept(database):
+    ours = transact(database, add('before'))
+    with connect(database) as other:
+        assert other.execute(
+            'SELECT pg_terminate_backend(%s, 10000)', [ours]).fetchone()[0]
+    assert transact(database, add('after')) != ours
+    assert transact(database, names) == ['after', 'before']
+''',
+    'what a data manager raises before the commit ends it': '''
+with kept(database):
+    for error in Odd, KeyError:
+        try:
+            transact(database, join('bad', 'tpc_vote', error))
+        except error:
+            pass
+        else:
+            raise AssertionError
+    assert transact(database, names) == []
+''',
+    'what a data manager raises after the commit does not': '''
+with kept(database):
+    transact(database, join('good', 'tpc_finish', Odd))
+    assert transact(database, names) == ['good']
+assert Caught.messages == ['a data manager raised after the commit']
+''',
+    }
+
+
+#: each in a namespace of its own, on an empty table
+RUN = '''
+errors = {}
+for name, code in json.loads(sys.argv[1]).items():
+    transact(database, lambda cursor: cursor.execute(
+        'TRUNCATE kept_names'))
+    Caught.messages.clear()
+    try:
+        exec(code, dict(globals()))
+        errors[name] = None
+    except BaseException:
+        errors[name] = traceback.format_exc()
+print(json.dumps(errors))
+'''
+
+
+@pytest.fixture(scope='module')
+def errors(on_workers):
+    "What each case raised, all of them in one process."
+    on_workers.execute('DROP TABLE IF EXISTS kept_names')
+    on_workers.execute(
+        'CREATE TABLE kept_names (name VARCHAR UNIQUE, same VARCHAR '
+        'REFERENCES kept_names (name) DEFERRABLE INITIALLY DEFERRED)')
+    return json.loads(on_workers.script(BEGIN + RUN, json.dumps(CASES)))
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_transactions_that_follow_each_other(errors, case):
+    assert errors[case] is None, errors[case]
+
+
+LANE = '''
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import selection, turn
+from trytond.modules.batch.transaction import load_pool, transact
+load_pool(database)
+create = lambda batch: transact(database, lambda cursor:
+    ledger.executions.create(cursor, batch, {}, local=True))
+sent, done, treat = [], [], turn.treat
+send = lambda execution, chunk, number=None: sent.append(chunk)
+execution = create('batch.scenario.ok')
+selection.select_and_plan(
+    database, 'batch.scenario.ok', execution, send=send)
+
+def counted(job, chunk, *args):
+    done.append(chunk)
+    if len(done) == %(late)s:
+        create('batch.scenario.slow')
+    return treat(job, chunk, *args)
+
+turn.treat = counted
+lengths = []
+while sent:
+    done.clear()
+    turn.take_turn(
+        database, execution, sent.pop(), send=send,
+        # An eighth of a second for each chunk
+        clock=lambda: len(done) / 8)
+    lengths.append(len(done))
+print(lengths)
+'''
+
+
+@pytest.mark.parametrize('stage', ['in_process', 'on_workers'])
+@pytest.mark.parametrize('late, lengths', [
+        (None, [8, 8, 8, 1]),
+        (1, [2] * 12 + [1]),
+        (5, [6] + [2] * 9 + [1]),
+        ], ids=['alone', 'not alone', 'not alone any more'])
+def test_a_turn_is_long_where_nobody_waits(request, stage, late, lengths):
+    scene = request.getfixturevalue(stage)
+    scene.reset()
+    scene.records(25)
+    scene.configure({'default': {'split_size': 1, 'concurrency': 1}})
+    assert scene.script(LANE % {'late': late}).strip() == str(lengths)
+    assert scene.treated() == dict.fromkeys(range(1, 26), 1)
