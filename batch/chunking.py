@@ -95,7 +95,7 @@ class Distinct:
         return new
 
     def _ascends(self, block: list[Any]) -> bool:
-        return (set(map(type, block)) == {int}
+        return (list(map(type, block)).count(int) == len(block)
             and block[0] > self._highest and block[-1] <= _MAX
             and all(map(operator.lt, block, islice(block, 1, None))))
 

@@ -66,7 +66,8 @@ def _lists(
         query.columns = [table.select(
                 getattr(table, field),
                 where=table.id == query.columns[0].expression).as_(field)]
-    for rows in streamed(Transaction().connection.cursor(), query):
+    for rows in streamed(
+            Transaction().connection.cursor(), query, binary=field == 'id'):
         yield [value for value, in rows if value is not None]
 
 

@@ -83,19 +83,24 @@ def execution_row(
     return cast(ExecutionRow, dict(zip(names, values)))
 
 
-def streamed(cursor: Cursor, query: Any, size: int = ROWS) -> Iterator[Rows]:
+def streamed(
+        cursor: Cursor, query: Any, size: int = ROWS,
+        binary: bool = False) -> Iterator[Rows]:
     """Yield the rows of a query of python-sql, in lists of up to size.
 
     The client of PostgreSQL would hold all rows of an ordinary cursor in
     memory.  The rows come by a cursor of their own: the one given may be used
     meanwhile.
+
+    :param binary: whether they come as binary, which is faster for numbers
     """
-    cursor = cursor.connection.cursor()
     if backend.name != 'postgresql':
+        cursor = cursor.connection.cursor()
         cursor.execute(*query)
         while rows := cursor.fetchmany(size):
             yield rows
         return
+    cursor = cursor.connection.cursor(binary=binary)
     name = 'batch_%s' % secrets.token_hex(4)
     sql, params = query
     # All rows will be read, not only the first of them

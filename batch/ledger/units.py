@@ -52,11 +52,11 @@ def dump_units(units: Units) -> str | None:
     """
     if units is None:
         return None
-    types = set(map(type, units))
-    if types == {int}:
+    types = list(map(type, units))
+    if types.count(int) == len(types):
         # Ids are most of all units, and their text most of a plan's time
         return _ids(len(units)) % tuple(units)
-    if not types <= PLAIN:
+    if not PLAIN.issuperset(types):
         units = [_mark(u) for u in units]
     return json.dumps(units, separators=(',', ':'))
 
@@ -64,7 +64,7 @@ def dump_units(units: Units) -> str | None:
 @lru_cache(maxsize=8)
 def _ids(count: int) -> str:
     "Return the format of so many ids, as JSON."
-    return '[%s]' % ','.join(['%d'] * count)
+    return '[%s]' % ','.join(['%s'] * count)
 
 
 def flattened(units: Units) -> Iterator[tuple[Unit, int]]:
