@@ -173,8 +173,9 @@ def replace_by_parts(
         careful: bool = False) -> Queued | None:
     """queued -> split, and insert its parts; return the first of them.
 
-    Each part is the successor of the one before; that of the last is the
-    successor of the chunk.  Raises StateError if the chunk is not queued.
+    The first is queued, and each part is the successor of the one before; that
+    of the last is the successor of the chunk.  Raises StateError if the chunk
+    is not queued.
 
     :param suspect: index of the part that is the suspect
     :param careful: of the parts, see Chunk
@@ -184,11 +185,12 @@ def replace_by_parts(
         suspect=numbers[suspect] if suspect is not None else None, **error)
     insert_chunks(cursor, [
             [chunk.execution, number, dump_units(part), len(part),
-                ChunkState.WAITING, successor, 0, 0, chunk.claimed_at]
-            for number, successor, part in zip(
-                numbers, numbers[1:] + [chunk.successor], parts)],
+                ChunkState.WAITING if i else ChunkState.QUEUED, successor,
+                0, 0, chunk.claimed_at]
+            for i, (number, successor, part) in enumerate(zip(
+                    numbers, numbers[1:] + [chunk.successor], parts))],
         parent=chunk.id, careful=careful)
-    return queue(cursor, chunk.execution, numbers[0])
+    return _queued(cursor, chunk.execution, numbers[0])
 
 
 def _end(
@@ -250,6 +252,10 @@ def queue(
         cursor, written(_write_queued), execution=execution, number=number)
     if not cursor.rowcount or number is None:
         return None
+    return _queued(cursor, execution, number)
+
+
+def _queued(cursor: Cursor, execution: int, number: str) -> Queued:
     cursor.execute(*chunk_.select(
             chunk_.id, where=(chunk_.execution == execution)
             & (chunk_.number == number)))
