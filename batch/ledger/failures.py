@@ -28,28 +28,36 @@ def lineage(
     """
     if chunk.parent is None:
         return None, None, True
-    error_type, error, suspect, state, ancestor = _split(
-        cursor, chunk.execution, chunk.parent)
+    cursor.execute(*chunk_.select(
+            chunk_.error_type, chunk_.error, chunk_.suspect, chunk_.parent,
+            where=chunk_.id == chunk.parent))
+    error_type, error, suspect, grandparent = cursor.fetchone()
+    trust = True
     if suspect is not None:
-        return error_type, error, state == ChunkState.FAILED
-    # Halved: because none was found, or because one above had lied
-    while ancestor is not None:
-        _, _, suspect, state, ancestor = _split(
-            cursor, chunk.execution, ancestor)
-        if suspect is not None and state != ChunkState.FAILED:
-            return error_type, error, False
-    return error_type, error, True
+        cursor.execute(*chunk_.select(
+                chunk_.state, where=(chunk_.execution == chunk.execution)
+                & (chunk_.number == suspect)))
+        row = cursor.fetchone()
+        trust = row is not None and row[0] == ChunkState.FAILED
+    elif grandparent is not None:
+        # Halved: because none was found, or because one had lied
+        trust = not _lied(cursor, chunk.execution, grandparent)
+    return error_type, error, trust
 
 
-def _split(cursor: Cursor, execution: int, chunk: int) -> tuple[Any, ...]:
-    "Return (error_type, error, suspect, its state, parent) of a split chunk."
+def _lied(cursor: Cursor, execution: int, ancestor: int | None) -> bool:
+    "Return whether a suspect of the ancestor, or of one above, did not fail."
     other = Table('batch_execution_chunk')
-    cursor.execute(*chunk_
-        .join(other, 'LEFT', condition=(other.execution == execution)
-            & (other.number == chunk_.suspect))
-        .select(chunk_.error_type, chunk_.error, chunk_.suspect, other.state,
-            chunk_.parent, where=chunk_.id == chunk))
-    return cursor.fetchone()
+    while ancestor is not None:
+        cursor.execute(*chunk_
+            .join(other, 'LEFT', condition=(other.execution == execution)
+                & (other.number == chunk_.suspect))
+            .select(chunk_.suspect, other.state, chunk_.parent,
+                where=chunk_.id == ancestor))
+        suspect, state, ancestor = cursor.fetchone()
+        if suspect is not None and state != ChunkState.FAILED:
+            return True
+    return False
 
 
 def list_failures(
