@@ -87,8 +87,7 @@ class Scene(Site):
 
     def reset(self):
         "Forget what the last test left."
-        for table in TABLES:
-            self.execute('DELETE FROM %s' % table)
+        self.execute_all('DELETE FROM %s' % table for table in TABLES)
         self.configure()
         shutil.rmtree(self.out_dir)
         os.mkdir(self.out_dir)
