@@ -120,8 +120,10 @@ def preload():
     from trytond import backend
     from trytond.modules.batch.command import environment, follow  # noqa: F401
     environment.check_uri()
-    from trytond.modules.batch import tasks, tracing
+    from trytond.modules.batch import tasks, tracing  # noqa: F401
     from trytond.modules.batch.transaction import load_pool
+
+    # Whoever executes a chunk imports it
     tracing.api()
     database = os.environ['TRYTOND_DATABASE_NAMES']
     load_pool(database)
