@@ -82,9 +82,12 @@ class Nursery:
         adopt(True)
         try:
             socket.send_fds(self.socket, [request.encode()], streams)
-            return int(self._answer())
+            pid = int(self._answer())
         finally:
             adopt(False)
+        # It may begin: what it leaves itself is nothing of ours
+        self.socket.send(b'begin')
+        return pid
 
     def _answer(self):
         from devel.process import StartError, tail
@@ -158,7 +161,7 @@ def serve(sock):
             become(json.loads(data), fds)
             os.write(writer, str(os.getpid()).encode())
             os.close(writer)
-            # Until it has the parent that it keeps
+            # Until it has the parent that it keeps, which adopts no other
             os.read(waiting, 1)
             os.close(waiting)
             return json.loads(data)
@@ -167,8 +170,9 @@ def serve(sock):
         pid = os.read(reader, 100)
         os.close(reader)
         os.waitpid(parent, 0)
-        os.close(orphaned)
         sock.send(pid)
+        sock.recv(LIMIT)
+        os.close(orphaned)
 
 
 def become(request, fds):
