@@ -69,8 +69,9 @@ $(stamp): Makefile $(sources) | $(bin)/python
 
 test: $(stamp)
 	@# Hundreds of processes would compile the same modules.  Who waits
-	@# leaves the cores to others, who is done takes from who is not.
-	PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest tests -n 4 \
+	@# leaves the cores to others, who is done takes from who is not: six
+	@# keep two cores busy.
+	PYTHONDONTWRITEBYTECODE= $(bin)/python -m pytest tests -n 6 \
 		--dist worksteal $(ARGS)
 
 # In an environment of its own: npm has the web client of 8.0 only.  What it

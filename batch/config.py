@@ -140,15 +140,18 @@ class BatchConfig:
             file may serve several databases; called only if a name is none
             of this database
         """
-        every = [name for names in batches.values() for name in names]
         names: Iterable[str]
         others: Declared = {}
         for section, items in self.texts.items():
+            # What only has settings says nothing of parameters
+            keys = [key for key in items if key not in SETTINGS]
             if section == DEFAULT:
-                names, whose = every, 'any batch'
+                names, whose = [
+                    name for names in batches.values() for name in names
+                    ] if keys else [], 'any batch'
                 where = 'batch.conf.example shows the settings'
             elif section in batches:
-                names, whose = batches[section], 'this batch'
+                names, whose = batches[section] if keys else [], 'this batch'
                 where = '"coop batch %s --help" shows them' % section
             else:
                 others = others or installed()
@@ -158,8 +161,8 @@ class BatchConfig:
                             section.lower(), [DEFAULT, *batches, *others]),
                         section)
                 continue
-            for key in items:
-                if key in SETTINGS or key in names:
+            for key in keys:
+                if key in names:
                     continue
                 if section == DEFAULT:
                     others = others or installed()

@@ -142,6 +142,16 @@ class Site:
             with connection:
                 return connection.execute(sql, parameters).fetchall()
 
+    def execute_all(self, statements):
+        """Execute statements on the database, in one transaction."""
+        connection = (self.postgresql.connect(self.database)
+            if self.postgresql
+            else sqlite3.connect(self._sqlite_path(self.database)))
+        with contextlib.closing(connection):
+            for sql in statements:
+                connection.execute(sql)
+            connection.commit()
+
     def run(self, args, timeout=120, check=False, env=None, **options):
         """Run a command to its end; return its CompletedProcess.
 

@@ -14,6 +14,7 @@ other variables or another trytond.conf it is not started from here.
 This very file is that process, which imports the standard library only until
 it preloads.
 """
+import atexit
 import ctypes
 import gc
 import json
@@ -81,9 +82,12 @@ class Nursery:
         adopt(True)
         try:
             socket.send_fds(self.socket, [request.encode()], streams)
-            return int(self._answer())
+            pid = int(self._answer())
         finally:
             adopt(False)
+        # It may begin: what it leaves itself is nothing of ours
+        self.socket.send(b'begin')
+        return pid
 
     def _answer(self):
         from devel.process import StartError, tail
@@ -119,8 +123,11 @@ def preload():
     from trytond import backend
     from trytond.modules.batch.command import environment, follow  # noqa: F401
     environment.check_uri()
-    from trytond.modules.batch import tasks  # noqa: F401
+    from trytond.modules.batch import tasks, tracing  # noqa: F401
     from trytond.modules.batch.transaction import load_pool
+
+    # Whoever executes a chunk imports it
+    tracing.api()
     database = os.environ['TRYTOND_DATABASE_NAMES']
     load_pool(database)
     # A connection is of the process that opened it
@@ -154,7 +161,7 @@ def serve(sock):
             become(json.loads(data), fds)
             os.write(writer, str(os.getpid()).encode())
             os.close(writer)
-            # Until it has the parent that it keeps
+            # Until it has the parent that it keeps, which adopts no other
             os.read(waiting, 1)
             os.close(waiting)
             return json.loads(data)
@@ -163,8 +170,9 @@ def serve(sock):
         pid = os.read(reader, 100)
         os.close(reader)
         os.waitpid(parent, 0)
-        os.close(orphaned)
         sock.send(pid)
+        sock.recv(LIMIT)
+        os.close(orphaned)
 
 
 def become(request, fds):
@@ -197,6 +205,26 @@ def run(args):
     exec(code, vars(main))
 
 
+def end(code):
+    """Exit as an interpreter does, with the code of a SystemExit.
+
+    Just its last step is left out: to take the modules apart writes to all
+    pages that are shared with the parent, for longer than most commands run.
+    """
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        for stream in [sys.stdout, sys.stderr]:
+            stream.flush()
+    except (OSError, ValueError):
+        # There is a status for that, and something to say
+        sys.exit(code)
+    os._exit((code or 0) & 0xff)
+
+
 if __name__ == '__main__':
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         os.set_inheritable(sock.fileno(), False)
@@ -204,4 +232,10 @@ if __name__ == '__main__':
         sock.send(b'ready')
         request = serve(sock)
     if request:
-        run(request['args'])
+        try:
+            run(request['args'])
+        except SystemExit as exception:
+            code = exception.code
+        else:
+            code = None
+        end(code)

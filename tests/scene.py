@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import shutil
 import sys
 from collections import Counter
@@ -55,6 +56,7 @@ class Scene(Site):
         self.on_workers = bool(redis)
         self._nursery = None
         self._commands = 0
+        self._connection = None
         if not postgresql and self.templates:
             self._sqlite_templates['scenarios'] = make_once(
                 self.templates / 'scenarios.sqlite', self._make_template)
@@ -79,6 +81,41 @@ class Scene(Site):
             args, self._nursery, text=True, env=whole, cwd=self.directory,
             stdout=PIPE, stderr=PIPE)
 
+    def execute(self, sql, parameters=()):
+        "Execute one statement on the database; return its rows."
+        if not self.postgresql:
+            return super().execute(sql, parameters)
+        cursor = self._connect().execute(sql, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def execute_all(self, statements):
+        "Execute statements on the database, in one transaction."
+        if self.postgresql:
+            self.execute('; '.join(statements))
+        else:
+            super().execute_all(statements)
+
+    def _connect(self):
+        # To begin a session takes longer than most statements, and what is
+        # awaited is looked for many times.  What a server says unasked is
+        # that it ends the session.
+        if self._connection and (self._connection.closed
+                or select.select([self._connection], [], [], 0)[0]):
+            self._disconnect()
+        if not self._connection:
+            self._connection = self.postgresql.connect(
+                self.database, autocommit=True, prepare_threshold=None)
+        return self._connection
+
+    def _disconnect(self):
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def close(self):
+        self._disconnect()
+        super().close()
+
     def stop(self, timeout=15):
         super().stop(timeout)
         if self._nursery is not None:
@@ -87,8 +124,7 @@ class Scene(Site):
 
     def reset(self):
         "Forget what the last test left."
-        for table in TABLES:
-            self.execute('DELETE FROM %s' % table)
+        self.execute_all('DELETE FROM %s' % table for table in TABLES)
         self.configure()
         shutil.rmtree(self.out_dir)
         os.mkdir(self.out_dir)

@@ -53,10 +53,16 @@ print(json.dumps({
 '''
 
 
+@pytest.fixture
+def scene(scene):
+    # The first command of a scene is always the script
+    if not scene._commands:
+        scene.coop('--version')
+    return scene
+
+
 def both(scene, args):
     "Run a command as a script and as it is run here; return the results."
-    # The first one of a scene is always the script
-    scene.coop('--version')
     process = scene._popen(args)
     assert isinstance(process, Child)
     here = *process.communicate(timeout=PATIENCE), process.returncode
@@ -132,7 +138,6 @@ def test_it_ends_as_a_process_does(scene, code):
 
 
 def test_it_is_killed_as_a_process_is(scene):
-    scene.coop('--version')
     for number in [signal.SIGKILL, signal.SIGTERM]:
         process = scene._popen([
                 sys.executable, '-c', 'import time; print(1, flush=True); '
@@ -147,7 +152,6 @@ def test_it_is_killed_as_a_process_is(scene):
 
 
 def test_what_it_leaves_is_no_child_of_ours(scene):
-    scene.coop('--version')
     pid = int(scene.run([
                 sys.executable, '-c', 'import os, time\n'
                 'pid = os.fork()\n'
@@ -162,7 +166,6 @@ def test_what_it_leaves_is_no_child_of_ours(scene):
         (['list'], {'TRYTOND_DATABASE_NAMES': ''}),
         (['list'], {'PYTHONHASHSEED': '1'})])
 def test_what_would_begin_otherwise_is_the_script(scene, args, env):
-    scene.coop('--version')
     process = scene._popen([script('coop'), *args], env)
     assert not isinstance(process, Child)
     process.communicate(timeout=PATIENCE)
@@ -170,7 +173,6 @@ def test_what_would_begin_otherwise_is_the_script(scene, args, env):
 
 
 def test_with_another_configuration_it_is_the_script(scene):
-    scene.coop('--version')
     with open(scene.trytond_conf) as file:
         before = file.read()
     try:

@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -103,6 +103,25 @@ def admit(
     return job, parameters
 
 
+class Declared(Mapping[str, Iterable[str]]):
+    """The names of the parameters of each batch.
+
+    Read from the hooks of those only that are asked for: there may be many.
+    """
+
+    def __init__(self) -> None:
+        self.batches = get_batches()
+
+    def __getitem__(self, name: str) -> Iterable[str]:
+        return self.batches[name].declared_parameters()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 def resolve_execution(
         transaction: Transaction,
         row: ExecutionRow) -> tuple[Job, Resolved, ResolvedParameters]:
@@ -115,9 +134,7 @@ def resolve_execution(
     Batch = get_batch(row['batch'])
     declared = Batch.declared_parameters()
     batch_config = BatchConfig.load(config.get('batch', 'config_file'))
-    batch_config.check({
-            name: Other.declared_parameters()
-            for name, Other in get_batches().items()}, installed_batches)
+    batch_config.check(Declared(), installed_batches)
     for_one_run, given = split_given(row['batch'], json.loads(row['given']))
     settings = Batch.resolve_settings(batch_config, for_one_run)
     check_directory(row['batch'], *settings['root_dir'])
