@@ -93,13 +93,16 @@ def _give_back(pool: Any) -> None:
 
 
 @contextlib.contextmanager
-def chained(connection: Any) -> Iterator[Callable[[], bool]]:
+def chained(
+        connection: Any, is_followed: bool) -> Iterator[Callable[[], bool]]:
     """Let a kept connection begin its next transaction as it commits this one.
 
     Gives a function that tells whether the transaction was committed, or
     ended otherwise.
+
+    :param is_followed: whether the next one is to follow at once
     """
-    if connection is not _local.connection \
+    if not is_followed or connection is not _local.connection \
             or connection.info.server_version < CHAINS:
         yield lambda: not is_in_transaction(connection)
         return

@@ -138,7 +138,9 @@ class _Transaction(Transaction):
 
     def commit(self) -> None:
         "Commit, or roll back and raise what was raised."
-        with chained(self.connection) as is_committed:
+        # Their time is not to be that of an open transaction
+        is_followed = not self.tasks
+        with chained(self.connection, is_followed) as is_committed:
             try:
                 super().commit()
             except Exception:

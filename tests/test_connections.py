@@ -72,6 +72,23 @@ assert transact(database, names) == list('01234')
 with connect(database) as other:
     assert other.execute(*state).fetchone() == ('idle',)
 ''',
+    'none is begun before the tasks that one has queued': '''
+from unittest import mock
+from trytond.modules.batch import internals, transaction as module
+tasks = internals.stack_of(Transaction).tasks
+def state():
+    with connect(database) as other:
+        return other.execute(
+            "SELECT state FROM pg_stat_activity WHERE pid = %s", [ours]
+            ).fetchone()[0]
+with kept(database):
+    ours = transact(database, session)
+    assert state() == 'idle in transaction'
+    with mock.patch.object(module, 'run_tasks'):
+        transact(database, lambda cursor: tasks.append(1))
+    tasks.clear()
+    assert state() == 'idle'
+''',
     'each sees what others have committed before': '''
 with kept(database):
     transact(database, add('ours'))
