@@ -68,7 +68,7 @@ def test_events_name_the_chunk(scene):
         scene.configure({'batch.scenario.slow': {
                     'split_size': 1, 'concurrency': 1}})
         # Longer than a turn: the second has a message of its own
-        execution = scene.batch('slow', '--seconds', '0.3', status=0)
+        execution = scene.batch('slow', '--seconds', '1.1', status=0)
         for number in '12':
             label = 'batch.scenario.slow #%s.%s' % (execution.id, number)
             wait_for(lambda: label in shown(), PATIENCE, "show the chunk")

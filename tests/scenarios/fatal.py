@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from trytond.modules.batch import ledger
-from trytond.modules.batch.engine import treatment
+from trytond.modules.batch.engine import turn
 from trytond.modules.batch.outcome import Outcome
 from trytond.transaction import Transaction
 
@@ -58,6 +58,6 @@ def close(*args, **kwargs):
         return real_close(*args, **kwargs)
 
 
-real_close = treatment.close
+real_close = turn.close
 if 'BATCH_FATAL_STEP' in os.environ:
-    treatment.close = close
+    turn.close = close
