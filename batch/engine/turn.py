@@ -52,26 +52,34 @@ def take_turn(
     """
     open_configured_logs()
     failed: list[str] = []
+    with kept(database):
+        if is_lane_done(database, execution, chunk, failed, send, again,
+                clock):
+            close(database, execution, may_call_hooks=True)
+    return failed
+
+
+def is_lane_done(
+        database: str, execution: int, chunk: int, failed: list[str],
+        send: Send, again: bool, clock: Callable[[], float]) -> bool:
+    """Execute chunks of a lane; return whether none is left to go on with.
+
+    :param failed: labels of the chunks that failed, to be added to
+    """
     try:
         load_pool(database)
         job = load_or_stop(database, execution)
-        if job is None:
-            return failed
-        with kept(database):
-            if not go_along(
-                    replace(job, failed=failed), chunk, send, again, clock):
-                return failed
+        return job is not None and go_along(
+            replace(job, failed=failed), chunk, send, again, clock)
     except OutageError:
         # Logged already.  The chunk is queued, and the keeper sends it again
-        return failed
+        return False
     except Exception as error:
         if not is_outage(error, database):
             raise
         logger.warning("#%s waits for the database %s: %s",
             execution, database, one_line(error))
-        return failed
-    close(database, execution, may_call_hooks=True)
-    return failed
+        return False
 
 
 def load_or_stop(database: str, execution: int) -> Job | None:
