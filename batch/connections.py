@@ -19,8 +19,8 @@ __all__ = ['chained', 'is_in_transaction', 'kept']
 
 #: of the server, for COMMIT AND CHAIN
 CHAINS = 12_00_00
-#: the numbers of transaction states in psycopg
-IDLE, IN_TRANSACTION = 0, 2
+#: the number of a transaction state in psycopg
+IDLE = 0
 
 
 class _Local(threading.local):
@@ -31,6 +31,8 @@ class _Local(threading.local):
     connection: Any = None
     #: whether a transaction uses it
     is_taken = False
+    #: whether it has begun the next one, which has no statement yet
+    is_begun = False
 
 
 _local = _Local()
@@ -63,12 +65,13 @@ def _get(pool: Any, *args: Any, **options: Any) -> Any:
     is_plain = not any(args) and not any(options.values())
     is_kept = _local.is_keeping and is_plain and not _local.is_taken
     if is_kept and _local.connection is not None:
-        _local.is_taken = True
+        _local.is_taken, _local.is_begun = True, False
         return _local.connection
     connection = type(pool).get_connection(pool, *args, **options)
     # The test kit has others
     if is_kept and hasattr(type(connection), 'prepare_threshold'):
-        _local.connection, _local.is_taken = connection, True
+        _local.connection = connection
+        _local.is_taken, _local.is_begun = True, False
     return connection
 
 
@@ -77,19 +80,21 @@ def _put(pool: Any, connection: Any, *args: Any) -> None:
         type(pool).put_connection(pool, connection, *args)
         return
     _local.is_taken = False
-    if not _local.is_keeping or connection.closed or \
-            connection.info.transaction_status not in {IDLE, IN_TRANSACTION}:
+    is_clean = connection.info.transaction_status == IDLE or _local.is_begun
+    if not _local.is_keeping or connection.closed or not is_clean:
         _give_back(pool)
 
 
 def _give_back(pool: Any) -> None:
     connection, _local.connection = _local.connection, None
-    if connection is not None:
+    if connection is None:
+        return
+    if _local.is_begun:
+        # At a rollback, psycopg would forget what it has prepared
         with contextlib.suppress(backend.DatabaseOperationalError):
-            # What was begun, and has no statement yet.  At a rollback, psycopg
-            # would forget what it has prepared
             connection.commit()
-        type(pool).put_connection(pool, connection)
+    # Which rolls back what somebody has left open
+    type(pool).put_connection(pool, connection)
 
 
 @contextlib.contextmanager
@@ -111,7 +116,7 @@ def chained(
     def commit() -> None:
         nonlocal is_committed
         connection.execute('COMMIT AND CHAIN', prepare=False)
-        is_committed = True
+        is_committed = _local.is_begun = True
     connection.commit = commit
     try:
         yield lambda: is_committed or not is_in_transaction(connection)

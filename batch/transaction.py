@@ -26,6 +26,7 @@ from .aliases import Cursor
 from .connections import chained
 from .exceptions import DatabaseError
 from .internals import connection_parameters
+from .output import Outputs
 from .schema import check_updated
 from .texts import attribute_of
 
@@ -138,8 +139,10 @@ class _Transaction(Transaction):
 
     def commit(self) -> None:
         "Commit, or roll back and raise what was raised."
-        # Their time is not to be that of an open transaction
-        is_followed = not self.tasks
+        # What tasks and the data managers of others do after the commit is not
+        # to be done in an open transaction
+        is_followed = not self.tasks and all(
+            isinstance(manager, Outputs) for manager in self._datamanagers)
         with chained(self.connection, is_followed) as is_committed:
             try:
                 super().commit()

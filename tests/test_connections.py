@@ -179,6 +179,33 @@ with kept(database):
             raise AssertionError
     assert transact(database, names) == []
 ''',
+    'what a data manager raises as it aborts leaves nothing': '''
+def fail(cursor):
+    join('bad', 'tpc_abort', KeyError)(cursor)
+    raise Odd
+with kept(database):
+    transact(database, add('before'))
+    try:
+        transact(database, fail)
+    except (KeyError, Odd):
+        pass
+    else:
+        raise AssertionError
+    transact(database, add('after'))
+    assert transact(database, names) == ['after', 'before']
+''',
+    'what a data manager does after the commit is in no transaction': '''
+class Writing(Manager):
+    def tpc_finish(self, transaction):
+        add('late')(transaction.connection.cursor())
+def work(cursor):
+    Transaction().join(Writing(None, None))
+    add('first')(cursor)
+with kept(database):
+    transact(database, work)
+    transact(database, add('second'))
+    assert transact(database, names) == ['first', 'second']
+''',
     'what a data manager raises after the commit does not': '''
 with kept(database):
     transact(database, join('good', 'tpc_finish', Odd))
