@@ -5,17 +5,27 @@
 Tryton takes a connection for each transaction from a pool that asks the server
 whether it is still there, and the driver sends BEGIN before the first
 statement.  These are two round trips, as many as the ledger has for a chunk,
-and the chunks of a lane can do without them.
+and the chunks of a lane can do without them.  The statements of the ledger go
+with the commit, those of the next chunk too: so a chunk waits for the server
+once, and not three times.
 """
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import Any, Protocol
 
 from trytond import backend
+from trytond.transaction import Transaction
 
-__all__ = ['chained', 'is_in_transaction', 'kept']
+from .aliases import Cursor
+
+__all__ = [
+    'Last', 'chained', 'is_in_transaction', 'kept', 'let_go', 'read_ahead']
+
+logger = logging.getLogger(__name__)
 
 #: of the server, for COMMIT AND CHAIN
 CHAINS = 12_00_00
@@ -31,11 +41,31 @@ class _Local(threading.local):
     connection: Any = None
     #: whether a transaction uses it
     is_taken = False
-    #: whether it has begun the next one, which has no statement yet
+    #: whether it has begun the next one, for nobody yet
     is_begun = False
+    #: what was read as it was begun, None if nothing was
+    ahead: Any = None
+    #: when it was begun, as Transaction.monotonic_time()
+    begun_at: int | float | None = None
 
 
 _local = _Local()
+
+
+class Last(Protocol):
+    "The last statement of a transaction, to be sent with its commit."
+
+    def end(self, cursor: Cursor) -> None:
+        "Execute it; it has to fail where nothing is to be committed."
+
+    def refuse(self, error: Exception) -> None:
+        "Raise what is to be raised where it has failed so."
+
+    def read(self, cursor: Cursor) -> None:
+        "Read its result."
+
+    def begin(self, cursor: Cursor) -> bool:
+        "Execute the first statement of the next one; return whether any."
 
 
 @contextlib.contextmanager
@@ -75,31 +105,52 @@ def _get(pool: Any, *args: Any, **options: Any) -> Any:
     return connection
 
 
+def read_ahead(cursor: Cursor) -> Any:
+    """Return the row that was read as the transaction of a cursor was begun.
+
+    Once, and None if nothing was.
+    """
+    if _local.ahead is None or cursor.connection is not _local.connection:
+        return None
+    row, _local.ahead = _local.ahead, None
+    # The caches of Tryton compare it: what is seen is what was there then
+    Transaction().started_at = _local.begun_at
+    return row
+
+
+def let_go() -> None:
+    "Let go the locks of the transaction that was begun ahead, if any."
+    if _local.is_begun and not _local.is_taken:
+        with contextlib.suppress(backend.DatabaseOperationalError):
+            _local.connection.commit()
+        _local.is_begun, _local.ahead = False, None
+
+
 def _put(pool: Any, connection: Any, *args: Any) -> None:
     if connection is not _local.connection:
         type(pool).put_connection(pool, connection, *args)
         return
     _local.is_taken = False
     is_clean = connection.info.transaction_status == IDLE or _local.is_begun
+    if not _local.is_begun:
+        _local.ahead = None
     if not _local.is_keeping or connection.closed or not is_clean:
         _give_back(pool)
 
 
 def _give_back(pool: Any) -> None:
+    # At a rollback, psycopg would forget what it has prepared
+    let_go()
     connection, _local.connection = _local.connection, None
-    if connection is None:
-        return
-    if _local.is_begun:
-        # At a rollback, psycopg would forget what it has prepared
-        with contextlib.suppress(backend.DatabaseOperationalError):
-            connection.commit()
-    # Which rolls back what somebody has left open
-    type(pool).put_connection(pool, connection)
+    if connection is not None:
+        # Which rolls back what somebody has left open
+        type(pool).put_connection(pool, connection)
 
 
 @contextlib.contextmanager
 def chained(
-        connection: Any, is_followed: bool) -> Iterator[Callable[[], bool]]:
+        connection: Any, is_followed: bool, last: Last | None = None,
+        ) -> Iterator[Callable[[], bool]]:
     """Let a kept connection begin its next transaction as it commits this one.
 
     Gives a function that tells whether the transaction was committed, or
@@ -107,21 +158,74 @@ def chained(
 
     :param is_followed: whether the next one is to follow at once
     """
-    if not is_followed or connection is not _local.connection \
-            or connection.info.server_version < CHAINS:
+    is_chained = is_followed and connection is _local.connection \
+        and connection.info.server_version >= CHAINS
+    if not is_chained and last is None:
         yield lambda: not is_in_transaction(connection)
         return
     is_committed = False
 
     def commit() -> None:
         nonlocal is_committed
-        connection.execute('COMMIT AND CHAIN', prepare=False)
-        is_committed = _local.is_begun = True
+        _local.ahead = None
+        if is_chained and last is not None and _has_pipeline(connection):
+            _commit_together(connection, last)
+        else:
+            if last is not None:
+                cursor = connection.cursor()
+                with _refused(last, cursor):
+                    last.end(cursor)
+                last.read(cursor)
+            if is_chained:
+                connection.execute('COMMIT AND CHAIN', prepare=False)
+                _local.is_begun = True
+            else:
+                type(connection).commit(connection)
+        is_committed = True
     connection.commit = commit
     try:
         yield lambda: is_committed or not is_in_transaction(connection)
     finally:
         del connection.commit
+
+
+def _has_pipeline(connection: Any) -> bool:
+    # Through a pooler, which mixes up what is prepared, too, nothing is
+    # prepared any more
+    return connection.prepare_threshold is not None and import_module(
+        type(connection).__module__).Pipeline.is_supported()
+
+
+def _commit_together(connection: Any, last: Last) -> None:
+    "Send the last statement, the commit, and the first of the next one."
+    begun_at = Transaction.monotonic_time()
+    ended, committed, ahead = (connection.cursor() for _ in range(3))
+    is_ahead = False
+    try:
+        with _refused(last, ended), connection.pipeline():
+            last.end(ended)
+            committed.execute('COMMIT AND CHAIN', prepare=False)
+            is_ahead = last.begin(ahead)
+        _local.is_begun = True
+        if is_ahead:
+            _local.ahead, _local.begun_at = ahead.fetchone(), begun_at
+    except Exception:
+        if committed.statusmessage != 'COMMIT':
+            raise
+        # The next one is not begun: whoever goes on will meet the same error
+        logger.debug("nothing was read ahead", exc_info=True)
+    last.read(ended)
+
+
+@contextlib.contextmanager
+def _refused(last: Last, cursor: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Else the commit has failed, or what came after it
+        if cursor.statusmessage is None:
+            last.refuse(error)
+        raise
 
 
 def is_in_transaction(connection: Any) -> bool:

@@ -23,7 +23,7 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction, TransactionError
 
 from .aliases import Cursor
-from .connections import chained
+from .connections import Last, chained
 from .exceptions import DatabaseError
 from .internals import connection_parameters
 from .output import Outputs
@@ -136,6 +136,8 @@ class _Transaction(Transaction):
     That of trytond rolls back, and aborts its data managers, only for an
     Exception, not for any other BaseException.
     """
+    #: what goes with the commit
+    last: Last | None = None
 
     def commit(self) -> None:
         "Commit, or roll back and raise what was raised."
@@ -143,7 +145,8 @@ class _Transaction(Transaction):
         # to be done in an open transaction
         is_followed = not self.tasks and all(
             isinstance(manager, Outputs) for manager in self._datamanagers)
-        with chained(self.connection, is_followed) as is_committed:
+        with chained(
+                self.connection, is_followed, self.last) as is_committed:
             try:
                 super().commit()
             except Exception:

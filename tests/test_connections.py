@@ -6,6 +6,7 @@ import json
 import pytest
 
 BEGIN = '''
+import contextlib
 import json
 import logging
 import sys
@@ -13,7 +14,7 @@ import traceback
 import threading
 from trytond import backend
 from trytond.transaction import Transaction
-from trytond.modules.batch.connections import kept
+from trytond.modules.batch.connections import kept, let_go, read_ahead
 from trytond.modules.batch.transaction import connect, load_pool, transact
 load_pool(database)
 pool = backend.Database(database).connect()._connpool
@@ -57,6 +58,34 @@ def join(name, *args):
         Transaction().join(Manager(*args))
         return add(name)(cursor)
     return work
+
+class Last:
+    "Adds a name with the commit, and locks and reads all ahead."
+    refused, result = None, None
+    def __init__(self, name, statement='INSERT INTO kept_names VALUES (%s) '
+            'RETURNING name', first='SELECT name FROM kept_names FOR UPDATE'):
+        self.name, self.statement, self.first = name, statement, first
+    def __call__(self, cursor):
+        self.ahead = read_ahead(cursor)
+        Transaction().last = self
+        return self
+    def end(self, cursor):
+        cursor.execute(self.statement, [self.name])
+    def refuse(self, error):
+        self.refused = error
+        raise Odd from error
+    def read(self, cursor):
+        self.result, = cursor.fetchone()
+    def begin(self, cursor):
+        if self.first:
+            cursor.execute(self.first)
+        return bool(self.first)
+
+def free():
+    "Return the names that nobody has locked."
+    with connect(database) as other:
+        return sorted(name for name, in other.execute(
+            'SELECT name FROM kept_names FOR UPDATE SKIP LOCKED'))
 '''
 CASES = {
     'they have one session, which the pool gives once': '''
@@ -206,6 +235,101 @@ with kept(database):
     transact(database, add('second'))
     assert transact(database, names) == ['first', 'second']
 ''',
+    'the next one begins with what the commit has read': '''
+def look(cursor):
+    assert session(cursor) == ours
+    row, again = read_ahead(cursor), read_ahead(cursor)
+    assert Transaction().started_at < after
+    return row, again
+with kept(database):
+    ours = transact(database, session)
+    last = transact(database, Last('ours'))
+    after = Transaction.monotonic_time()
+    assert last.result == 'ours'
+    assert free() == []
+    assert transact(database, look) == (('ours',), None)
+    assert free() == ['ours']
+''',
+    'what was read ahead is let go, and not read then': '''
+with kept(database):
+    transact(database, Last('ours'))
+    let_go()
+    assert free() == ['ours']
+    assert transact(database, Last('more')).ahead is None
+    assert free() == []
+    transact(database, session)
+    assert transact(database, Last('third')).ahead is None
+assert free() == ['more', 'ours', 'third']
+''',
+    'nothing may be read ahead': '''
+with kept(database):
+    assert transact(database, Last('a', first=None)).result == 'a'
+    assert transact(database, Last('b', first=None)).ahead is None
+    assert transact(database, names) == ['a', 'b']
+''',
+    'where the last statement fails, nothing is committed': '''
+def fail(cursor):
+    add('bad')(cursor)
+    return last(cursor)
+for keep in kept, lambda database: contextlib.nullcontext():
+    last = Last('worse', 'SELECT 1 / char_length(left(%s, 0))')
+    with keep(database):
+        try:
+            transact(database, fail)
+        except Odd:
+            pass
+        assert last.refused.sqlstate == '22012'
+        assert transact(database, names) == []
+''',
+    'where the commit fails, the last statement is not to blame': '''
+last = Last('missing', 'INSERT INTO kept_names VALUES (%s, %s)'.replace(
+    '%s)', "'none')"))
+with kept(database):
+    try:
+        transact(database, last)
+    except backend.DatabaseIntegrityError:
+        pass
+    else:
+        raise AssertionError
+    assert last.refused is None
+    assert transact(database, names) == []
+''',
+    'where reading ahead fails, all is committed': '''
+with kept(database):
+    before = transact(database, session)
+    last = transact(database, Last('a', first='SELECT 1 / 0'))
+    assert (last.result, last.refused) == ('a', None)
+    assert transact(database, Last('b')).ahead is None
+    assert transact(database, Last('c')).ahead in [('a',), ('b',)]
+    assert transact(database, names) == ['a', 'b', 'c']
+''',
+    'where the connection breaks ahead, all is committed': '''
+with kept(database):
+    before = transact(database, session)
+    last = transact(database, Last(
+        'a', first='SELECT pg_terminate_backend(pg_backend_pid())'))
+    assert (last.result, last.refused) == ('a', None)
+    assert transact(database, names) == ['a']
+    assert transact(database, session) != before
+''',
+    'without a pipeline, nothing is read ahead': '''
+from trytond.modules.batch import transaction as module
+with kept(database):
+    module._is_pooled = True
+    assert transact(database, Last('a')).result == 'a'
+    assert transact(database, Last('b')).ahead is None
+    module._is_pooled = False
+    assert transact(database, names) == ['a', 'b']
+    transact(database, lambda cursor: setattr(
+        cursor.connection, 'prepare_threshold', 5))
+''',
+    'outside of a turn, the last statement is committed with all': '''
+def work(cursor):
+    add('first')(cursor)
+    return Last('second')(cursor)
+assert transact(database, work).result == 'second'
+assert transact(database, names) == ['first', 'second']
+''',
     'what a data manager raises after the commit does not': '''
 with kept(database):
     transact(database, join('good', 'tpc_finish', Odd))
@@ -247,14 +371,24 @@ def test_transactions_that_follow_each_other(errors, case):
 
 
 LANE = '''
+from trytond import backend
 from trytond.modules.batch import ledger
 from trytond.modules.batch.engine import selection, turn
-from trytond.modules.batch.transaction import load_pool, transact
+from trytond.modules.batch.transaction import connect, load_pool, transact
 load_pool(database)
 create = lambda batch: transact(database, lambda cursor:
     ledger.executions.create(cursor, batch, {}, local=True))
 sent, done, treat = [], [], turn.treat
-send = lambda execution, chunk, number=None: sent.append(chunk)
+
+def send(execution, chunk, number=None):
+    "Send a chunk, which has to be free."
+    if backend.name != 'sqlite':
+        with connect(database) as other:
+            assert other.execute(
+                'SELECT FROM batch_execution_chunk WHERE id = %%s '
+                'FOR UPDATE NOWAIT', [chunk]).rowcount == 1
+    sent.append(chunk)
+
 execution = create('batch.scenario.ok')
 selection.select_and_plan(
     database, 'batch.scenario.ok', execution, send=send)

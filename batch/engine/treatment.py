@@ -120,7 +120,7 @@ def attempt(
     broken: bool | None = None
     span: tracing.Span = None
 
-    def work(cursor: Cursor) -> Queued | None:
+    def work(cursor: Cursor) -> Queued | ledger.chunks.Done | None:
         nonlocal chunk, outputs, broken, span
         transaction = Transaction()
         chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
@@ -152,6 +152,10 @@ def attempt(
             raise
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
+        if ledger.tables.is_shared():
+            transaction.last = ledger.chunks.Done(
+                chunk, attempts, outputs.identities, numbers, guard.check)
+            return transaction.last
         try:
             return ledger.chunks.done(
                 cursor, chunk, attempts, outputs.identities, numbers)
@@ -220,6 +224,8 @@ def attempt(
         with job.working(chunk):
             job.logger.info("%s done in %s", units_of(chunk),
                 duration(time.monotonic() - started))
+    if isinstance(successor, ledger.chunks.Done):
+        return successor.queued
     return successor
 
 

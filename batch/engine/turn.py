@@ -14,7 +14,7 @@ from trytond.pool import Pool
 
 from .. import ledger
 from ..aliases import Cursor, Send
-from ..connections import kept
+from ..connections import kept, let_go
 from ..context import Work, working
 from ..exceptions import OutageError
 from ..ledger.claimants import worker_name
@@ -130,6 +130,8 @@ def go_along(
             if clock() < begun + LONG_TURN and is_alone(job):
                 deadline = clock() + TURN
             else:
+                # Whoever gets the message would find the chunk locked
+                let_go()
                 try:
                     send(job.execution, *following)
                     return False

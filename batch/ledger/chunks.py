@@ -7,16 +7,18 @@ A queued chunk is being worked on while a transaction has the lock of its row.
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sql import Literal, Null, Select, With
+from sql.aggregate import Count
 from sql.conditionals import Coalesce
-from sql.operators import Exists
+from sql.operators import Div, Exists
 
 from .. import transaction
 from ..aliases import Cursor, Identities, Unit, Units
+from ..connections import read_ahead
 from ..exceptions import StateError
 from .claimants import GONE, claimant, has_died, worker_name
 from .failed_units import insert_failures
@@ -29,11 +31,13 @@ from .tables import (
 from .units import dump_units, load_units
 
 __all__ = [
-    'Chunk', 'LOOKS', 'Queued', 'begin', 'claim', 'died', 'done', 'fail',
-    'mark_deserted', 'note_trouble', 'queue', 'replace_by_parts']
+    'Chunk', 'Done', 'LOOKS', 'Queued', 'begin', 'claim', 'died', 'done',
+    'fail', 'mark_deserted', 'note_trouble', 'queue', 'replace_by_parts']
 
 #: seconds before each look at a row that is locked
 LOOKS = 0, 0.02, 0.05
+#: of PostgreSQL
+DIVISION_BY_ZERO = '22012'
 
 
 class Queued(NamedTuple):
@@ -89,20 +93,27 @@ def claim(
     if not is_shared():
         # The first write takes the lock of the whole database
         execute_written(cursor, written(_touch), **key)
+    row = read_ahead(cursor)
+    if row and row[0] == chunk:
+        return _claimed(row)
     for delay in LOOKS:
         if delay:
             # Even sleep(0) gives the processor away
             sleep(delay)
         execute_written(cursor, written(_claim), **key)
         if row := cursor.fetchone():
-            id, execution, number, units, *others = row[:14]
-            if not is_shared():
-                others[-1] = clock()
-            return Chunk(id, execution, number, load_units(units), *others)
+            return _claimed(row)
         cursor.execute(*chunk_.select(Literal(1), where=_is_free(**key)))
         if not cursor.fetchone():
             break
     return None
+
+
+def _claimed(row: Sequence[Any]) -> Chunk:
+    id, execution, number, units, *others = row[:14]
+    if not is_shared():
+        others[-1] = clock()
+    return Chunk(id, execution, number, load_units(units), *others)
 
 
 def _is_free(
@@ -110,8 +121,11 @@ def _is_free(
         chunk: int | Hole = Hole('chunk')) -> Any:
     # Not by the execution too: right after the planning, PostgreSQL would
     # read all of its chunks instead of the one with the id
-    return (chunk_.id == chunk) & (chunk_.state == ChunkState.QUEUED) \
-        & Exists(execution_.select(
+    return (chunk_.id == chunk) & _may_begin(execution)
+
+
+def _may_begin(execution: int | Hole) -> Any:
+    return (chunk_.state == ChunkState.QUEUED) & Exists(execution_.select(
             Literal(1),
             where=(execution_.id == execution)
             & (execution_.stopping == Null)))
@@ -122,6 +136,14 @@ def _touch() -> Any:
 
 
 def _claim() -> Any:
+    return _lock(_is_free())
+
+
+def _claim_successor() -> Any:
+    return _lock(_has_number() & _may_begin(Hole('execution')))
+
+
+def _lock(where: Any) -> Any:
     return chunk_.select(
         chunk_.id, chunk_.execution, chunk_.number, chunk_.units,
         chunk_.size, chunk_.parent, chunk_.successor,
@@ -130,7 +152,7 @@ def _claim() -> Any:
         *([clock(), TransactionId()] if is_shared() else [Literal(None)]),
         # In the same round trip, as each chunk waits for it
         *transaction.client_checks(),
-        where=_is_free(), for_=for_update())
+        where=where, for_=for_update())
 
 
 def done(
@@ -145,8 +167,58 @@ def done(
     :param numbers: what ``execute`` returned
     """
     return _end(cursor, chunk, ChunkState.DONE, chunk.successor, attempts,
-        files=json.dumps(files) if files else None,
-        numbers=json.dumps(numbers) if numbers else None)
+        **_done_values(files, numbers))
+
+
+def _done_values(
+        files: Identities | None,
+        numbers: Mapping[str, float] | None) -> dict[str, str | None]:
+    return {
+        'files': json.dumps(files) if files else None,
+        'numbers': json.dumps(numbers) if numbers else None}
+
+
+class Done:
+    """done() as what goes with a commit, and the claim of the successor.
+
+    PostgreSQL only.  ``queued`` is what done() returns, after the commit.
+
+    :param on_refused: called before StateError is raised; may raise another
+        error
+    """
+
+    def __init__(
+            self, chunk: Chunk, attempts: int, files: Identities | None,
+            numbers: Mapping[str, float] | None,
+            on_refused: Callable[[], object]) -> None:
+        self.chunk = chunk
+        self.on_refused = on_refused
+        self.values, self.key = _ending(
+            chunk, ChunkState.DONE, chunk.successor, attempts,
+            **_done_values(files, numbers))
+        self.queued: Queued | None = None
+
+    def end(self, cursor: Cursor) -> None:
+        execute_written(
+            cursor, written(_write_or_refuse, *self.values), **self.key,
+            **self.values)
+
+    def refuse(self, error: Exception) -> None:
+        if getattr(error, 'sqlstate', None) == DIVISION_BY_ZERO:
+            self.on_refused()
+            raise StateError(self.chunk.label, ChunkState.DONE) from error
+
+    def read(self, cursor: Cursor) -> None:
+        _, id = cursor.fetchone()
+        if id is not None and self.chunk.successor is not None:
+            self.queued = Queued(id, self.chunk.successor)
+
+    def begin(self, cursor: Cursor) -> bool:
+        if self.chunk.successor is None:
+            return False
+        execute_written(cursor, written(_claim_successor),
+            execution=self.chunk.execution, number=self.chunk.successor)
+        return True
 
 
 def fail(
@@ -200,13 +272,7 @@ def _end(
 
     :param successor: number, None to queue nothing
     """
-    assert (ChunkState.QUEUED, state) in CHUNK, state
-    values = {
-        'state': state, 'started_at': chunk.claimed_at, 'ended_at': clock(),
-        'attempts': attempts, 'worker': worker_name(), **values}
-    key = {
-        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor,
-        'transaction': chunk.transaction if state == ChunkState.DONE else None}
+    values, key = _ending(chunk, state, successor, attempts, **values)
     if is_shared():
         # One round trip, as each chunk waits for it
         execute_written(cursor, written(_write_both, *values), **key, **values)
@@ -220,6 +286,29 @@ def _end(
     if not ended:
         raise StateError(chunk.label, state)
     return queued
+
+
+def _ending(
+        chunk: Chunk, state: ChunkState, successor: str | None, attempts: int,
+        **values: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    "Return the values to write, and those that tell where, by name."
+    assert (ChunkState.QUEUED, state) in CHUNK, state
+    values = {
+        'state': state, 'started_at': chunk.claimed_at, 'ended_at': clock(),
+        'attempts': attempts, 'worker': worker_name(), **values}
+    key = {
+        'chunk': chunk.id, 'execution': chunk.execution, 'number': successor,
+        'transaction': chunk.transaction if state == ChunkState.DONE else None}
+    return values, key
+
+
+def _write_or_refuse(*names: str) -> Any:
+    query = _write_both(*names)
+    ended, _ = query.with_
+    # An error where no row has ended, so that the commit behind it fails, too
+    query.columns = [
+        Div(1, ended.select(Count(ended.id))), query.columns[1]]
+    return query
 
 
 def _write_both(*names: str) -> Any:
@@ -266,9 +355,12 @@ def _queued(cursor: Cursor, execution: int, number: str) -> Queued:
 def _write_queued() -> Any:
     return chunk_.update(
         [chunk_.state], [ChunkState.QUEUED],
-        where=(chunk_.execution == Hole('execution'))
+        where=_has_number() & (chunk_.state == ChunkState.WAITING))
+
+
+def _has_number() -> Any:
+    return (chunk_.execution == Hole('execution')) \
         & (chunk_.number == Hole('number'))
-        & (chunk_.state == ChunkState.WAITING))
 
 
 def begin(cursor: Cursor, chunk: Chunk) -> None:
