@@ -159,7 +159,8 @@ def test_the_ledger_knows_only_the_ground():
     rooms = {name for name in OWN if name.startswith('ledger.')}
     known = set().union(*(imports(name)[0] for name in rooms))
     assert known - rooms <= {
-        'aliases', 'exceptions', 'masking', 'texts', 'transaction'}
+        'aliases', 'connections', 'exceptions', 'masking', 'texts',
+        'transaction'}
 
 
 def test_nobody_imports_the_command_but_its_script():

@@ -19,7 +19,7 @@ from ..exceptions import TransactionEndedError
 from ..internals import stack_of
 from ..logging import get_logger
 from ..texts import attribute_of, calls_hooks
-from ..transaction import is_shutdown
+from ..transaction import connect, is_shutdown
 from .errors import exc_info, one_line
 
 __all__ = ['Guard']
@@ -47,8 +47,8 @@ class Guard:
     :param batch: ``__name__`` of the batch
     :param id: of the transaction in PostgreSQL, None if it is not known
     :param check_later: whether the caller compares the id of the transaction
-        in its own statement, which saves a query, and calls check() if it
-        differs
+        in its own statement, which saves a query, and calls check_refused()
+        if that is refused
     """
 
     def __init__(
@@ -118,9 +118,24 @@ class Guard:
         """
         became = self.became(error)
         if became is not None:
-            raise TransactionEndedError(
-                self.batch, 'ends its transaction in SQL',
-                'what it did before is %s' % became) from error
+            raise self.ended(became) from error
+
+    def check_refused(self) -> None:
+        """Raise TransactionEndedError if the transaction was ended in SQL.
+
+        Asks on another connection, as this one may accept no query.
+        """
+        with connect(self.transaction.database.name) as other:
+            status, = other.execute(
+                'SELECT txid_status(%s)', [self.id]).fetchone()
+        if status != 'in progress':
+            raise self.ended(
+                'committed' if status == 'committed' else 'rolled back')
+
+    def ended(self, became: str) -> TransactionEndedError:
+        return TransactionEndedError(
+            self.batch, 'ends its transaction in SQL',
+            'what it did before is %s' % became)
 
     def became(self, error: BaseException | None) -> str | None:
         "Return how the transaction was ended, None if it is still open."

@@ -120,7 +120,7 @@ def attempt(
     broken: bool | None = None
     span: tracing.Span = None
 
-    def work(cursor: Cursor) -> Queued | ledger.chunks.Done | None:
+    def work(cursor: Cursor) -> Queued | ledger.done.Done | None:
         nonlocal chunk, outputs, broken, span
         transaction = Transaction()
         chunk = ledger.chunks.claim(cursor, job.execution, chunk_id)
@@ -153,8 +153,9 @@ def attempt(
         if job.dry_run:
             raise _Rehearsed(chunk, numbers)
         if ledger.tables.is_shared():
-            transaction.last = ledger.chunks.Done(
-                chunk, attempts, outputs.identities, numbers, guard.check)
+            transaction.last = ledger.done.Done(
+                chunk, attempts, outputs.identities, numbers,
+                guard.check_refused)
             return transaction.last
         try:
             return ledger.chunks.done(
@@ -224,7 +225,7 @@ def attempt(
         with job.working(chunk):
             job.logger.info("%s done in %s", units_of(chunk),
                 duration(time.monotonic() - started))
-    if isinstance(successor, ledger.chunks.Done):
+    if isinstance(successor, ledger.done.Done):
         return successor.queued
     return successor
 

@@ -11,13 +11,13 @@ Whoever needs it imports the wing and names the room:
 terminal.
 """
 from . import (
-    chunks, claimants, executions, failed_units, failures, figures, finishing,
-    inputs, metrics, night, open_chunks, outputs, planning, retention, rows,
-    screens, settling, states, subscribers, summaries, tables, units,
-    upgrading)
+    chunks, claimants, done, executions, failed_units, failures, figures,
+    finishing, inputs, metrics, night, open_chunks, outputs, planning,
+    retention, rows, screens, settling, states, subscribers, summaries, tables,
+    units, upgrading)
 
 __all__ = [
-    'chunks', 'claimants', 'executions', 'failed_units', 'failures',
+    'chunks', 'claimants', 'done', 'executions', 'failed_units', 'failures',
     'figures', 'finishing', 'inputs', 'metrics', 'night', 'open_chunks',
     'outputs', 'planning', 'retention', 'rows', 'screens', 'settling',
     'states', 'subscribers', 'summaries', 'tables', 'units', 'upgrading']

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sql import Literal, Null, Select, With
-from sql.aggregate import Count
 from sql.conditionals import Coalesce
-from sql.operators import Div, Exists
+from sql.operators import Exists
 
 from .. import transaction
 from ..aliases import Cursor, Identities, Unit, Units
@@ -31,13 +30,12 @@ from .tables import (
 from .units import dump_units, load_units
 
 __all__ = [
-    'Chunk', 'Done', 'LOOKS', 'Queued', 'begin', 'claim', 'died', 'done',
-    'fail', 'mark_deserted', 'note_trouble', 'queue', 'replace_by_parts']
+    'Chunk', 'LOOKS', 'Queued', 'begin', 'claim', 'claim_successor', 'died',
+    'done', 'done_values', 'ending', 'fail', 'mark_deserted', 'note_trouble',
+    'queue', 'replace_by_parts', 'write_both']
 
 #: seconds before each look at a row that is locked
 LOOKS = 0, 0.02, 0.05
-#: of PostgreSQL
-DIVISION_BY_ZERO = '22012'
 
 
 class Queued(NamedTuple):
@@ -139,7 +137,7 @@ def _claim() -> Any:
     return _lock(_is_free())
 
 
-def _claim_successor() -> Any:
+def claim_successor() -> Any:
     return _lock(_has_number() & _may_begin(Hole('execution')))
 
 
@@ -167,58 +165,15 @@ def done(
     :param numbers: what ``execute`` returned
     """
     return _end(cursor, chunk, ChunkState.DONE, chunk.successor, attempts,
-        **_done_values(files, numbers))
+        **done_values(files, numbers))
 
 
-def _done_values(
+def done_values(
         files: Identities | None,
         numbers: Mapping[str, float] | None) -> dict[str, str | None]:
     return {
         'files': json.dumps(files) if files else None,
         'numbers': json.dumps(numbers) if numbers else None}
-
-
-class Done:
-    """done() as what goes with a commit, and the claim of the successor.
-
-    PostgreSQL only.  ``queued`` is what done() returns, after the commit.
-
-    :param on_refused: called before StateError is raised; may raise another
-        error
-    """
-
-    def __init__(
-            self, chunk: Chunk, attempts: int, files: Identities | None,
-            numbers: Mapping[str, float] | None,
-            on_refused: Callable[[], object]) -> None:
-        self.chunk = chunk
-        self.on_refused = on_refused
-        self.values, self.key = _ending(
-            chunk, ChunkState.DONE, chunk.successor, attempts,
-            **_done_values(files, numbers))
-        self.queued: Queued | None = None
-
-    def end(self, cursor: Cursor) -> None:
-        execute_written(
-            cursor, written(_write_or_refuse, *self.values), **self.key,
-            **self.values)
-
-    def refuse(self, error: Exception) -> None:
-        if getattr(error, 'sqlstate', None) == DIVISION_BY_ZERO:
-            self.on_refused()
-            raise StateError(self.chunk.label, ChunkState.DONE) from error
-
-    def read(self, cursor: Cursor) -> None:
-        _, id = cursor.fetchone()
-        if id is not None and self.chunk.successor is not None:
-            self.queued = Queued(id, self.chunk.successor)
-
-    def begin(self, cursor: Cursor) -> bool:
-        if self.chunk.successor is None:
-            return False
-        execute_written(cursor, written(_claim_successor),
-            execution=self.chunk.execution, number=self.chunk.successor)
-        return True
 
 
 def fail(
@@ -272,10 +227,10 @@ def _end(
 
     :param successor: number, None to queue nothing
     """
-    values, key = _ending(chunk, state, successor, attempts, **values)
+    values, key = ending(chunk, state, successor, attempts, **values)
     if is_shared():
         # One round trip, as each chunk waits for it
-        execute_written(cursor, written(_write_both, *values), **key, **values)
+        execute_written(cursor, written(write_both, *values), **key, **values)
         ended, id = cursor.fetchone()
         queued = None if id is None or successor is None \
             else Queued(id, successor)
@@ -288,7 +243,7 @@ def _end(
     return queued
 
 
-def _ending(
+def ending(
         chunk: Chunk, state: ChunkState, successor: str | None, attempts: int,
         **values: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     "Return the values to write, and those that tell where, by name."
@@ -302,16 +257,7 @@ def _ending(
     return values, key
 
 
-def _write_or_refuse(*names: str) -> Any:
-    query = _write_both(*names)
-    ended, _ = query.with_
-    # An error where no row has ended, so that the commit behind it fails, too
-    query.columns = [
-        Div(1, ended.select(Count(ended.id))), query.columns[1]]
-    return query
-
-
-def _write_both(*names: str) -> Any:
+def write_both(*names: str) -> Any:
     ended, queued = map(With, ['id', 'id'])
     ended.query, queued.query = _write_end(*names), _write_queued()
     for update in [ended.query, queued.query]:
