@@ -26,6 +26,7 @@ from .engine.ending import close, needs_hooks
 from .engine.errors import exc_info, is_refusal, one_line
 from .engine.finishing import finish_died
 from .exceptions import BrokerError, OutageError
+from .ledger.rows import values_of
 from .ledger.states import ExecutionState
 from .logging import get_logger, get_print_infos
 from .lost_messages import PATIENCE, Case
@@ -256,7 +257,7 @@ class Keeper:
 
     def look_at(self, row, case):
         execution, was_ready = row['id'], case.was_ready
-        lost, probe, is_over = transact(
+        lost, probe, is_over, lanes = transact(
             self.database, lambda cursor: self.examine(
                 cursor, row, case), retry=0)
         if is_over and was_ready:
@@ -271,35 +272,42 @@ class Keeper:
                     if lost != [SELECTION] else 'the selection'
                     if row['state'] == ExecutionState.SELECTING
                     else 'the end of the execution')
-        if to_send := lost + [probe] * (probe is not None):
+        if to_send := lost + [probe] * (probe is not None) + lanes:
             self.send(execution, row['batch'], to_send)
 
     def examine(self, cursor, row, case):
-        """Return (lost, probe, whether the execution has to be closed).
+        """Return (lost, probe, whether the execution is over, lanes).
 
-        The chunks that are sent again are marked as careful.
+        The chunks that are sent again are marked as careful.  Lanes are begun
+        where no message waits: processes may be free, or have died before
+        they began the next one.
         """
         execution, state = row['id'], row['state']
         if state == ExecutionState.SELECTING:
-            return *self.examine_selection(cursor, row, case), False
+            return *self.examine_selection(cursor, row, case), False, []
         free = ledger.open_chunks.list_queued(cursor, execution)
         queued = ledger.open_chunks.list_queued(cursor, execution, lock=False)
-        stopping = ledger.executions.existing(
-            cursor, execution, 'stopping')['stopping']
-        if stopping or not queued:
+        more = ledger.executions.existing(
+            cursor, execution, 'stopping', 'settings')
+        stopping = more['stopping']
+        lanes = [] if free else ledger.open_chunks.begin_lanes(
+            cursor, execution, ledger.planning.firsts(
+                values_of(more['settings'])['concurrency']),
+            max(1, len(queued)))
+        if stopping or not (queued or lanes):
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)
                 or not ledger.open_chunks.has_open(cursor, execution))
             if case.was_ready and needs_hooks(cursor, execution):
                 # A worker calls them: they may take long, or kill
-                return *self.examine_row(cursor, row, case), False
-            return [], None, case.was_ready
+                return *self.examine_row(cursor, row, case), False, []
+            return [], None, case.was_ready, []
         case.was_ready = False
         lost, probe = case.look(
             free, set(queued).difference(free), self.clock())
         ledger.chunks.mark_deserted(
             cursor, lost + [probe] * (probe is not None))
-        return lost, probe, False
+        return lost, probe, False, [chunk.id for chunk in lanes]
 
     def examine_selection(self, cursor, row, case):
         if row['waiting_for']:

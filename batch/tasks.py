@@ -14,6 +14,7 @@ import warnings
 from importlib.metadata import version
 
 from celery.app.defaults import NAMESPACES, flatten
+from kombu.exceptions import ChannelError
 from kombu.exceptions import OperationalError as MessagingError
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -38,7 +39,7 @@ with warnings.catch_warnings():
 
 __all__ = [
     'TrytonTask', 'celery_app', 'as_broker_error', 'generate', 'generate_all',
-    'has_broker', 'send_execution', 'send_selection', 'sender',
+    'has_broker', 'is_idle', 'send_execution', 'send_selection', 'sender',
     'served_databases']
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ celery_app.steps['consumer'].add('trytond.modules.batch.worker:Watch')
 #: the settings of Celery that are URLs of brokers, and types that are JSON
 BROKERS = {'broker_url', 'broker_read_url', 'broker_write_url'}
 JSON = {'dict': dict, 'list': list, 'tuple': list}
+#: of AMQP
+NOT_FOUND = '404'
 #: failed chunks that the error of a task names
 SHOWN = 3
 
@@ -132,7 +135,7 @@ def generate(self, execution, chunk, *, database):
     positions.begin_task(self.request.id)
     if failed := turn.take_turn(
             database, execution, chunk, send=sender(database),
-            again=(self.request.delivery_info or {}).get(
+            is_idle=is_idle, again=(self.request.delivery_info or {}).get(
                 'redelivered', False)):
         # All is committed: only so that clients of Celery show it
         raise TaskFailedError('failed: %s; coop show %s' % (
@@ -177,6 +180,23 @@ def sender(database, batch=None, queue=None):
                     name, execution, number or numbers.get(chunk, '?')),
                 queue=to, retry=False)
     return send
+
+
+def is_idle(job):
+    """Return whether some process would take a message of a job now.
+
+    That is, whether no message waits in its queue.  False if not known.
+    """
+    queue = job.settings['queue'] or celery_app.conf.task_default_queue
+    try:
+        with celery_app.producer_or_acquire() as producer:
+            return not producer.channel.queue_declare(
+                queue, passive=True).message_count
+    except ChannelError as error:
+        # Redis has no queue that is empty
+        return str(error.reply_code) == NOT_FOUND
+    except Exception:
+        return False
 
 
 def numbers_of(database, execution):

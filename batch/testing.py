@@ -19,7 +19,7 @@ from unittest import mock
 
 from trytond.transaction import Transaction
 
-from . import ledger
+from . import ledger, positions
 from .aliases import Cursor, Unit
 from .batch import get_batch, record_id
 from .engine import isolation, operations, selection, starting, treatment, turn
@@ -267,7 +267,8 @@ def deliver(
                 database, execution, chunk, send=send, again=again)
         except _Killed:
             _, following = isolation.chunk_died(
-                database, execution, chunk, CAUSE, blame=True)
+                database, execution, positions.own()[positions.CHUNK], CAUSE,
+                blame=True)
             if following is not None:
                 send(execution, following)
 

@@ -256,7 +256,7 @@ def test_hanging_processes_are_found_after_a_reconnection_too(scene, servers):
             scene.execute('UPDATE batch_scenario_record SET treated = 0')
             for mark in scene.marks.iterdir():
                 mark.unlink()
-            finished(scene.watched(), 0)
+            finished(scene.watched('--seconds', '0.1'), 0)
             exactly(scene, Execution(scene), 40)
             if killed in scene.worker_log():
                 break

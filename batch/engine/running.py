@@ -43,6 +43,8 @@ class Job:
     dry_run: bool
     #: of its hidden files, see names.py
     tag: str
+    #: the numbers of the first chunks of lanes; empty once all have begun
+    lanes: list[str]
     #: labels of the chunks that failed in this turn
     failed: list[str] = field(default_factory=list)
 
@@ -88,7 +90,8 @@ def make_job(
     return Job(
         database, row['id'], row['batch'], parameters, settings, user,
         context, row['started_at'], bool(row['dry_run']),
-        tag_of(database, row['id'], row['started_at']))
+        tag_of(database, row['id'], row['started_at']),
+        ledger.planning.firsts(settings['concurrency']))
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,10 @@
 
 ``send`` is an argument: on workers it gives a message to the broker, in
 a process without workers it appends to a list.
+
+A lane is begun when a process is free for it, and not before: else the
+messages of all lanes would be in the queue, before those of a batch that is
+started later.
 """
 import logging
 import time
@@ -17,6 +21,7 @@ from ..aliases import Cursor, Send
 from ..connections import kept, let_go
 from ..context import Work, working
 from ..exceptions import OutageError
+from ..ledger.chunks import Queued
 from ..ledger.claimants import worker_name
 from ..ledger.states import ExecutionState
 from ..logging import get_logger
@@ -34,35 +39,41 @@ logger = logging.getLogger(__name__)
 TURN = 0.2
 #: that where no other execution waits for a worker
 LONG_TURN = 1
+#: lanes that are begun where a process is free: twice as many each time
+SPREAD = 2
 
 
 def take_turn(
         database: str, execution: int, chunk: int, *, send: Send,
         again: bool = False,
+        is_idle: Callable[[Job], bool] = lambda job: False,
         clock: Callable[[], float] = time.monotonic) -> list[str]:
     """Execute a chunk and, for TURN seconds, the successors that it queues.
 
-    Ends the execution where nothing is left.  What a hook raises fails the
-    chunk, and is not raised; an outage of the database leaves it queued.
-    Returns the labels of the chunks that failed.
+    At the end of a lane it begins the next one.  Ends the execution where
+    nothing is left.  What a hook raises fails the chunk, and is not raised; an
+    outage of the database leaves it queued.  Returns the labels of the chunks
+    that failed.
 
     :param chunk: id
     :param again: whether the broker says that it redelivers the message
+    :param is_idle: whether some process would take a message of the job now
     :param clock: gives seconds
     """
     open_configured_logs()
     failed: list[str] = []
     with kept(database):
         if is_lane_done(database, execution, chunk, failed, send, again,
-                clock):
+                is_idle, clock):
             close(database, execution, may_call_hooks=True)
     return failed
 
 
 def is_lane_done(
         database: str, execution: int, chunk: int, failed: list[str],
-        send: Send, again: bool, clock: Callable[[], float]) -> bool:
-    """Execute chunks of a lane; return whether none is left to go on with.
+        send: Send, again: bool, is_idle: Callable[[Job], bool],
+        clock: Callable[[], float]) -> bool:
+    """Execute chunks of lanes; return whether none is left to go on with.
 
     :param failed: labels of the chunks that failed, to be added to
     """
@@ -70,7 +81,7 @@ def is_lane_done(
         load_pool(database)
         job = load_or_stop(database, execution)
         return job is not None and go_along(
-            replace(job, failed=failed), chunk, send, again, clock)
+            replace(job, failed=failed), chunk, send, again, is_idle, clock)
     except OutageError:
         # Logged already.  The chunk is queued, and the keeper sends it again
         return False
@@ -120,11 +131,12 @@ def stop_execution(
 
 def go_along(
         job: Job, chunk: int, send: Send, again: bool,
-        clock: Callable[[], float]) -> bool:
-    "Execute chunks of a lane; return whether none is left to go on with."
+        is_idle: Callable[[Job], bool], clock: Callable[[], float]) -> bool:
+    "Execute chunks of lanes; return whether none is left to go on with."
     begun = clock()
     deadline = begun + TURN
-    following = treat(job, chunk, again)
+    spread(job, send, is_idle)
+    following = treat(job, chunk, again) or begin_lane(job)
     while following is not None:
         if clock() >= deadline:
             if clock() < begun + LONG_TURN and is_alone(job):
@@ -142,8 +154,38 @@ def go_along(
                             "the broker accepts no message, this task goes "
                             "on with the next chunk itself: %s",
                             one_line(error))
-        following = treat(job, following.id)
+        following = treat(job, following.id) or begin_lane(job)
     return True
+
+
+def spread(job: Job, send: Send, is_idle: Callable[[Job], bool]) -> None:
+    "Begin lanes for processes that have nothing to do."
+    if not job.lanes or not is_idle(job):
+        return
+    for chunk in begin_lanes(job, SPREAD):
+        try:
+            send(job.execution, *chunk)
+        except Exception as error:
+            # The keeper sends it
+            with job.working():
+                job.logger.warning("the broker accepts no message: %s",
+                    one_line(error))
+
+
+def begin_lane(job: Job) -> Queued | None:
+    "Begin a lane; return its first chunk, None if no lane is left."
+    return next(iter(begin_lanes(job, 1)), None)
+
+
+def begin_lanes(job: Job, count: int) -> list[Queued]:
+    if not job.lanes:
+        return []
+    chunks = transact(job.database, lambda cursor: (
+            ledger.open_chunks.begin_lanes(
+                cursor, job.execution, job.lanes, count)))
+    if not chunks:
+        job.lanes.clear()
+    return chunks
 
 
 def is_alone(job: Job) -> bool:

@@ -1,16 +1,17 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution that still have to be treated."""
-from sql import Literal
+from sql import Literal, Null
+from sql.operators import Exists
 
 from ..aliases import Cursor
 from .chunks import Queued, queue
 from .states import OPEN_CHUNKS, ChunkState
-from .tables import chunk_, for_update, has_not_ended
+from .tables import chunk_, execution_, for_update, has_not_ended
 
 __all__ = [
-    'cancel_open', 'first_open_in_lane', 'has_open', 'list_numbers',
-    'list_queued', 'requeue']
+    'begin_lanes', 'cancel_open', 'first_open_in_lane', 'has_open',
+    'list_numbers', 'list_queued', 'requeue']
 
 
 def list_queued(
@@ -70,6 +71,36 @@ def first_open_in_lane(
     return next((
             Queued(id, other) for id, other in cursor.fetchall()
             if _place(other) % concurrency == lane), None)
+
+
+def begin_lanes(
+        cursor: Cursor, execution: int, firsts: list[str],
+        count: int = 1) -> list[Queued]:
+    """waiting -> queued of the first chunks of lanes; returns these chunks.
+
+    None if the execution is stopping.
+
+    :param firsts: the numbers of the first chunks, see planning.firsts()
+    :param count: how many to begin, at most
+    """
+    if not firsts:
+        return []
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number,
+            # By their numbers: whoever looks for those that wait reads all
+            where=(chunk_.execution == execution)
+            & chunk_.number.in_(firsts)
+            & (chunk_.state == ChunkState.WAITING)
+            & Exists(execution_.select(
+                    Literal(1), where=(execution_.id == execution)
+                    & (execution_.stopping == Null))),
+            order_by=chunk_.id, limit=count, for_=for_update()))
+    lanes = [Queued(id, number) for id, number in cursor.fetchall()]
+    if lanes:
+        cursor.execute(*chunk_.update(
+                [chunk_.state], [ChunkState.QUEUED],
+                where=chunk_.id.in_([lane.id for lane in lanes])))
+    return lanes
 
 
 def _place(number: str) -> int:

@@ -9,7 +9,8 @@ from .states import ChunkState
 from .tables import chunk_, input_, now
 from .units import dump_units
 
-__all__ = ['ChunkWriter', 'PLANNED', 'discard', 'insert_chunks']
+__all__ = [
+    'ChunkWriter', 'PLANNED', 'discard', 'firsts', 'insert_chunks']
 
 #: the columns of a chunk that is planned
 PLANNED = [
@@ -17,11 +18,17 @@ PLANNED = [
     'create_uid', 'create_date']
 
 
+def firsts(concurrency: int) -> list[str]:
+    "Return the numbers of the first chunks of the lanes that begin later."
+    return [str(i) for i in range(2, concurrency + 1)]
+
+
 class ChunkWriter:
     """Writes the chunks of an execution as they come, in bulk.
 
-    The first ``concurrency`` chunks are queued; the successor of chunk k is
-    chunk k + ``concurrency``.
+    The first ``concurrency`` chunks are the first ones of the lanes: the
+    successor of chunk k is chunk k + ``concurrency``.  One of them is queued,
+    the others are as processes are free for them, see begin_lanes().
     """
     #: rows of a statement, and characters of their units, at most
     BULK, BYTES = 1000, 1 << 20
@@ -48,8 +55,7 @@ class ChunkWriter:
         text = dump_units(units)
         self._rows.append([
                 self.execution, str(self.count), text, size,
-                ChunkState.QUEUED if self.count <= self.concurrency
-                else ChunkState.WAITING,
+                ChunkState.WAITING if self.count > 1 else ChunkState.QUEUED,
                 str(self.count + self.concurrency), 0, 0, self._now])
         self._bytes += len(text or '')
         if len(self._rows) >= self.BULK or self._bytes >= self.BYTES:

@@ -101,9 +101,9 @@ EXECUTION: dict[tuple[ExecutionState | None, ExecutionState], str] = {
 CHUNK: dict[tuple[ChunkState | None, ChunkState], str] = {
     (None, ChunkState.WAITING): "planned, or a part that is not the first",
     (None, ChunkState.QUEUED):
-        "planned as the first of its lane, or the first part",
+        "planned as the first of all, or the first part",
     (ChunkState.WAITING, ChunkState.QUEUED):
-        "its predecessor ended, or it was resumed",
+        "its predecessor ended, its lane was begun, or it was resumed",
     (ChunkState.QUEUED, ChunkState.DONE): "its work is in the same commit",
     (ChunkState.QUEUED, ChunkState.SPLIT):
         "it failed, and its parts replace it",

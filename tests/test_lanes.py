@@ -1,0 +1,172 @@
+# This file is part of trytond-batch.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Lanes begin as processes are free for them, and no message waits before."""
+import pytest
+from scene import PATIENCE, Execution
+from stage import Stage, exactly, finished
+
+from devel.process import wait_for
+
+
+@pytest.fixture(scope='module')
+def stage(servers):
+    with Stage(**servers) as stage:
+        yield stage
+
+
+@pytest.fixture
+def scene(stage):
+    stage.reset()
+    return stage
+
+
+def queued(scene, execution):
+    return [number for number, in scene.execute(
+            'SELECT number FROM batch_execution_chunk '
+            "WHERE execution = %s AND state = 'queued' ORDER BY id",
+            [execution])]
+
+
+LANES = '''
+from trytond.modules.batch import ledger
+from trytond.transaction import Transaction
+with Transaction().start(database, 0) as transaction:
+    cursor = transaction.connection.cursor()
+    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
+    ledger.executions.update(cursor, execution, state='running')
+    plan = ledger.planning.ChunkWriter(cursor, execution, 5)
+    for i in range(12):
+        plan.add([i], 1)
+    plan.flush()
+
+    def begin(count, concurrency=5):
+        return [chunk.number for chunk in ledger.open_chunks.begin_lanes(
+                cursor, execution, ledger.planning.firsts(concurrency),
+                count)]
+    print(begin(9, 1), begin(2), begin(1), begin(3), begin(1))
+    print(ledger.open_chunks.list_numbers(cursor, execution).values())
+    transaction.rollback()
+    transaction.commit()
+'''
+
+
+@pytest.mark.parametrize('kind', ['in_process', 'on_workers'])
+def test_each_lane_is_begun_once(request, kind):
+    scene = request.getfixturevalue(kind)
+    scene.reset()
+    assert scene.script(LANES).splitlines() == [
+        "[] ['2', '3'] ['4'] ['5'] []",
+        "dict_values(['1', '2', '3', '4', '5'])"]
+
+
+def test_what_is_executed_here_is_executed_in_its_order(request):
+    scene = request.getfixturevalue('in_process')
+    scene.reset()
+    scene.records(30)
+    scene.configure({'default': {'split_size': 1}})
+    execution = scene.batch('ok', status=0)
+    chunks = sorted(execution.chunks, key=lambda chunk: chunk['ended_at'])
+    assert [int(chunk['number']) for chunk in chunks] == list(range(1, 31))
+
+
+def test_a_small_batch_does_not_wait_for_the_lanes_of_a_big_one(scene):
+    scene.worker(2)
+    scene.records(80)
+    scene.configure({'default': {'split_size': 1}})
+    big = scene.watched('--seconds', '0.4')
+    scene.wait_began(2)
+    small = scene.batch('ok', status=0)
+    (ended,), = scene.execute(
+        'SELECT COUNT(ended_at) FROM batch_execution_chunk '
+        'WHERE execution <> %s', [small.id])
+    # Its selection and its chunks wait for what is being executed, for what
+    # was sent before, and not for 64 lanes
+    assert ended < 20
+    big.kill()
+    big.wait()
+
+
+def test_lanes_begin_for_all_that_are_free_and_for_those_that_come(scene):
+    scene.worker(3)
+    scene.records(20)
+    scene.configure({'default': {'split_size': 1}})
+    command = scene.watched('--wait')
+    wait_for(lambda: len(scene.began()) == 3, PATIENCE, "use 3 processes")
+    # No turn ends meanwhile
+    scene.worker(5)
+    wait_for(lambda: len(scene.began()) == 8, PATIENCE, "use 8 processes")
+    execution = scene.last_execution()
+    assert 8 <= len(queued(scene, execution)) <= 8 * 3
+    scene.go()
+    finished(command, 0)
+    exactly(scene, Execution(scene), 20)
+
+
+IDLE = '''
+from types import SimpleNamespace
+from trytond.modules.batch import tasks
+idle = lambda queue: tasks.is_idle(
+    SimpleNamespace(settings={'queue': queue}))
+print([idle(None), idle('slow')])
+tasks.send_selection(database, 'batch.scenario.ok', 0, 'slow')
+print([idle(None), idle('slow')])
+tasks.send_selection(database, 'batch.scenario.ok', 0, None)
+print([idle(None), idle('slow')])
+'''
+
+
+def test_nobody_is_idle_where_a_message_waits(servers):
+    with Stage(**servers) as scene:
+        assert scene.script(IDLE).splitlines() == [
+            '[True, True]', '[True, False]', '[False, False]']
+        servers['redis'].stop()
+        try:
+            assert scene.script(IDLE.split('tasks.send')[0]).strip() \
+                == '[False, False]'
+        finally:
+            servers['redis'].start()
+
+
+def test_no_more_lanes_begin_than_chunks_may_be_in_flight(scene):
+    scene.worker(4)
+    scene.records(30)
+    scene.configure({'default': {'split_size': 1, 'concurrency': 3}})
+    command = scene.watched('--seconds', '0.2')
+    most = 0
+    while command.poll() is None:
+        most = max(most, len(queued(scene, scene.last_execution() or 0)))
+    finished(command, 0)
+    assert most == 3
+    exactly(scene, Execution(scene), 30)
+
+
+LEFT = '''
+import json
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import selection
+from trytond.modules.batch.transaction import load_pool, transact
+load_pool(database)
+execution = transact(database, lambda cursor: ledger.executions.create(
+    cursor, 'batch.scenario.ok', {}))
+selection.select_and_plan(
+    database, 'batch.scenario.ok', execution, send=lambda *args: None)
+
+def end(cursor):
+    id, = ledger.open_chunks.list_queued(cursor, execution)
+    assert ledger.chunks.done(
+        cursor, ledger.chunks.claim(cursor, execution, id), 1) is None
+transact(database, end)
+print(execution)
+'''
+
+
+def test_lanes_go_on_whose_process_died_before_it_began_the_next_one(scene):
+    # It ended a lane, and no other one had begun
+    scene.records(5)
+    scene.configure({'default': {'split_size': 1}})
+    execution = scene.script(LEFT).strip()
+    assert queued(scene, execution) == []
+    scene.worker()
+    ended = scene.wait_end(execution)
+    assert ended.row['state'] == 'succeeded'
+    assert scene.treated() == {2: 1, 3: 1, 4: 1, 5: 1}
