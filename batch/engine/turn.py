@@ -180,9 +180,11 @@ def begin_lane(job: Job) -> Queued | None:
 def begin_lanes(job: Job, count: int) -> list[Queued]:
     if not job.lanes:
         return []
-    chunks = transact(job.database, lambda cursor: (
-            ledger.open_chunks.begin_lanes(
-                cursor, job.execution, job.lanes, count)))
+    chunks = transact(
+        job.database, lambda cursor: ledger.open_chunks.begin_lanes(
+            cursor, job.execution, job.lanes, count),
+        # Others may have begun the same ones: the next look sees it
+        sleep=lambda seconds: None)
     if not chunks:
         job.lanes.clear()
     return chunks

@@ -1,8 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution that still have to be treated."""
+from bisect import bisect_left
+from typing import Any
+
 from sql import Literal, Null
-from sql.operators import Exists
 
 from ..aliases import Cursor
 from .chunks import Queued, queue
@@ -80,27 +82,45 @@ def begin_lanes(
 
     None if the execution is stopping.
 
-    :param firsts: the numbers of the first chunks, see planning.firsts()
+    :param firsts: the numbers of the first chunks, see planning.firsts(); they
+        are begun in this order
     :param count: how many to begin, at most
     """
-    if not firsts:
-        return []
-    cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.number,
-            # By their numbers: whoever looks for those that wait reads all
-            where=(chunk_.execution == execution)
-            & chunk_.number.in_(firsts)
-            & (chunk_.state == ChunkState.WAITING)
-            & Exists(execution_.select(
-                    Literal(1), where=(execution_.id == execution)
-                    & (execution_.stopping == Null))),
-            order_by=chunk_.id, limit=count, for_=for_update()))
-    lanes = [Queued(id, number) for id, number in cursor.fetchall()]
+    lanes: list[Queued] = []
+    cursor.execute(*execution_.select(
+            Literal(1), where=(execution_.id == execution)
+            & (execution_.stopping == Null)))
+    if cursor.fetchone() is None:
+        return lanes
+    # One by one, as for all numbers together PostgreSQL may read all chunks
+    next_one = bisect_left(firsts, True, key=lambda number: _state(
+            cursor, execution, number) in {None, ChunkState.WAITING})
+    for number in firsts[next_one:]:
+        if len(lanes) == count:
+            break
+        cursor.execute(*chunk_.select(
+                chunk_.id, where=_numbered(execution, number)
+                & (chunk_.state == ChunkState.WAITING), for_=for_update()))
+        if row := cursor.fetchone():
+            lanes.append(Queued(row[0], number))
+        elif _state(cursor, execution, number) is None:
+            break
     if lanes:
         cursor.execute(*chunk_.update(
                 [chunk_.state], [ChunkState.QUEUED],
                 where=chunk_.id.in_([lane.id for lane in lanes])))
     return lanes
+
+
+def _state(cursor: Cursor, execution: int, number: str) -> str | None:
+    cursor.execute(*chunk_.select(
+            chunk_.state, where=_numbered(execution, number)))
+    row = cursor.fetchone()
+    return row and row[0]
+
+
+def _numbered(execution: int, number: str) -> Any:
+    return (chunk_.execution == execution) & (chunk_.number == number)
 
 
 def _place(number: str) -> int:
