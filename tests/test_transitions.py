@@ -154,17 +154,18 @@ def test_only_a_queued_chunk_is_taken(cursor, state):
     assert take(cursor, lane.execution, lane.second.id) is None
 
 
-def test_a_plan_queues_as_many_chunks_as_may_run_at_once(cursor):
+def test_a_plan_has_as_many_lanes_as_chunks_may_run_at_once(cursor):
     execution = execution_of(cursor, *([i] for i in range(5)), concurrency=2)
     lane = Lane.__new__(Lane)
     lane.cursor, lane.execution = cursor, execution
     assert lane.states == {
-        '1': 'queued', '2': 'queued', '3': 'waiting', '4': 'waiting',
+        '1': 'queued', '2': 'waiting', '3': 'waiting', '4': 'waiting',
         '5': 'waiting'}
-    first, second = [
-        take(cursor, execution, id)
-        for id in ledger.open_chunks.list_queued(cursor, execution)]
-    ledger.chunks.done(cursor, second, 1)
+    firsts = ledger.planning.firsts(2)
+    begun, = ledger.open_chunks.begin_lanes(cursor, execution, firsts, 3)
+    assert ledger.open_chunks.list_numbers(cursor, execution)[begun.id] == '2'
+    assert ledger.open_chunks.begin_lanes(cursor, execution, firsts) == []
+    ledger.chunks.done(cursor, take(cursor, execution, begun.id), 1)
     assert lane.states['4'] == 'queued'
     assert lane.states['3'] == 'waiting'
 
