@@ -1,6 +1,8 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Lanes begin as processes are free for them, and no message waits before."""
+import signal
+
 import pytest
 from scene import PATIENCE, Execution
 from stage import Stage, exactly, finished
@@ -16,6 +18,10 @@ def stage(servers):
 
 @pytest.fixture
 def scene(stage):
+    "A scene without a worker: each test starts those that it counts."
+    for worker in stage.workers:
+        worker.stop(timeout=0, stop_signal=signal.SIGKILL)
+    stage.redis.flush()
     stage.reset()
     return stage
 
@@ -72,7 +78,9 @@ def test_what_is_executed_here_is_executed_in_its_order(request):
 def test_a_small_batch_does_not_wait_for_the_lanes_of_a_big_one(scene):
     scene.worker(2)
     scene.records(200)
-    scene.configure({'default': {'split_size': 1}})
+    scene.configure({
+            'batch.scenario.watched': {'split_size': 1},
+            'batch.scenario.ok': {'split_size': 40}})
     big = scene.watched('--seconds', '0.4')
     scene.wait_began(2)
     small = scene.batch('ok', status=0)

@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Time limits, and deaths that nobody could tell of at once."""
+import contextlib
 import os
 import re
 import signal
@@ -145,8 +146,10 @@ def local_ports(pid):
     "Return the ports of the TCP connections of a process."
     inodes = set()
     for path in Path('/proc/%s/fd' % pid).iterdir():
-        if match := re.match(r'socket:\[(\d+)\]', os.readlink(path)):
-            inodes.add(match[1])
+        # The process may have closed it meanwhile
+        with contextlib.suppress(FileNotFoundError):
+            if match := re.match(r'socket:\[(\d+)\]', os.readlink(path)):
+                inodes.add(match[1])
     found = set()
     for line in Path('/proc/net/tcp').read_text().splitlines()[1:]:
         fields = line.split()
