@@ -88,9 +88,9 @@ def test_a_small_batch_does_not_wait_for_the_lanes_of_a_big_one(scene):
         'SELECT COUNT(*) FROM batch_execution_chunk AS c, '
         'batch_execution AS e WHERE c.execution <> e.id AND e.id = %s '
         'AND c.ended_at BETWEEN e.started_at AND e.ended_at', [small.id])
-    # Its selection and its chunks wait for what is being executed, for what
-    # was sent before, and not for 64 lanes
-    assert ended < 20
+    # Its selection and its chunks wait for what is being executed and what was
+    # sent before, some ten chunks, and not twice for 64 lanes
+    assert ended < 50
     big.kill()
     big.wait()
 
