@@ -318,7 +318,7 @@ def test_messages_that_come_three_times_and_late_change_nothing(servers):
         exactly(scene, execution, 120, bad)
         assert scene.deaths() == 0
         # The third time comes with the messages of others
-        for _ in range(10):
+        for _ in range(20):
             scene.batch('ok', status=0)
             received = Counter(re.findall(
                     r'Task batch\.generate\[(\S+)\] received',

@@ -111,7 +111,7 @@ def test_all_messages_are_lost_and_it_goes_on(scene, servers, followed):
     if followed:
         command = scene.watched('--seconds', '0.1')
     else:
-        detach(scene, '--seconds', '0.1')
+        execution = detach(scene, '--seconds', '0.1')
     for count in [3, 10]:
         wait_began(scene, count)
         servers['redis'].flush()
@@ -119,6 +119,9 @@ def test_all_messages_are_lost_and_it_goes_on(scene, servers, followed):
         finished(command, 0)
     exactly(scene, scene.wait_end(), 60)
     assert scene.deaths() == 0
+    if not followed:
+        assert any('sent again' in line for line in Execution(scene).log()), \
+            execution
 
 
 def test_a_selection_whose_message_is_lost_begins(scene, servers):

@@ -3,14 +3,14 @@
 """A broker that lies: it delivers each message of a batch three times.
 
 Named by ``config`` in [celery] of trytond.conf.  The third time comes late,
-behind one that was sent after it.
+behind messages that were sent after it.
 """
 from collections import deque
 
 from kombu.messaging import Producer
 
-#: how many messages of its process are sent before the third one comes
-LATE = 1
+#: how many messages later the third one comes
+LATE = 5
 
 publish = Producer._publish
 late = deque()
