@@ -61,8 +61,8 @@ class Last(Protocol):
     def refuse(self, error: Exception) -> None:
         "Raise what is to be raised where it has failed so."
 
-    def read(self, cursor: Cursor) -> None:
-        "Read its result."
+    def read(self, cursor: Cursor, ahead: Any = None) -> None:
+        "Read its result; ``ahead`` is the row that begin() has read, if any."
 
     def begin(self, cursor: Cursor) -> bool:
         "Execute the first statement of the next one; return whether any."
@@ -199,22 +199,22 @@ def _has_pipeline(connection: Any) -> bool:
 def _commit_together(connection: Any, last: Last) -> None:
     "Send the last statement, the commit, and the first of the next one."
     begun_at = Transaction.monotonic_time()
-    ended, committed, ahead = (connection.cursor() for _ in range(3))
+    ended, committed, begun = (connection.cursor() for _ in range(3))
     is_ahead = False
     try:
         with _refused(last, ended), connection.pipeline():
             last.end(ended)
             committed.execute('COMMIT AND CHAIN', prepare=False)
-            is_ahead = last.begin(ahead)
+            is_ahead = last.begin(begun)
         _local.is_begun = True
         if is_ahead:
-            _local.ahead, _local.begun_at = ahead.fetchone(), begun_at
+            _local.ahead, _local.begun_at = begun.fetchone(), begun_at
     except Exception:
         if committed.statusmessage != 'COMMIT':
             raise
         # The next one is not begun: whoever goes on will meet the same error
         logger.debug("nothing was read ahead", exc_info=True)
-    last.read(ended)
+    last.read(ended, _local.ahead)
 
 
 @contextlib.contextmanager

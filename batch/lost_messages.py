@@ -48,6 +48,9 @@ class Case:
     #: whether the execution was ready, to be closed or selected, at the last
     #: check
     was_ready: bool = False
+    #: whether no chunk was queued at the last check; the process that ended
+    #: the last one may be about to queue another
+    was_empty: bool = False
     #: the last logged error of a check of this execution
     trouble: str | None = None
 

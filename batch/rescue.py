@@ -290,10 +290,15 @@ class Keeper:
         more = ledger.executions.existing(
             cursor, execution, 'stopping', 'settings')
         stopping = more['stopping']
+        concurrency = values_of(more['settings'])['concurrency']
         lanes = [] if free else ledger.open_chunks.begin_lanes(
-            cursor, execution, ledger.planning.firsts(
-                values_of(more['settings'])['concurrency']),
+            cursor, execution, ledger.planning.firsts(concurrency),
             max(1, len(queued)))
+        if not (queued or lanes) and case.was_empty and (
+                lane := ledger.open_chunks.halve_lane(
+                    cursor, execution, concurrency)):
+            lanes = [lane]
+        case.was_empty = not (queued or lanes)
         if stopping or not (queued or lanes):
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)

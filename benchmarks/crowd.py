@@ -1,6 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-"""64 and 128 processes on several workers, with work that waits."""
+"""48 to 128 processes on several workers, with work that waits."""
 import statistics
 import time
 
@@ -10,8 +10,8 @@ from .figures import Figure, table
 from .ground import children, cpu_seconds, fill
 
 BATCH = 'batch.scenario.slow'
-#: processes -> workers that they are spread over
-CROWDS = {1: 1, 64: 4, 128: 8}
+#: processes -> workers that they are spread over, and chunks in flight
+CROWDS = {1: (1, 1), 48: (3, 64), 64: (4, 64), 128: (8, 128)}
 #: seconds for which a chunk waits -> how many of them each process has.  On
 #: two cores the first wall of many processes is the CPU time of their chunks
 WAITS = {1: 10, 10: 4}
@@ -27,13 +27,13 @@ LAST = 'SELECT MAX(id) FROM batch_execution'
 def measure(ground, options):
     rows, alone, figures = [], {}, []
     with ground.site() as site:
-        for processes, workers in CROWDS.items():
+        for processes, (workers, concurrency) in CROWDS.items():
             if options.scale < 1 and processes > 64:
                 continue
             started = [
                 site.worker(processes // workers) for _ in range(workers)]
             site.configure({BATCH: {
-                        'split_size': SIZE, 'concurrency': processes,
+                        'split_size': SIZE, 'concurrency': concurrency,
                         'overlap': 'allow'}})
             # Each process loads the pool
             fill(site, processes * SIZE)
@@ -47,18 +47,20 @@ def measure(ground, options):
                 rate = chunks / took / processes
                 alone.setdefault(wait, rate)
                 rows.append([
-                        processes, workers, wait, chunks, '%.2f' % took,
+                        processes, workers, concurrency, wait, chunks,
+                        '%.2f' % took,
                         '%.3f' % (rate / alone[wait]),
                         '%.1f' % (1000 * used / chunks), peak,
                         '%.2f' % shown])
-                if processes == 64 and wait == max(WAITS):
+                if processes in {48, 64} and wait == max(WAITS):
                     figures.append(Figure(
-                            '64 processes, chunks that wait %s s: efficiency'
-                            % wait, rate / alone[wait], 0.95, least=True))
+                            '%s processes, %s lanes, chunks that wait %s s: '
+                            'efficiency' % (processes, concurrency, wait),
+                            rate / alone[wait], 0.95, least=True))
             for worker in started:
                 worker.stop()
     table([
-            'processes', 'workers', 's a chunk waits', 'chunks', 's',
+            'processes', 'workers', 'lanes', 's a chunk waits', 'chunks', 's',
             'efficiency', 'ms of CPU a chunk', 'connections', 'coop show, s'
             ], rows)
     return figures

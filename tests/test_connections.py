@@ -74,7 +74,7 @@ class Last:
     def refuse(self, error):
         self.refused = error
         raise Odd from error
-    def read(self, cursor):
+    def read(self, cursor, ahead=None):
         self.result, = cursor.fetchone()
     def begin(self, cursor):
         if self.first:

@@ -139,6 +139,9 @@ def begin():
         cursor, execution, [str(i) for i in range(1900, 2100)], 2)
     assert len(chunks) == 2
 
+def halve():
+    assert ledger.open_chunks.halve_lane(cursor, execution, 1)
+
 def idle():
     assert len(ledger.open_chunks.list_queued(cursor, execution)) == len(
         ledger.open_chunks.list_queued(cursor, execution, lock=False))
@@ -161,7 +164,7 @@ with Transaction().start(database, 0) as transaction:
     for function in [done, *12 * [ahead], split, *25 * [fail], done]:
         id = read(function).id
     # A statement is planned for any value after some tries
-    for function in 12 * [lane, over, idle] + 12 * [begin]:
+    for function in 12 * [lane, over, idle] + 12 * [begin, halve]:
         read(function)
     transaction.rollback()
 print(json.dumps(counts))
@@ -180,7 +183,8 @@ def test_a_chunk_is_treated_without_a_look_at_all_others(
     counts = json.loads(scene.script(
             READ, json.dumps([others, 2000, is_analyzed])))
     assert set(counts) == {
-        'done', 'ahead', 'split', 'fail', 'lane', 'over', 'idle', 'begin'}
+        'done', 'ahead', 'split', 'fail', 'lane', 'over', 'idle', 'begin',
+        'halve'}
     assert max(counts.values()) < 60, str(counts)
 
 

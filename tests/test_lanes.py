@@ -75,6 +75,119 @@ def test_what_is_executed_here_is_executed_in_its_order(request):
     assert [int(chunk['number']) for chunk in chunks] == list(range(1, 31))
 
 
+HALVES = '''
+from trytond.modules.batch import ledger
+from trytond.transaction import Transaction
+with Transaction().start(database, 0) as transaction:
+    cursor = transaction.connection.cursor()
+    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
+    ledger.executions.update(cursor, execution, state='running')
+    plan = ledger.planning.ChunkWriter(cursor, execution, 2)
+    for i in range(13):
+        plan.add([i], 1)
+    plan.flush()
+    ledger.open_chunks.begin_lanes(
+        cursor, execution, ledger.planning.firsts(2))
+    ids = {}
+
+    def end(number):
+        id, = (id for id, other in ledger.open_chunks.list_numbers(
+                cursor, execution).items() if other == str(number))
+        ids[number] = id
+        return ledger.chunks.done(
+            cursor, ledger.chunks.claim(cursor, execution, id), 1).number
+
+    def halve():
+        lane = ledger.open_chunks.halve_lane(cursor, execution, 2)
+        return lane and lane.number
+
+    def at(number):
+        chunk = ledger.open_chunks.first_open_in_lane(
+            cursor, execution, ids[number], 2)
+        return chunk and chunk.number
+
+    print(*(end(i) for i in range(2, 14, 2)))
+    # 3 to 13 wait behind 1
+    print(halve(), end(9), at(9))
+    # 3 to 7 wait behind 1
+    print(halve(), end(1), end(3), at(1), at(3))
+    # 7 waits behind 5, 13 behind 11
+    print({halve(), halve()} == {'7', '13'}, halve())
+    print([end(i) for i in (5, 7, 11, 13)], at(3), at(5))
+    transaction.rollback()
+    transaction.commit()
+'''
+
+
+@pytest.mark.parametrize('kind', ['in_process', 'on_workers'])
+def test_the_lane_that_has_come_the_least_far_is_halved(request, kind):
+    scene = request.getfixturevalue(kind)
+    scene.reset()
+    assert scene.script(HALVES).splitlines() == [
+        '4 6 8 10 12 ',
+        '9 11 11',
+        '5 3  5 5',
+        'True None',
+        "['', '', '', ''] None None"]
+
+
+LOCKED = '''
+from functools import partial
+from trytond.modules.batch import ledger
+from trytond.modules.batch.connections import kept, read_ahead
+from trytond.modules.batch.transaction import load_pool, transact
+from trytond.transaction import Transaction
+
+def plan(cursor):
+    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
+    ledger.executions.update(cursor, execution, state='running')
+    writer = ledger.planning.ChunkWriter(cursor, execution, 1)
+    for i in range(2):
+        writer.add([i], 1)
+    writer.flush()
+    return execution
+
+load_pool(database)
+execution = transact(database, plan)
+id, = transact(database, partial(
+    ledger.open_chunks.list_queued, execution=execution))
+other = transact(database, partial(
+    ledger.open_chunks.halve_lane, execution=execution, concurrency=1))
+
+def work(cursor):
+    done = ledger.done.Done(
+        ledger.chunks.claim(cursor, execution, id), 1, None, None, None)
+    Transaction().last = done
+    return done
+
+with kept(database):
+    done = transact(database, work)
+    print(done.queued == other, transact(database, lambda cursor:
+            ledger.chunks.claim(cursor, execution, other.id).number))
+'''
+
+
+def test_a_successor_is_for_who_locks_it_whoever_has_queued_it(scene):
+    # Else nobody would execute it, until its message is taken for lost
+    assert scene.script(LOCKED) == 'True 2\n'
+
+
+def test_nobody_is_idle_while_one_process_is_slow(scene):
+    scene.worker(2)
+    scene.records(20)
+    scene.configure({'default': {'split_size': 1, 'concurrency': 2}})
+    with scene.postgresql.connect(scene.database) as connection:
+        connection.execute(
+            'UPDATE batch_scenario_record SET note = NULL WHERE id = 1')
+        command = scene.start_batch('ok')
+        # All but what waits for the lock, also those of its lane
+        wait_for(lambda: len(scene.treated()) == 19, PATIENCE, "treat others")
+        assert queued(scene, scene.last_execution()) == ['1']
+    finished(command, 0)
+    exactly(scene, Execution(scene), 20)
+    assert 'message lost' not in Execution(scene).log()
+
+
 def test_a_small_batch_does_not_wait_for_the_lanes_of_a_big_one(scene):
     scene.worker(2)
     scene.records(200)
@@ -163,7 +276,8 @@ selection.select_and_plan(
 def end(cursor):
     id, = ledger.open_chunks.list_queued(cursor, execution)
     assert ledger.chunks.done(
-        cursor, ledger.chunks.claim(cursor, execution, id), 1) is None
+        cursor, ledger.chunks.claim(cursor, execution, id), 1) \
+        is ledger.chunks.LANE_END
 transact(database, end)
 print(execution)
 '''

@@ -40,7 +40,8 @@ def fail_or_bisect(
         objects: Any = None) -> Queued | None:
     """Log why a chunk failed, and replace it by its parts or fail it.
 
-    Returns the chunk that is queued next, or None.
+    Returns the chunk that is queued next, LANE_END, or None where another
+    process has ended the chunk.
 
     :param objects: what ``execute`` was given
     """

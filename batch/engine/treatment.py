@@ -59,9 +59,9 @@ class _DeliveredBefore(Exception):
 
 
 def treat(job: Job, chunk_id: int, again: bool = False) -> Queued | None:
-    """Execute one chunk; return the chunk to go on with, or None.
+    """Execute one chunk; return the chunk to go on with, or LANE_END.
 
-    None also where another process executes it.
+    None where another process executes it, or it can not be executed now.
     """
     try:
         return attempt(job, chunk_id, careful=again)
@@ -102,7 +102,7 @@ def attempt(
         repeated: bool = False) -> Queued | None:
     """Execute a chunk and write ``done`` in the same commit, or fail it.
 
-    Returns the chunk to go on with, or None.  Raises OutageError
+    Returns the chunk to go on with, LANE_END or None.  Raises OutageError
     where the database is away, _DeliveredBefore where begin() has to be
     called first, and whatever shuts the process down.
 
@@ -257,7 +257,7 @@ def wait(
 def record_rehearsal(
         cursor: Cursor, job: Job, chunk: Chunk, numbers: Numbers,
         attempts: int) -> Queued | None:
-    "End a chunk of a dry run; return its successor, or None."
+    "End a chunk of a dry run; return its successor, LANE_END or None."
     claimed = ledger.chunks.claim(cursor, job.execution, chunk.id)
     if claimed is None:
         return None

@@ -7,7 +7,9 @@ a process without workers it appends to a list.
 
 A lane is begun when a process is free for it, and not before: else the
 messages of all lanes would be in the queue, before those of a batch that is
-started later.
+started later.  A process that has ended a lane where none is left to begin
+takes half of what is left of another one: else it would have nothing to do,
+for as long as a lane takes.
 """
 import logging
 import time
@@ -21,7 +23,7 @@ from ..aliases import Cursor, Send
 from ..connections import kept, let_go
 from ..context import Work, working
 from ..exceptions import OutageError
-from ..ledger.chunks import Queued
+from ..ledger.chunks import LANE_END, Queued
 from ..ledger.claimants import worker_name
 from ..ledger.states import ExecutionState
 from ..logging import get_logger
@@ -50,10 +52,10 @@ def take_turn(
         clock: Callable[[], float] = time.monotonic) -> list[str]:
     """Execute a chunk and, for TURN seconds, the successors that it queues.
 
-    At the end of a lane it begins the next one.  Ends the execution where
-    nothing is left.  What a hook raises fails the chunk, and is not raised; an
-    outage of the database leaves it queued.  Returns the labels of the chunks
-    that failed.
+    At the end of a lane it begins the next one, or halves another.  Ends the
+    execution where nothing is left.  What a hook raises fails the chunk, and
+    is not raised; an outage of the database leaves it queued.  Returns the
+    labels of the chunks that failed.
 
     :param chunk: id
     :param again: whether the broker says that it redelivers the message
@@ -136,7 +138,7 @@ def go_along(
     begun = clock()
     deadline = begun + TURN
     spread(job, send, is_idle)
-    following = treat(job, chunk, again) or begin_lane(job)
+    following = go_on(job, treat(job, chunk, again))
     while following is not None:
         if clock() >= deadline:
             if clock() < begun + LONG_TURN and is_alone(job):
@@ -154,8 +156,24 @@ def go_along(
                             "the broker accepts no message, this task goes "
                             "on with the next chunk itself: %s",
                             one_line(error))
-        following = treat(job, following.id) or begin_lane(job)
+        following = go_on(job, treat(job, following.id))
     return True
+
+
+def go_on(job: Job, following: Queued | None) -> Queued | None:
+    """Return what follows, the first chunk of another lane, or None.
+
+    :param following: what treat() returned
+    """
+    if following is not None and following is not LANE_END:
+        return following
+    if lanes := begin_lanes(job, 1):
+        return lanes[0]
+    # Only for a lane that has ended: no more chunks are in flight than before
+    return None if following is None else transact(
+        job.database, lambda cursor: ledger.open_chunks.halve_lane(
+            cursor, job.execution, job.settings['concurrency']),
+        sleep=at_once)
 
 
 def spread(job: Job, send: Send, is_idle: Callable[[Job], bool]) -> None:
@@ -172,22 +190,20 @@ def spread(job: Job, send: Send, is_idle: Callable[[Job], bool]) -> None:
                     one_line(error))
 
 
-def begin_lane(job: Job) -> Queued | None:
-    "Begin a lane; return its first chunk, None if no lane is left."
-    return next(iter(begin_lanes(job, 1)), None)
-
-
 def begin_lanes(job: Job, count: int) -> list[Queued]:
     if not job.lanes:
         return []
     chunks = transact(
         job.database, lambda cursor: ledger.open_chunks.begin_lanes(
             cursor, job.execution, job.lanes, count),
-        # Others may have begun the same ones: the next look sees it
-        sleep=lambda seconds: None)
+        sleep=at_once)
     if not chunks:
         job.lanes.clear()
     return chunks
+
+
+def at_once(seconds: float) -> None:
+    "Try again at once: others have taken the same ones, and that is seen now."
 
 
 def is_alone(job: Job) -> bool:

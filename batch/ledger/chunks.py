@@ -44,6 +44,10 @@ class Queued(NamedTuple):
     number: str
 
 
+#: instead of one, where a chunk has ended and nothing follows in its lane
+LANE_END = Queued(0, '')
+
+
 @dataclass(frozen=True)
 class Chunk:
     "A chunk as it was claimed."
@@ -156,8 +160,8 @@ def _lock(where: Any) -> Any:
 def done(
         cursor: Cursor, chunk: Chunk, attempts: int,
         files: Identities | None = None,
-        numbers: Mapping[str, float] | None = None) -> Queued | None:
-    """queued -> done; returns the successor that it queues, or None.
+        numbers: Mapping[str, float] | None = None) -> Queued:
+    """queued -> done; returns the successor that it queues, or LANE_END.
 
     Raises StateError if the chunk is not queued, or not locked by this
     transaction any more.
@@ -179,8 +183,8 @@ def done_values(
 def fail(
         cursor: Cursor, chunk: Chunk, attempts: int, error: Details,
         model: str | None = None,
-        dry_run: bool | None = False) -> Queued | None:
-    """queued -> failed; returns the successor that it queues, or None.
+        dry_run: bool | None = False) -> Queued:
+    """queued -> failed; returns the successor that it queues, or LANE_END.
 
     Each of its units becomes a failure.  Raises StateError if the chunk is
     not queued.
@@ -197,7 +201,7 @@ def fail(
 def replace_by_parts(
         cursor: Cursor, chunk: Chunk, parts: list[list[Unit]], attempts: int,
         error: Details, suspect: int | None = None,
-        careful: bool = False) -> Queued | None:
+        careful: bool = False) -> Queued:
     """queued -> split, and insert its parts; return the first of them.
 
     The first is queued, and each part is the successor of the one before; that
@@ -222,8 +226,8 @@ def replace_by_parts(
 
 def _end(
         cursor: Cursor, chunk: Chunk, state: ChunkState, successor: str | None,
-        attempts: int, **values: Any) -> Queued | None:
-    """End the chunk and queue its successor; return that, or None.
+        attempts: int, **values: Any) -> Queued:
+    """End the chunk and queue its successor; return that, or LANE_END.
 
     :param successor: number, None to queue nothing
     """
@@ -240,7 +244,7 @@ def _end(
         queued = queue(cursor, chunk.execution, successor)
     if not ended:
         raise StateError(chunk.label, state)
-    return queued
+    return queued or LANE_END
 
 
 def ending(

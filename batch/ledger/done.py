@@ -10,7 +10,7 @@ from sql.operators import Div
 from ..aliases import Cursor, Identities
 from ..exceptions import StateError
 from .chunks import (
-    Chunk, Queued, claim_successor, done_values, ending, write_both)
+    LANE_END, Chunk, Queued, claim_successor, done_values, ending, write_both)
 from .states import ChunkState
 from .tables import execute_written, written
 
@@ -23,7 +23,8 @@ DIVISION_BY_ZERO = '22012'
 class Done:
     """done() as what goes with a commit, and the claim of the successor.
 
-    PostgreSQL only.  ``queued`` is what done() returns, after the commit.
+    PostgreSQL only.  ``queued`` is what done() returns, after the commit; or
+    the successor where another process has queued it, but we lock it.
 
     :param on_refused: called before StateError is raised; may raise another
         error
@@ -38,7 +39,7 @@ class Done:
         self.values, self.key = ending(
             chunk, ChunkState.DONE, chunk.successor, attempts,
             **done_values(files, numbers))
-        self.queued: Queued | None = None
+        self.queued = LANE_END
 
     def end(self, cursor: Cursor) -> None:
         execute_written(
@@ -50,8 +51,10 @@ class Done:
             self.on_refused()
             raise StateError(self.chunk.label, ChunkState.DONE) from error
 
-    def read(self, cursor: Cursor) -> None:
+    def read(self, cursor: Cursor, ahead: Any = None) -> None:
         _, id = cursor.fetchone()
+        if ahead is not None:
+            id = ahead[0]
         if id is not None and self.chunk.successor is not None:
             self.queued = Queued(id, self.chunk.successor)
 

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from typing import Any
 
 from sql import Literal, Null
+from sql.operators import Exists
 
 from ..aliases import Cursor
 from .chunks import Queued, queue
@@ -12,7 +13,8 @@ from .states import OPEN_CHUNKS, ChunkState
 from .tables import chunk_, execution_, for_update, has_not_ended
 
 __all__ = [
-    'begin_lanes', 'cancel_open', 'first_open_in_lane', 'has_open',
+    'begin_lanes', 'cancel_open', 'first_open_in_lane', 'halve_lane',
+    'has_open',
     'list_numbers', 'list_queued', 'requeue']
 
 
@@ -53,9 +55,10 @@ def has_open(cursor: Cursor, execution: int) -> bool:
 def first_open_in_lane(
         cursor: Cursor, execution: int, chunk: int,
         concurrency: int) -> Queued | None:
-    """Return the queued chunk in the lane of a chunk, or None.
+    """Return a chunk if it is queued, else one that follows in its lane.
 
-    A lane is a chunk of the plan with its successors and the parts of all.
+    None if there is none.  A lane is a chunk of the plan with its successors
+    and the parts of all; where it was halved, it has several queued ones.
 
     :param concurrency: how many lanes the execution was planned with
     """
@@ -69,10 +72,13 @@ def first_open_in_lane(
             chunk_.id, chunk_.number,
             where=has_not_ended(execution)
             & (chunk_.state == ChunkState.QUEUED)))
-    lane = _place(number) % concurrency
-    return next((
+    # Right after the chunk is what the process queued that ended it
+    return min((
             Queued(id, other) for id, other in cursor.fetchall()
-            if _place(other) % concurrency == lane), None)
+            if id == chunk or _place(other) >= _place(number)
+            and (_place(other) - _place(number)) % concurrency == 0),
+        key=lambda queued: (queued.id != chunk, _place(queued.number)),
+        default=None)
 
 
 def begin_lanes(
@@ -110,6 +116,58 @@ def begin_lanes(
                 [chunk_.state], [ChunkState.QUEUED],
                 where=chunk_.id.in_([lane.id for lane in lanes])))
     return lanes
+
+
+def halve_lane(
+        cursor: Cursor, execution: int, concurrency: int) -> Queued | None:
+    """waiting -> queued of the middle of what is left of a lane; return it.
+
+    That is the lane that has come the least far.  Whoever works on it ends it
+    at that chunk.  None if no chunk of the plan waits, or the execution is
+    stopping.  The caller has ended a lane, so that no more chunks are queued
+    than ``concurrency``.
+
+    :param concurrency: how many lanes the execution was planned with
+    """
+    cursor.execute(*chunk_.select(
+            chunk_.id, chunk_.number,
+            where=has_not_ended(execution)
+            & (chunk_.state == ChunkState.WAITING)
+            & (chunk_.parent == Null)
+            & Exists(execution_.select(
+                    Literal(1), where=(execution_.id == execution)
+                    & (execution_.stopping == Null))),
+            limit=1, for_=for_update()))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    # Locked: nobody else halves this lane, nor comes to its rest meanwhile
+    first = Queued(*row)
+    place = int(first.number)
+
+    def number(steps: int) -> str:
+        return str(place + steps * concurrency)
+
+    def waits(steps: int) -> bool:
+        return _state(
+            cursor, execution, number(steps)) == ChunkState.WAITING
+
+    more = 1
+    while waits(more):
+        more *= 2
+    left = more // 2 + bisect_left(
+        range(more // 2 + 1, more), True, key=lambda steps: not waits(steps))
+    middle = None
+    if left:
+        cursor.execute(*chunk_.select(
+                chunk_.id, chunk_.number,
+                where=_numbered(execution, number((left + 1) // 2))
+                & (chunk_.state == ChunkState.WAITING), for_=for_update()))
+        middle = cursor.fetchone()
+    taken = Queued(*middle) if middle else first
+    cursor.execute(*chunk_.update(
+            [chunk_.state], [ChunkState.QUEUED], where=chunk_.id == taken.id))
+    return taken
 
 
 def _state(cursor: Cursor, execution: int, number: str) -> str | None:
