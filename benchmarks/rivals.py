@@ -34,6 +34,21 @@ LIGHT_SECONDS, HEAVY_SECONDS = 0, 0.02
 FEW, MORE = 100, 200
 BATCH = 'batch.scenario.slow'
 SECTIONS = {'queue': {'worker': 'True'}}
+#: notes when the plan of an execution is about to be committed
+PLANNED = [
+    'CREATE TABLE planned (execution INTEGER, at TIMESTAMP)',
+    """
+    CREATE FUNCTION note_planned() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO planned
+        VALUES (NEW.id, clock_timestamp() AT TIME ZONE 'UTC');
+        RETURN NULL;
+    END $$""",
+    """
+    CREATE TRIGGER note_planned AFTER UPDATE OF state ON batch_execution
+    FOR EACH ROW WHEN (NEW.state = 'running' AND OLD.state = 'selecting')
+    EXECUTE FUNCTION note_planned()""",
+    ]
 
 
 def measure(ground, options):
@@ -98,6 +113,8 @@ class Runner:
                 '--concurrency', '2')
         if QUEUE in names:
             self.start('trytond-worker', '-n', '2')
+        for sql in PLANNED:
+            site.execute(sql)
         fill(site, 40)
         for name in names:
             # Loads the pool, in both processes
@@ -126,17 +143,16 @@ class Runner:
         return took
 
     def ours(self, size, seconds):
-        "From the last chunk that is planned to the last word, as for rivals."
+        "From the end of the planning to the last word, as for rivals."
         self.site.configure({BATCH: {'split_size': size}})
         self.site.coop(
             'batch', BATCH, '--seconds', str(seconds), '--quiet', timeout=900,
             check=True)
         (took,), = self.site.execute("""
-            SELECT EXTRACT(EPOCH FROM e.ended_at - MAX(c.create_date))
+            SELECT EXTRACT(EPOCH FROM e.ended_at - p.at)
             FROM batch_execution AS e
-            JOIN batch_execution_chunk AS c ON c.execution = e.id
-            WHERE c.parent IS NULL
-            GROUP BY e.id ORDER BY e.id DESC LIMIT 1""")
+            JOIN planned AS p ON p.execution = e.id
+            ORDER BY e.id DESC LIMIT 1""")
         return float(took)
 
     def count(self, name, size):

@@ -23,7 +23,8 @@ def test_no_committed_file_is_lost_to_another_database(postgresql, redis):
     counts = sharing.play(postgresql, redis, 2)
     assert (counts['lost'], counts['wrong'], counts['hidden']) == (0, 0, 0)
     assert counts['committed'] > 30
-    assert counts['deaths'] > 3
+    # How many die is up to chance, and to how busy the machine is
+    assert counts['deaths']
 
 
 def test_databases_are_told_apart_with_the_rights_of_any_user(postgresql):
