@@ -140,7 +140,7 @@ def begin():
     assert len(chunks) == 2
 
 def halve():
-    assert ledger.open_chunks.halve_lane(cursor, execution, 1)
+    assert ledger.open_chunks.halve_lane(cursor, execution, 16)
 
 def idle():
     assert len(ledger.open_chunks.list_queued(cursor, execution)) == len(

@@ -43,6 +43,8 @@ TURN = 0.2
 LONG_TURN = 1
 #: lanes that are begun where a process is free: twice as many each time
 SPREAD = 2
+#: how often to halve a lane where others halve the same one
+RETRY = 20
 
 
 def take_turn(
@@ -173,7 +175,7 @@ def go_on(job: Job, following: Queued | None) -> Queued | None:
     return None if following is None else transact(
         job.database, lambda cursor: ledger.open_chunks.halve_lane(
             cursor, job.execution, job.settings['concurrency']),
-        sleep=at_once)
+        retry=RETRY, sleep=at_once)
 
 
 def spread(job: Job, send: Send, is_idle: Callable[[Job], bool]) -> None:

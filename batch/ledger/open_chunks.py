@@ -120,54 +120,68 @@ def begin_lanes(
 
 def halve_lane(
         cursor: Cursor, execution: int, concurrency: int) -> Queued | None:
-    """waiting -> queued of the middle of what is left of a lane; return it.
+    """waiting -> queued of the middle of what waits in a lane; return it.
 
-    That is the lane that has come the least far.  Whoever works on it ends it
-    at that chunk.  None if no chunk of the plan waits, or the execution is
-    stopping.  The caller has ended a lane, so that no more chunks are queued
-    than ``concurrency``.
+    Whoever works on the lane ends it at that chunk.  The one that has come the
+    least far is taken, and None returned if none has two chunks that wait.
+    The caller has ended a lane, so that no more chunks are queued than
+    ``concurrency``.  Raises backend.DatabaseOperationalError where others
+    halve the same one.
 
     :param concurrency: how many lanes the execution was planned with
     """
     cursor.execute(*chunk_.select(
-            chunk_.id, chunk_.number,
+            chunk_.number,
             where=has_not_ended(execution)
             & (chunk_.state == ChunkState.WAITING)
             & (chunk_.parent == Null)
             & Exists(execution_.select(
                     Literal(1), where=(execution_.id == execution)
                     & (execution_.stopping == Null))),
-            limit=1, for_=for_update()))
+            # Of more than there are lanes, two follow each other
+            limit=concurrency + 1))
+    waiting = sorted(int(number) for number, in cursor.fetchall())
+    for first in waiting:
+        def number(steps: int) -> str:
+            return str(first + steps * concurrency)
+
+        def waits(steps: int) -> bool:
+            return _state(
+                cursor, execution, number(steps)) == ChunkState.WAITING
+
+        if len(waiting) <= concurrency and first + concurrency not in waiting \
+                or not waits(1):
+            continue
+        steps = 1
+        while waits(2 * steps):
+            steps *= 2
+        # Where it was halved before, others follow what does not wait
+        middle = max(1, steps // 2)
+        while middle > 1 and not waits(middle - 1):
+            middle //= 2
+        # The one before it must not begin until we commit: the transaction of
+        # a chunk that has begun would conflict with ours as it ends
+        locked = [
+            _lock_waiting(cursor, execution, number(middle - 1)),
+            _lock_waiting(cursor, execution, number(middle))]
+        if None in locked:
+            continue
+        id = locked[-1]
+        cursor.execute(*chunk_.update(
+                [chunk_.state], [ChunkState.QUEUED], where=chunk_.id == id))
+        return Queued(id, number(middle))
+    return None
+
+
+def _lock_waiting(
+        cursor: Cursor, execution: int, number: str) -> int | None:
+    "Lock a chunk that waits, wait for who has locked it; return its id."
+    cursor.execute(*chunk_.select(
+            chunk_.id, where=_numbered(execution, number)
+            & (chunk_.state == ChunkState.WAITING),
+            for_=for_update(wait=True)))
     row = cursor.fetchone()
-    if row is None:
-        return None
-    # Locked: nobody else halves this lane, nor comes to its rest meanwhile
-    first = Queued(*row)
-    place = int(first.number)
-
-    def number(steps: int) -> str:
-        return str(place + steps * concurrency)
-
-    def waits(steps: int) -> bool:
-        return _state(
-            cursor, execution, number(steps)) == ChunkState.WAITING
-
-    more = 1
-    while waits(more):
-        more *= 2
-    left = more // 2 + bisect_left(
-        range(more // 2 + 1, more), True, key=lambda steps: not waits(steps))
-    middle = None
-    if left:
-        cursor.execute(*chunk_.select(
-                chunk_.id, chunk_.number,
-                where=_numbered(execution, number((left + 1) // 2))
-                & (chunk_.state == ChunkState.WAITING), for_=for_update()))
-        middle = cursor.fetchone()
-    taken = Queued(*middle) if middle else first
-    cursor.execute(*chunk_.update(
-            [chunk_.state], [ChunkState.QUEUED], where=chunk_.id == taken.id))
-    return taken
+    return row and row[0]
 
 
 def _state(cursor: Cursor, execution: int, number: str) -> str | None:
