@@ -161,12 +161,10 @@ def halve_lane(
             middle //= 2
         # The one before it must not begin until we commit: the transaction of
         # a chunk that has begun would conflict with ours as it ends
-        locked = [
-            _lock_waiting(cursor, execution, number(middle - 1)),
-            _lock_waiting(cursor, execution, number(middle))]
-        if None in locked:
+        before = _lock_waiting(cursor, execution, number(middle - 1))
+        id = _lock_waiting(cursor, execution, number(middle))
+        if before is None or id is None:
             continue
-        id = locked[-1]
         cursor.execute(*chunk_.update(
                 [chunk_.state], [ChunkState.QUEUED], where=chunk_.id == id))
         return Queued(id, number(middle))
