@@ -101,16 +101,16 @@ with Transaction().start(database, 0) as transaction:
         lane = ledger.open_chunks.halve_lane(cursor, execution, 2)
         return lane and lane.number
 
-    def at(number):
+    def at(number, directly=False):
         chunk = ledger.open_chunks.first_open_in_lane(
-            cursor, execution, ids[number], 2)
+            cursor, execution, ids[number], 2, directly)
         return chunk and chunk.number
 
     print(*(end(i) for i in range(2, 14, 2)))
     # 3 to 13 wait behind 1
     print(halve(), end(7), at(7))
     # 3 and 5 wait behind 1, 11 and 13 behind 9
-    print(halve(), end(1), end(3), at(1), at(3))
+    print(halve(), end(1), end(3), at(1), at(1, True), at(3, True))
     # 11 and 13 wait behind 9
     print(halve(), halve())
     print([end(i) for i in (5, 9, 11, 13)], at(3), at(5))
@@ -126,7 +126,7 @@ def test_the_lane_that_has_come_the_least_far_is_halved(request, kind):
     assert scene.script(HALVES).splitlines() == [
         '4 6 8 10 12 ',
         '7 9 9',
-        '5 3  5 5',
+        '5 3  5 None 5',
         '13 None',
         "['', '11', '', ''] None None"]
 

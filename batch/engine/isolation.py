@@ -199,7 +199,7 @@ def chunk_died(
             cursor, execution, 'batch', 'settings', 'stopping')
         queued = ledger.open_chunks.first_open_in_lane(
             cursor, execution, chunk_id,
-            values_of(row['settings'])['concurrency'])
+            values_of(row['settings'])['concurrency'], directly=True)
         if queued is None:
             return True, None, row
         chunk = ledger.chunks.claim(cursor, execution, queued.id)

@@ -53,21 +53,23 @@ def has_open(cursor: Cursor, execution: int) -> bool:
 
 
 def first_open_in_lane(
-        cursor: Cursor, execution: int, chunk: int,
-        concurrency: int) -> Queued | None:
+        cursor: Cursor, execution: int, chunk: int, concurrency: int,
+        directly: bool = False) -> Queued | None:
     """Return a chunk if it is queued, else one that follows in its lane.
 
     None if there is none.  A lane is a chunk of the plan with its successors
     and the parts of all; where it was halved, it has several queued ones.
 
     :param concurrency: how many lanes the execution was planned with
+    :param directly: whether only what the end of the chunk has queued
     """
     cursor.execute(*chunk_.select(
-            chunk_.number, chunk_.execution, where=chunk_.id == chunk))
+            chunk_.number, chunk_.successor, chunk_.execution,
+            where=chunk_.id == chunk))
     row = cursor.fetchone()
-    if row is None or row[1] != execution:
+    if row is None or row[2] != execution:
         return None
-    number, _ = row
+    number, successor, _ = row
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number,
             where=has_not_ended(execution)
@@ -76,7 +78,9 @@ def first_open_in_lane(
     return min((
             Queued(id, other) for id, other in cursor.fetchall()
             if id == chunk or _place(other) >= _place(number)
-            and (_place(other) - _place(number)) % concurrency == 0),
+            and (_place(other) - _place(number)) % concurrency == 0
+            and (not directly or other == successor
+                or other.startswith(number + '.'))),
         key=lambda queued: (queued.id != chunk, _place(queued.number)),
         default=None)
 
