@@ -48,9 +48,8 @@ class Case:
     #: whether the execution was ready, to be closed or selected, at the last
     #: check
     was_ready: bool = False
-    #: whether no chunk was queued at the last check; the process that ended
-    #: the last one may be about to queue another
-    was_empty: bool = False
+    #: whether fewer lanes were in flight at the last check than there may be
+    was_short: bool = False
     #: the last logged error of a check of this execution
     trouble: str | None = None
 

@@ -279,8 +279,8 @@ class Keeper:
         """Return (lost, probe, whether the execution is over, lanes).
 
         The chunks that are sent again are marked as careful.  Lanes are begun
-        where no message waits: processes may be free, or have died before
-        they began the next one.
+        or halved where no message waits: processes may be free, or have died
+        before they began the next one.
         """
         execution, state = row['id'], row['state']
         if state == ExecutionState.SELECTING:
@@ -290,15 +290,9 @@ class Keeper:
         more = ledger.executions.existing(
             cursor, execution, 'stopping', 'settings')
         stopping = more['stopping']
-        concurrency = values_of(more['settings'])['concurrency']
-        lanes = [] if free else ledger.open_chunks.begin_lanes(
-            cursor, execution, ledger.planning.firsts(concurrency),
-            max(1, len(queued)))
-        if not (queued or lanes) and case.was_empty and (
-                lane := ledger.open_chunks.halve_lane(
-                    cursor, execution, concurrency)):
-            lanes = [lane]
-        case.was_empty = not (queued or lanes)
+        lanes = begin_lanes(
+            cursor, execution, len(free), len(queued),
+            values_of(more['settings'])['concurrency'], case)
         if stopping or not (queued or lanes):
             case.was_ready = len(free) == len(queued) and (
                 bool(stopping)
@@ -340,3 +334,29 @@ class Keeper:
                 tasks.send_selection(self.database, batch, execution, queue)
             else:
                 send(execution, chunk)
+
+
+def begin_lanes(cursor, execution, free, count, concurrency, case):
+    """Where nobody has to take a lane, begin as many as there are.
+
+    Where all have begun, halve them.  Whoever has ended one may be about to do
+    the same: so only if two checks find few of them, and not up to all that
+    may be in flight.
+
+    :param free: how many of them nobody works on
+    :param count: how many are in flight
+    """
+    was_short, case.was_short = case.was_short, False
+    if free:
+        return []
+    more = max(1, count)
+    lanes = ledger.open_chunks.begin_lanes(
+        cursor, execution, ledger.planning.firsts(concurrency), more)
+    room = max(1, concurrency * 3 // 4) - count
+    if lanes or room <= 0:
+        return lanes
+    case.was_short = True
+    halves = [
+        ledger.open_chunks.halve_lane(cursor, execution, concurrency)
+        for _ in range(min(room, more) if was_short else 0)]
+    return [lane for lane in halves if lane]

@@ -286,6 +286,38 @@ print(execution)
 '''
 
 
+LATE = LEFT.split('def end')[0].replace('.ok', '.watched').replace(
+    '{}', "{'directory': sys.argv[1], 'wait': 'true'}") + '''
+def end(cursor):
+    "All but the first lane."
+    ledger.open_chunks.begin_lanes(
+        cursor, execution, ledger.planning.firsts(4), 3)
+    for id, number in ledger.open_chunks.list_numbers(
+            cursor, execution).items():
+        while number not in {'1', ''}:
+            id, number = ledger.chunks.done(
+                cursor, ledger.chunks.claim(cursor, execution, id), 1)
+transact(database, end)
+print(execution)
+'''
+
+
+def test_lanes_are_halved_for_those_that_come_late(scene):
+    scene.records(24)
+    scene.configure({'default': {'split_size': 1, 'concurrency': 4}})
+    execution = scene.script(LATE, str(scene.marks)).strip()
+    assert queued(scene, execution) == ['1']
+    scene.worker(4)
+    # One of them gets the message that was lost.  Of four that may be in
+    # flight, three are: whoever ends a lane may want to go on with another
+    wait_for(lambda: len(scene.began()) == 3, PATIENCE, "use 3 processes")
+    scene.go()
+    ended = scene.wait_end(execution)
+    assert ended.row['state'] == 'succeeded'
+    assert scene.treated() == {i: 1 for i in range(1, 24, 4)}
+    assert {chunk['attempts'] for chunk in ended.chunks} == {1}
+
+
 def test_lanes_go_on_whose_process_died_before_it_began_the_next_one(scene):
     # It ended a lane, and no other one had begun
     scene.records(5)
