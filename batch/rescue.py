@@ -290,7 +290,7 @@ class Keeper:
         more = ledger.executions.existing(
             cursor, execution, 'stopping', 'settings')
         stopping = more['stopping']
-        lanes = begin_lanes(
+        lanes = [] if stopping else begin_lanes(
             cursor, execution, len(free), len(queued),
             values_of(more['settings'])['concurrency'], case)
         if stopping or not (queued or lanes):
@@ -350,13 +350,21 @@ def begin_lanes(cursor, execution, free, count, concurrency, case):
     if free:
         return []
     more = max(1, count)
+    if case.lanes is None:
+        case.lanes = ledger.planning.firsts(concurrency)
     lanes = ledger.open_chunks.begin_lanes(
-        cursor, execution, ledger.planning.firsts(concurrency), more)
+        cursor, execution, case.lanes, more)
     room = max(1, concurrency * 3 // 4) - count
     if lanes or room <= 0:
         return lanes
     case.was_short = True
+    if not was_short:
+        return []
     halves = [
         ledger.open_chunks.halve_lane(cursor, execution, concurrency)
-        for _ in range(min(room, more) if was_short else 0)]
-    return [lane for lane in halves if lane]
+        for _ in range(min(room, more))]
+    lanes = [lane for lane in halves if lane]
+    if not (lanes or count):
+        # Nobody else will ever go on with it
+        lanes = ledger.open_chunks.queue_orphans(cursor, execution)
+    return lanes

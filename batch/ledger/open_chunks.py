@@ -1,7 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution that still have to be treated."""
-from bisect import bisect_left
 from typing import Any
 
 from sql import Literal, Null
@@ -14,8 +13,7 @@ from .tables import chunk_, execution_, for_update, has_not_ended
 
 __all__ = [
     'begin_lanes', 'cancel_open', 'first_open_in_lane', 'halve_lane',
-    'has_open',
-    'list_numbers', 'list_queued', 'requeue']
+    'has_open', 'list_numbers', 'list_queued', 'queue_orphans', 'requeue']
 
 
 def list_queued(
@@ -93,7 +91,8 @@ def begin_lanes(
     None if the execution is stopping.
 
     :param firsts: the numbers of the first chunks, see planning.firsts(); they
-        are begun in this order
+        are begun in this order, and removed where they have begun.  Not where
+        another process has locked them: it may not come to commit that
     :param count: how many to begin, at most
     """
     lanes: list[Queued] = []
@@ -103,18 +102,22 @@ def begin_lanes(
     if cursor.fetchone() is None:
         return lanes
     # One by one, as for all numbers together PostgreSQL may read all chunks
-    next_one = bisect_left(firsts, True, key=lambda number: _state(
-            cursor, execution, number) in {None, ChunkState.WAITING})
-    for number in firsts[next_one:]:
+    for number in list(firsts):
         if len(lanes) == count:
             break
+        state = _state(cursor, execution, number)
+        if state is None:
+            # There are less chunks than lanes
+            del firsts[firsts.index(number):]
+            break
+        if state != ChunkState.WAITING:
+            firsts.remove(number)
+            continue
         cursor.execute(*chunk_.select(
                 chunk_.id, where=_numbered(execution, number)
                 & (chunk_.state == ChunkState.WAITING), for_=for_update()))
         if row := cursor.fetchone():
             lanes.append(Queued(row[0], number))
-        elif _state(cursor, execution, number) is None:
-            break
     if lanes:
         cursor.execute(*chunk_.update(
                 [chunk_.state], [ChunkState.QUEUED],
@@ -215,20 +218,28 @@ def cancel_open(cursor: Cursor, execution: int) -> int:
 
 
 def requeue(cursor: Cursor, execution: int) -> None:
-    """cancelled -> waiting, and queue what no open chunk is going to queue.
-
-    That is the first chunk of each lane in which all wait.
-    """
+    "cancelled -> waiting, and queue_orphans()."
     cursor.execute(*chunk_.update(
             [chunk_.state], [ChunkState.WAITING],
             where=(chunk_.execution == execution)
             & (chunk_.state == ChunkState.CANCELLED)))
+    queue_orphans(cursor, execution)
+
+
+def queue_orphans(cursor: Cursor, execution: int) -> list[Queued]:
+    """waiting -> queued of what no open chunk is going to queue; return that.
+
+    That is the first chunk of each lane in which all wait.
+    """
     cursor.execute(*chunk_.select(
             chunk_.id, chunk_.number, chunk_.successor, chunk_.state,
             where=has_not_ended(execution) & chunk_.state.in_(OPEN_CHUNKS),
             order_by=chunk_.id))
     rows = cursor.fetchall()
     expected = {successor for _, _, successor, _ in rows}
-    for id, number, _, state in rows:
-        if state == ChunkState.WAITING and number not in expected:
-            queue(cursor, execution, number)
+    orphans = [
+        Queued(id, number) for id, number, _, state in rows
+        if state == ChunkState.WAITING and number not in expected]
+    for orphan in orphans:
+        queue(cursor, execution, orphan.number)
+    return orphans
