@@ -43,7 +43,7 @@ TURN = 0.2
 LONG_TURN = 1
 #: lanes that are begun where a process is free: twice as many each time
 SPREAD = 2
-#: how often to halve a lane where others halve the same one
+#: how often to begin or halve a lane where others have taken the same one
 RETRY = 20
 
 
@@ -198,7 +198,7 @@ def begin_lanes(job: Job, count: int) -> list[Queued]:
     return transact(
         job.database, lambda cursor: ledger.open_chunks.begin_lanes(
             cursor, job.execution, job.lanes, count),
-        sleep=at_once)
+        retry=RETRY, sleep=at_once)
 
 
 def at_once(seconds: float) -> None:
