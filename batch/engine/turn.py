@@ -195,10 +195,13 @@ def spread(job: Job, send: Send, is_idle: Callable[[Job], bool]) -> None:
 def begin_lanes(job: Job, count: int) -> list[Queued]:
     if not job.lanes:
         return []
-    return transact(
+    chunks = transact(
         job.database, lambda cursor: ledger.open_chunks.begin_lanes(
             cursor, job.execution, job.lanes, count),
         retry=RETRY, sleep=at_once)
+    if not chunks:
+        job.lanes.clear()
+    return chunks
 
 
 def at_once(seconds: float) -> None:
