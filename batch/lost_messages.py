@@ -50,6 +50,8 @@ class Case:
     was_ready: bool = False
     #: whether fewer lanes were in flight at the last check than there may be
     was_short: bool = False
+    #: the first chunks of lanes that may not have begun, None if not known
+    lanes: list[str] | None = None
     #: the last logged error of a check of this execution
     trouble: str | None = None
 

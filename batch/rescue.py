@@ -350,8 +350,10 @@ def begin_lanes(cursor, execution, free, count, concurrency, case):
     if free:
         return []
     more = max(1, count)
+    if case.lanes is None:
+        case.lanes = ledger.planning.firsts(concurrency)
     lanes = ledger.open_chunks.begin_lanes(
-        cursor, execution, ledger.planning.firsts(concurrency), more)
+        cursor, execution, case.lanes, more)
     room = max(1, concurrency * 3 // 4) - count
     if lanes or room <= 0:
         return lanes

@@ -195,13 +195,10 @@ def spread(job: Job, send: Send, is_idle: Callable[[Job], bool]) -> None:
 def begin_lanes(job: Job, count: int) -> list[Queued]:
     if not job.lanes:
         return []
-    chunks = transact(
+    return transact(
         job.database, lambda cursor: ledger.open_chunks.begin_lanes(
             cursor, job.execution, job.lanes, count),
         retry=RETRY, sleep=at_once)
-    if not chunks:
-        job.lanes.clear()
-    return chunks
 
 
 def at_once(seconds: float) -> None:

@@ -1,7 +1,6 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution that still have to be treated."""
-from bisect import bisect_left
 from typing import Any
 
 from sql import Literal, Null
@@ -91,11 +90,9 @@ def begin_lanes(
 
     None if the execution is stopping.
 
-    One that another process has locked, and then has not begun, is not found
-    where later ones have begun: halve_lane() begins it.
-
     :param firsts: the numbers of the first chunks, see planning.firsts(); they
-        are begun in this order
+        are begun in this order, and removed where they have begun.  Not where
+        another process has locked them: it may not come to commit that
     :param count: how many to begin, at most
     """
     lanes: list[Queued] = []
@@ -105,18 +102,22 @@ def begin_lanes(
     if cursor.fetchone() is None:
         return lanes
     # One by one, as for all numbers together PostgreSQL may read all chunks
-    next_one = bisect_left(firsts, True, key=lambda number: _state(
-            cursor, execution, number) in {None, ChunkState.WAITING})
-    for number in firsts[next_one:]:
+    for number in list(firsts):
         if len(lanes) == count:
             break
+        state = _state(cursor, execution, number)
+        if state is None:
+            # There are less chunks than lanes
+            del firsts[firsts.index(number):]
+            break
+        if state != ChunkState.WAITING:
+            firsts.remove(number)
+            continue
         cursor.execute(*chunk_.select(
                 chunk_.id, where=_numbered(execution, number)
                 & (chunk_.state == ChunkState.WAITING), for_=for_update()))
         if row := cursor.fetchone():
             lanes.append(Queued(row[0], number))
-        elif _state(cursor, execution, number) is None:
-            break
     if lanes:
         cursor.execute(*chunk_.update(
                 [chunk_.state], [ChunkState.QUEUED],
@@ -130,8 +131,7 @@ def halve_lane(
 
     Whoever works on the lane ends it at that chunk.  The one that has come the
     least far is taken, and None returned if none has two chunks that wait.
-    Where there is a lane that has not begun, that is begun instead.  The
-    caller has ended a lane, so that no more chunks are queued than
+    The caller has ended a lane, so that no more chunks are queued than
     ``concurrency``.  Raises backend.DatabaseOperationalError where others
     halve the same one.
 
@@ -156,10 +156,6 @@ def halve_lane(
             return _state(
                 cursor, execution, number(steps)) == ChunkState.WAITING
 
-        if first <= concurrency:
-            id = _lock_waiting(cursor, execution, str(first))
-            if id is not None:
-                return _queue_locked(cursor, Queued(id, str(first)))
         if len(waiting) <= concurrency and first + concurrency not in waiting \
                 or not waits(1):
             continue
@@ -176,14 +172,10 @@ def halve_lane(
         id = _lock_waiting(cursor, execution, number(middle))
         if before is None or id is None:
             continue
-        return _queue_locked(cursor, Queued(id, number(middle)))
+        cursor.execute(*chunk_.update(
+                [chunk_.state], [ChunkState.QUEUED], where=chunk_.id == id))
+        return Queued(id, number(middle))
     return None
-
-
-def _queue_locked(cursor: Cursor, chunk: Queued) -> Queued:
-    cursor.execute(*chunk_.update(
-            [chunk_.state], [ChunkState.QUEUED], where=chunk_.id == chunk.id))
-    return chunk
 
 
 def _lock_waiting(
