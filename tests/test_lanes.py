@@ -33,17 +33,24 @@ def queued(scene, execution):
             [execution])]
 
 
-LANES = '''
+PLAN = '''
+from functools import partial
 from trytond.modules.batch import ledger
 from trytond.transaction import Transaction
-with Transaction().start(database, 0) as transaction:
-    cursor = transaction.connection.cursor()
+
+def plan(cursor, chunks, concurrency):
     execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
     ledger.executions.update(cursor, execution, state='running')
-    plan = ledger.planning.ChunkWriter(cursor, execution, 5)
-    for i in range(12):
-        plan.add([i], 1)
-    plan.flush()
+    writer = ledger.planning.ChunkWriter(cursor, execution, concurrency)
+    for i in range(chunks):
+        writer.add([i], 1)
+    writer.flush()
+    return execution
+'''
+LANES = PLAN + '''
+with Transaction().start(database, 0) as transaction:
+    cursor = transaction.connection.cursor()
+    execution = plan(cursor, 12, 5)
 
     def begin(count, concurrency=5):
         return [chunk.number for chunk in ledger.open_chunks.begin_lanes(
@@ -79,17 +86,10 @@ def test_what_is_executed_here_is_executed_in_its_order(request):
     assert [int(chunk['number']) for chunk in chunks] == list(range(1, 31))
 
 
-HALVES = '''
-from trytond.modules.batch import ledger
-from trytond.transaction import Transaction
+HALVES = PLAN + '''
 with Transaction().start(database, 0) as transaction:
     cursor = transaction.connection.cursor()
-    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
-    ledger.executions.update(cursor, execution, state='running')
-    plan = ledger.planning.ChunkWriter(cursor, execution, 2)
-    for i in range(13):
-        plan.add([i], 1)
-    plan.flush()
+    execution = plan(cursor, 13, 2)
     ledger.open_chunks.begin_lanes(
         cursor, execution, ledger.planning.firsts(2))
     ids = {}
@@ -135,24 +135,12 @@ def test_the_lane_that_has_come_the_least_far_is_halved(request, kind):
         "['', '11', '', ''] None None"]
 
 
-LOCKED = '''
-from functools import partial
-from trytond.modules.batch import ledger
-from trytond.modules.batch.connections import kept, read_ahead
+LOCKED = PLAN + '''
+from trytond.modules.batch.connections import kept
 from trytond.modules.batch.transaction import load_pool, transact
-from trytond.transaction import Transaction
-
-def plan(cursor):
-    execution = ledger.executions.create(cursor, 'batch.scenario.ok', {})
-    ledger.executions.update(cursor, execution, state='running')
-    writer = ledger.planning.ChunkWriter(cursor, execution, 1)
-    for i in range(2):
-        writer.add([i], 1)
-    writer.flush()
-    return execution
 
 load_pool(database)
-execution = transact(database, plan)
+execution = transact(database, partial(plan, chunks=2, concurrency=1))
 id, = transact(database, partial(
     ledger.open_chunks.list_queued, execution=execution))
 other = transact(database, partial(
@@ -192,7 +180,7 @@ def test_nobody_is_idle_while_one_process_is_slow(scene):
     exactly(scene, Execution(scene), 20)
     # Nor was anything executed again, as it conflicted with another process
     assert {chunk['attempts'] for chunk in Execution(scene).chunks} == {1}
-    assert 'again' not in Execution(scene).log()
+    assert not [line for line in Execution(scene).log() if 'again' in line]
 
 
 def test_a_small_batch_does_not_wait_for_the_lanes_of_a_big_one(scene):

@@ -20,11 +20,10 @@ print(len(facts := database_facts(connection.cursor())), *facts)
 
 def test_no_committed_file_is_lost_to_another_database(postgresql, redis):
     # "make bench" plays 50 rounds
-    counts = sharing.play(postgresql, redis, 2)
+    counts = sharing.play(postgresql, redis, 3)
     assert (counts['lost'], counts['wrong'], counts['hidden']) == (0, 0, 0)
     assert counts['committed'] > 30
-    # How many die is up to chance, and to how busy the machine is
-    assert counts['deaths']
+    assert counts['deaths'] > 3
 
 
 def test_databases_are_told_apart_with_the_rights_of_any_user(postgresql):
