@@ -23,9 +23,8 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction, TransactionError
 
 from .aliases import Cursor
-from .connections import Last, chained
+from .connections import DoubtError, Last, chained, connect
 from .exceptions import DatabaseError
-from .internals import connection_parameters
 from .output import Outputs
 from .schema import check_updated
 from .texts import attribute_of
@@ -46,8 +45,6 @@ MAX_DELAY = 10
 CLIENT_CHECK = '2s'
 #: whether the server supports that; None before it was asked
 _checks_clients: bool | None = None
-#: seconds for a connection outside of trytond's pool
-CONNECT = 5
 #: whether a pooler was found to be in between
 _is_pooled = False
 #: that of PEP 249, which the driver has
@@ -146,7 +143,8 @@ class _Transaction(Transaction):
         is_followed = not self.tasks and all(
             isinstance(manager, Outputs) for manager in self._datamanagers)
         with chained(
-                self.connection, is_followed, self.last) as is_committed:
+                self.database.name, self.connection, is_followed,
+                self.last) as is_committed:
             try:
                 super().commit()
             except Exception:
@@ -161,6 +159,15 @@ class _Transaction(Transaction):
                 logger.critical("a data manager raised after the commit",
                     exc_info=True)
 
+    def rollback(self) -> None:
+        "Roll back; where the connection is lost, the server has done that."
+        try:
+            super().rollback()
+        except backend.DatabaseOperationalError:
+            # It would hide why
+            if not is_broken(self):
+                raise
+
 
 def transact(
         database: str, function: Callable[[Cursor], Result], user: int = 0,
@@ -173,7 +180,8 @@ def transact(
         again, with growing random delay; default: ``[database] retry``
     :param on_retry: called with (error, count) before each new try
     :raises: what function or the commit raised in the end; nothing is left
-        of it then, neither rows nor queued tasks
+        of it then, neither rows nor queued tasks; of a DoubtError nobody
+        knows
     """
     if retry is None:
         retry = config.getint('database', 'retry')
@@ -195,9 +203,7 @@ def transact(
             transaction.tasks.clear()
             if not _is_pooled and any(map(_is_mixed_up, causes(error))):
                 prepare_no_more()
-            elif count >= retry or not (
-                    issubclass(type(error), backend.DatabaseOperationalError)
-                    or _is_outage(error)):
+            elif count >= retry or not _is_passing(error):
                 raise
             count += 1
             if on_retry is not None:
@@ -206,6 +212,13 @@ def transact(
         else:
             run_tasks(database, transaction)
             return result
+
+
+def _is_passing(error: BaseException) -> bool:
+    if any(issubclass(type(cause), DoubtError) for cause in causes(error)):
+        return False
+    return issubclass(type(error), backend.DatabaseOperationalError) \
+        or _is_outage(error)
 
 
 def is_outage(
@@ -320,19 +333,6 @@ def is_unique_race(error: BaseException) -> bool:
     return any(
         issubclass(type(cause), backend.DatabaseIntegrityError)
         for cause in causes(error))
-
-
-def connect(database: str) -> Any:
-    """Return a connection to PostgreSQL of its own, without a transaction.
-
-    Raises backend.DatabaseOperationalError within seconds; the pool of
-    trytond would wait for 30 of them.
-    """
-    import psycopg
-    params = connection_parameters(backend.Database, database)
-    return psycopg.connect(
-        params['conninfo'], autocommit=True, connect_timeout=CONNECT,
-        fallback_application_name=params['fallback_application_name'])
 
 
 def is_shutdown(error: BaseException | None) -> bool:

@@ -192,7 +192,7 @@ class Site:
         self._workers += 1
         number = self._workers
         log = os.path.join(self.log_dir, 'worker-%s.log' % number)
-        worker = Process([
+        worker = self._start_worker([
                 script('coop'), 'worker', '--hostname', 'w%s@%%h' % number,
                 '--concurrency', str(processes), '--loglevel', 'INFO',
                 '--logfile', log, *args],
@@ -235,6 +235,9 @@ class Site:
         return Process(
             [str(arg) for arg in args], text=True,
             env={**self.env, **(env or {})}, **options)
+
+    def _start_worker(self, args, **options):
+        return Process(args, **options)
 
     def _create(self, name, modules, indexes):
         if self.postgresql:

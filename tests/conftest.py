@@ -1,7 +1,10 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import fcntl
 import os
+import re
 import subprocess
+import sys
 
 import pytest
 from hypothesis import settings
@@ -27,7 +30,23 @@ def templates(tmp_path_factory):
         directory = directory.parent
     Scene.templates = directory / 'templates'
     Scene.templates.mkdir(exist_ok=True)
+    if 'trytond.tests.test_tryton' in sys.modules:
+        share_databases(sys.modules['trytond.tests.test_tryton'])
     return Scene.templates
+
+
+def share_databases(kit):
+    "Let Tryton's test kit make the database of a module once, too."
+    activate = kit.activate_module
+
+    def activate_module(modules, lang='en'):
+        name = re.sub(r'\W', '-', '%s-%s' % (modules, lang))
+        with open(Scene.templates / (name + '.lock'), 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            activate(modules, lang=lang)
+
+    kit.DB_CACHE = str(Scene.templates / 'kit')
+    kit.activate_module = activate_module
 
 
 def make_cluster(path):

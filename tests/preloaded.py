@@ -57,16 +57,20 @@ class Nursery:
                 name: value for name, value in env.items()
                 if name not in UNREAD}
 
-    def takes(self, args, env):
+    def takes(self, args, env, is_again=False):
         """Return whether a command would have begun as it does here.
 
         It is to be coop or the code of python -c.
+
+        :param is_again: whether a worker may be: how the first one begins is
+            what many tests are about
         """
         return (
             args[:2] == [sys.executable, '-c']
             or os.path.basename(args[0]) == 'coop'
-            # A worker is what many tests are about, and these need nothing
-            and not {'worker', '--help', '--version'}.intersection(args[1:2])
+            and (is_again or 'worker' not in args[1:2])
+            # These need nothing
+            and not {'--help', '--version'}.intersection(args[1:2])
             # Another configuration
             and not any(
                 arg.startswith(('-c', '--config')) for arg in args[1:])

@@ -81,6 +81,14 @@ class Scene(Site):
             args, self._nursery, text=True, env=whole, cwd=self.directory,
             stdout=PIPE, stderr=PIPE)
 
+    def _start_worker(self, args, env, **options):
+        "Start a worker; one that comes after another, as a command."
+        args = list(map(str, args))
+        if self._workers == 1 or self._nursery is None \
+                or not self._nursery.takes(args, env, is_again=True):
+            return super()._start_worker(args, env=env, **options)
+        return Child(args, self._nursery, env=env, **options)
+
     def execute(self, sql, parameters=()):
         "Execute one statement on the database; return its rows."
         if not self.postgresql:

@@ -10,12 +10,14 @@ import contextlib
 import json
 import logging
 import sys
-import traceback
 import threading
+import time
+import traceback
 from trytond import backend
 from trytond.transaction import Transaction
 from trytond.modules.batch.connections import kept, let_go, read_ahead
-from trytond.modules.batch.transaction import connect, load_pool, transact
+from trytond.modules.batch.transaction import (
+    connect, is_outage, load_pool, transact)
 load_pool(database)
 pool = backend.Database(database).connect()._connpool
 
@@ -61,7 +63,7 @@ def join(name, *args):
 
 class Last:
     "Adds a name with the commit, and locks and reads all ahead."
-    refused, result = None, None
+    refused, result, transaction = None, None, None
     def __init__(self, name, statement='INSERT INTO kept_names VALUES (%s) '
             'RETURNING name', first='SELECT name FROM kept_names FOR UPDATE'):
         self.name, self.statement, self.first = name, statement, first
@@ -75,7 +77,7 @@ class Last:
         self.refused = error
         raise Odd from error
     def read(self, cursor, ahead=None):
-        self.result, = cursor.fetchone()
+        self.result, = (None,) if cursor is None else cursor.fetchone()
     def begin(self, cursor):
         if self.first:
             cursor.execute(self.first)
@@ -304,13 +306,54 @@ with kept(database):
     assert transact(database, names) == ['a', 'b', 'c']
 ''',
     'where the connection breaks ahead, all is committed': '''
+class Broken(Last):
+    def __call__(self, cursor):
+        cursor.execute('SELECT txid_current()')
+        self.transaction, = cursor.fetchone()
+        return super().__call__(cursor)
+    def begin(self, cursor):
+        super().begin(cursor)
+        # Until the server has ended, and what it has sent is lost
+        time.sleep(pause)
+        return True
+for name, pause in [('a', 0), ('b', 0.3)]:
+    with kept(database):
+        before = transact(database, session)
+        last = transact(database, Broken(
+            name, first='SELECT pg_terminate_backend(pg_backend_pid())'))
+        assert last.result in {name, None} and last.refused is None
+        assert transact(database, session) != before
+assert transact(database, names) == ['a', 'b']
+''',
+    'where nobody says whether it is committed, it is not done again': '''
+from trytond.modules.batch import connections
+connections.ASK = 0.5
+allow = 'ALTER DATABASE "' + database + '" ALLOW_CONNECTIONS '
+calls = []
+class Refused(Last):
+    def begin(self, cursor):
+        with connect('postgres') as other:
+            other.execute(allow + 'false')
+        super().begin(cursor)
+        time.sleep(0.3)
+        return True
+def work(cursor):
+    calls.append(1)
+    last = Refused('a', first='SELECT pg_terminate_backend(pg_backend_pid())')
+    cursor.execute('SELECT txid_current()')
+    last.transaction, = cursor.fetchone()
+    return last(cursor)
 with kept(database):
-    before = transact(database, session)
-    last = transact(database, Last(
-        'a', first='SELECT pg_terminate_backend(pg_backend_pid())'))
-    assert (last.result, last.refused) == ('a', None)
-    assert transact(database, names) == ['a']
-    assert transact(database, session) != before
+    try:
+        transact(database, work)
+    except connections.DoubtError as error:
+        assert is_outage(error, database)
+    else:
+        raise AssertionError
+    finally:
+        with connect('postgres') as other:
+            other.execute(allow + 'true')
+assert transact(database, names) == ['a'] and calls == [1]
 ''',
     'without a pipeline, nothing is read ahead': '''
 from trytond.modules.batch import transaction as module

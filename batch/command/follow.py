@@ -46,12 +46,13 @@ class Follower:
     :param clock: returns seconds
     """
 
-    def __init__(self, database, batch, execution, queue, progress,
+    def __init__(self, database, batch, execution, progress,
             local=False, clock=time.monotonic, sleep=time.sleep):
         self.database = database
         self.batch = batch
         self.execution = execution
-        self.queue = queue
+        #: that of the execution, before it is followed
+        self.queue = None
         self.progress = progress
         self.local = local
         self.clock = clock
@@ -87,6 +88,12 @@ class Follower:
                 raise
             self.say_once('the database does not answer, waiting: %s'
                 % message_of(error))
+
+    def insist(self, function):
+        "Return function(), as soon as the database answers."
+        while (result := self.patiently(function)) is None:
+            self.sleep(POLL)
+        return result
 
     def say_once(self, text):
         if text not in self._said:

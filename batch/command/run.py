@@ -116,17 +116,20 @@ def follow_to_end(options, database, batch, execution, local, chunks):
     from .. import tasks
     from ..engine import operations
     from . import follow
-    queue = operations.queue_of_execution(database, batch, execution)
-    if getattr(options, 'detach', False) and not local:
+    progress = Progress(batch, execution, quiet=options.quiet)
+    follower = follow.Follower(
+        database, batch, execution, progress, local=local)
+    is_detached = getattr(options, 'detach', False) and not local
+    if not is_detached:
+        obey_signals(follower)
+    queue = follower.queue = follower.insist(
+        lambda: operations.queue_of_execution(database, batch, execution))
+    if is_detached:
         if problem := tasks.send_execution(
                 database, batch, execution, queue, chunks):
             print('coop: %s; the execution starts when the broker answers'
                 % problem, file=sys.stderr)
         return None
-    progress = Progress(batch, execution, quiet=options.quiet)
-    follower = follow.Follower(
-        database, batch, execution, queue, progress, local=local)
-    obey_signals(follower)
     with progress:
         if not local and (problem := tasks.send_execution(
                 database, batch, execution, queue, chunks)):

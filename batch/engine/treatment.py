@@ -226,7 +226,8 @@ def attempt(
             job.logger.info("%s done in %s", units_of(chunk),
                 duration(time.monotonic() - started))
     if isinstance(successor, ledger.done.Done):
-        return successor.queued
+        return successor.queued or transact(job.database, lambda cursor: (
+                go_on(cursor, job, chunk_id)))
     return successor
 
 

@@ -24,7 +24,8 @@ class Done:
     """done() as what goes with a commit, and the claim of the successor.
 
     PostgreSQL only.  ``queued`` is what done() returns, after the commit; or
-    the successor where another process has queued it, but we lock it.
+    the successor where another process has queued it, but we lock it.  None
+    where the answer to the commit was lost.
 
     :param on_refused: called before StateError is raised; may raise another
         error
@@ -35,11 +36,12 @@ class Done:
             numbers: Mapping[str, float] | None,
             on_refused: Callable[[], object]) -> None:
         self.chunk = chunk
+        self.transaction = chunk.transaction
         self.on_refused = on_refused
         self.values, self.key = ending(
             chunk, ChunkState.DONE, chunk.successor, attempts,
             **done_values(files, numbers))
-        self.queued = LANE_END
+        self.queued: Queued | None = LANE_END
 
     def end(self, cursor: Cursor) -> None:
         execute_written(
@@ -51,7 +53,10 @@ class Done:
             self.on_refused()
             raise StateError(self.chunk.label, ChunkState.DONE) from error
 
-    def read(self, cursor: Cursor, ahead: Any = None) -> None:
+    def read(self, cursor: Cursor | None, ahead: Any = None) -> None:
+        if cursor is None:
+            self.queued = None
+            return
         _, id = cursor.fetchone()
         if ahead is not None:
             id = ahead[0]
