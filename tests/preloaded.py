@@ -17,6 +17,7 @@ it preloads.
 import atexit
 import ctypes
 import gc
+import importlib
 import json
 import os
 import socket
@@ -31,6 +32,15 @@ LIMIT = 100_000
 #: seconds for the process to be there, on a busy machine
 START = 120
 PR_SET_CHILD_SUBREAPER = 36
+#: what most of the commands import, only when they need it
+LATER = [
+    'celery.loaders.app', 'encodings.utf_8_sig',
+    'trytond.modules.batch.command.check']
+OF_BROKER = [
+    'celery.app.amqp', 'celery.app.events', 'celery.backends.base',
+    'celery.events.receiver', 'concurrent.futures.thread',
+    'kombu.transport.redis', 'opentelemetry.sdk.metrics',
+    'trytond.modules.batch.worker']
 #: differs from test to test, and nothing reads it
 UNREAD = {'PYTEST_CURRENT_TEST'}
 
@@ -127,8 +137,11 @@ def preload():
     from trytond import backend
     from trytond.modules.batch.command import environment, follow  # noqa: F401
     environment.check_uri()
-    from trytond.modules.batch import tasks, tracing  # noqa: F401
+    from trytond.modules.batch import tasks, tracing
     from trytond.modules.batch.transaction import load_pool
+
+    for name in LATER + (OF_BROKER if tasks.has_broker() else []):
+        importlib.import_module(name)
 
     # Whoever executes a chunk imports it
     tracing.api()
