@@ -125,6 +125,31 @@ def crashed(servers):
         yield scene
 
 
+#: modules whose tests take long by themselves, the longest first
+LONG = [
+    'test_install', 'test_tutorial', 'test_outage', 'test_rescue',
+    'test_crash', 'test_host', 'test_stuck', 'test_sharing']
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    "Let each process of a run begin with some of LONG: none is to end last."
+    count = getattr(config, 'workerinput', {}).get('workercount', 1)
+    if count == 1:
+        return
+    size = -(-len(items) // count)
+    others = [item for item in items if item.path.stem not in LONG]
+    shares = []
+    for number in range(count):
+        share = [
+            item for name in LONG[number::count] for item in items
+            if item.path.stem == name]
+        left = max(0, size - len(share))
+        shares += [*share, *others[:left]]
+        others = others[left:]
+    items[:] = shares + others
+
+
 def _refuse_skip(report):
     # What cannot run here has not been tested, whatever the reason
     if report.skipped and not hasattr(report, 'wasxfail'):

@@ -3,7 +3,7 @@
 """The chunks of an execution that still have to be treated."""
 from typing import Any
 
-from sql import Literal, Null
+from sql import Literal, Null, Select
 from sql.operators import Exists
 
 from ..aliases import Cursor
@@ -14,6 +14,9 @@ from .tables import chunk_, execution_, for_update, has_not_ended
 __all__ = [
     'begin_lanes', 'cancel_open', 'first_open_in_lane', 'halve_lane',
     'has_open', 'list_numbers', 'list_queued', 'queue_orphans', 'requeue']
+
+#: numbers of chunks that are looked at in one statement, at most
+LOOK = 16
 
 
 def list_queued(
@@ -101,23 +104,27 @@ def begin_lanes(
             & (execution_.stopping == Null)))
     if cursor.fetchone() is None:
         return lanes
-    # One by one, as for all numbers together PostgreSQL may read all chunks
-    for number in list(firsts):
-        if len(lanes) == count:
-            break
-        state = _state(cursor, execution, number)
-        if state is None:
-            # There are less chunks than lanes
-            del firsts[firsts.index(number):]
-            break
-        if state != ChunkState.WAITING:
-            firsts.remove(number)
-            continue
-        cursor.execute(*chunk_.select(
-                chunk_.id, where=_numbered(execution, number)
-                & (chunk_.state == ChunkState.WAITING), for_=for_update()))
-        if row := cursor.fetchone():
-            lanes.append(Queued(row[0], number))
+    left, size = list(firsts), 1
+    while left and len(lanes) < count:
+        # Most begin with the first one, but the last one looks at all
+        looked_at, left = left[:size], left[size:]
+        size = min(2 * size, LOOK)
+        states = _states(cursor, execution, looked_at)
+        for number, state in zip(looked_at, states):
+            if state is None:
+                # There are less chunks than lanes
+                del firsts[firsts.index(number):]
+                left = []
+                break
+            if state != ChunkState.WAITING:
+                firsts.remove(number)
+            elif len(lanes) < count:
+                cursor.execute(*chunk_.select(
+                        chunk_.id, where=_numbered(execution, number)
+                        & (chunk_.state == ChunkState.WAITING),
+                        for_=for_update()))
+                if row := cursor.fetchone():
+                    lanes.append(Queued(row[0], number))
     if lanes:
         cursor.execute(*chunk_.update(
                 [chunk_.state], [ChunkState.QUEUED],
@@ -153,8 +160,8 @@ def halve_lane(
             return str(first + steps * concurrency)
 
         def waits(steps: int) -> bool:
-            return _state(
-                cursor, execution, number(steps)) == ChunkState.WAITING
+            state, = _states(cursor, execution, [number(steps)])
+            return state == ChunkState.WAITING
 
         if len(waiting) <= concurrency and first + concurrency not in waiting \
                 or not waits(1):
@@ -189,11 +196,15 @@ def _lock_waiting(
     return row and row[0]
 
 
-def _state(cursor: Cursor, execution: int, number: str) -> str | None:
-    cursor.execute(*chunk_.select(
-            chunk_.state, where=_numbered(execution, number)))
-    row = cursor.fetchone()
-    return row and row[0]
+def _states(
+        cursor: Cursor, execution: int, numbers: list[str],
+        ) -> list[str | None]:
+    "Return the state of each chunk, None for one that is not there."
+    # For all numbers in one condition PostgreSQL may read all chunks
+    cursor.execute(*Select([
+                chunk_.select(chunk_.state, where=_numbered(execution, number))
+                for number in numbers]))
+    return list(cursor.fetchone())
 
 
 def _numbered(execution: int, number: str) -> Any:
