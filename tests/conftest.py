@@ -110,30 +110,28 @@ def scene(stage):
     return stage
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def servers(tmp_path_factory, templates):
-    """Servers of a module's own, which it may restart and empty."""
+    """Servers that a test may restart and empty."""
     with started(tmp_path_factory.mktemp('crash'), templates) as postgresql:
         with Redis(tmp_path_factory.mktemp('crash')) as redis:
             yield {'postgresql': postgresql, 'redis': redis}
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def crashed(servers):
-    """One Stage for all tests of a module."""
+    """One Stage, to be recovered for each test."""
     with Stage(**servers) as scene:
         yield scene
 
 
-#: modules whose tests take long by themselves, the longest first
-LONG = [
-    'test_install', 'test_tutorial', 'test_outage', 'test_rescue',
-    'test_crash', 'test_host', 'test_stuck', 'test_sharing']
+#: modules with one test that takes long, and can not be shared
+LONG = ['test_install', 'test_tutorial']
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    "Let each process of a run begin with some of LONG: none is to end last."
+    "Let some processes of a run begin with LONG: none of it is to end last."
     count = getattr(config, 'workerinput', {}).get('workercount', 1)
     if count == 1:
         return

@@ -70,16 +70,17 @@ class Scene(Site):
         "Start a command, from the second one on where its imports end."
         args = list(map(str, args))
         whole = {**self.env, **(env or {})}
-        if sys.platform != 'linux' or options:
+        if sys.platform != 'linux' or not {'stdout', 'stderr'}.issuperset(
+                options):
             return super()._popen(args, env, **options)
         self._commands += 1
         if self._nursery is None and self._commands > 1:
             self._nursery = Nursery(self)
         if self._nursery is None or not self._nursery.takes(args, whole):
-            return super()._popen(args, env)
+            return super()._popen(args, env, **options)
         return Child(
             args, self._nursery, text=True, env=whole, cwd=self.directory,
-            stdout=PIPE, stderr=PIPE)
+            **{'stdout': PIPE, 'stderr': PIPE, **options})
 
     def _start_worker(self, args, env, **options):
         "Start a worker; one that comes after another, as a command."

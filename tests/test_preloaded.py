@@ -16,6 +16,7 @@ from devel.site import Site, script
 pytestmark = pytest.mark.skipif(
     sys.platform != 'linux', reason="commands are always the script here")
 
+only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 #: what a process can tell of itself
 TELL = '''\
 import json, os, signal, sys, threading
@@ -99,6 +100,7 @@ def normal(result):
     return stdout, stderr, status
 
 
+@only_workers
 @pytest.mark.parametrize('args', [
         ['list'], ['history'], ['check'], ['show', '999999'],
         ['batch', '--help'], ['batch', 'batch.scenario.ok', '--help'],
@@ -120,6 +122,7 @@ def test_it_says_and_does_what_the_script_does(scene, args):
     assert set(scene.treated().values()) <= {2}
 
 
+@only_workers
 @pytest.mark.parametrize('code', [
         'print(1); sys.exit(3)', 'sys.exit("why")', 'raise SystemExit',
         'atexit.register(print, "late")', 'print("unflushed", end="")',
@@ -160,6 +163,7 @@ def test_what_it_leaves_is_no_child_of_ours(scene):
     wait_for(lambda: not os.path.exists('/proc/%s' % pid), PATIENCE, "end")
 
 
+@only_workers
 @pytest.mark.parametrize('args, env', [
         (['list', '-c', 'trytond.conf'], {}), (['worker', '--help'], {}),
         (['--help'], {}), (['--version'], {}),
