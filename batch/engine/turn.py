@@ -12,6 +12,7 @@ takes half of what is left of another one: else it would have nothing to do,
 for as long as a lane takes.
 """
 import logging
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -198,7 +199,9 @@ def begin_lanes(job: Job, count: int) -> list[Queued]:
     return transact(
         job.database, lambda cursor: ledger.open_chunks.begin_lanes(
             cursor, job.execution, job.lanes, count),
-        retry=RETRY, sleep=at_once)
+        retry=RETRY, sleep=at_once,
+        # Those that began at the same time all look at the same ones
+        on_retry=lambda error, tries: random.shuffle(job.lanes))
 
 
 def at_once(seconds: float) -> None:

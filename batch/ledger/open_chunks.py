@@ -1,6 +1,7 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The chunks of an execution that still have to be treated."""
+import random
 from typing import Any
 
 from sql import Literal, Null, Select
@@ -94,8 +95,9 @@ def begin_lanes(
     None if the execution is stopping.
 
     :param firsts: the numbers of the first chunks, see planning.firsts(); they
-        are begun in this order, and removed where they have begun.  Not where
-        another process has locked them: it may not come to commit that
+        are begun in this order, unless others begin some, too, and removed
+        where they have begun.  Not where another process has locked them: it
+        may not come to commit that
     :param count: how many to begin, at most
     """
     lanes: list[Queued] = []
@@ -113,10 +115,9 @@ def begin_lanes(
         for number, state in zip(looked_at, states):
             if state is None:
                 # There are less chunks than lanes
-                del firsts[firsts.index(number):]
-                left = []
-                break
-            if state != ChunkState.WAITING:
+                firsts[:] = [n for n in firsts if int(n) < int(number)]
+                left = [n for n in left if n in firsts]
+            elif state != ChunkState.WAITING:
                 firsts.remove(number)
             elif len(lanes) < count:
                 cursor.execute(*chunk_.select(
@@ -125,6 +126,9 @@ def begin_lanes(
                         for_=for_update()))
                 if row := cursor.fetchone():
                     lanes.append(Queued(row[0], number))
+                else:
+                    # Who has locked it goes on to the next one, too
+                    random.shuffle(left)
     if lanes:
         cursor.execute(*chunk_.update(
                 [chunk_.state], [ChunkState.QUEUED],
