@@ -29,7 +29,7 @@ from .internals import connection_parameters
 
 __all__ = [
     'DoubtError', 'Last', 'chained', 'connect', 'is_in_transaction', 'kept',
-    'let_go', 'read_ahead']
+    'let_go', 'read_ahead', 'status_of']
 
 logger = logging.getLogger(__name__)
 
@@ -209,15 +209,17 @@ def chained(
         try:
             send()
         except Exception as error:
-            if not connection.closed or (id is None and last is not None):
+            if not connection.closed:
                 raise
-            # Without an id, nothing was to be committed
             if id is not None:
                 if not _has_committed(database, id, error):
                     raise
                 logger.warning("the connection to the database %s was lost, "
                     "and with it the answer to a commit: it was accepted",
                     database)
+            elif last is not None:
+                raise
+            # Else nothing was to be committed
             if last is not None:
                 last.read(None)
         is_committed = True
@@ -251,6 +253,17 @@ def _id(connection: Any) -> int | None:
     return id
 
 
+def status_of(database: str, id: int | None) -> str | None:
+    """Return what became of a transaction, as PostgreSQL says it.
+
+    That is "in progress", "committed", "aborted", or None if it is too old.
+    Asked on another connection, as that of the transaction may be of no use.
+    """
+    with connect(database) as other:
+        status, = other.execute('SELECT txid_status(%s)', [id]).fetchone()
+    return status
+
+
 def _has_committed(database: str, id: int, error: Exception) -> bool:
     """Return whether the server says that it has committed a transaction.
 
@@ -259,9 +272,7 @@ def _has_committed(database: str, id: int, error: Exception) -> bool:
     deadline = time.monotonic() + ASK
     while True:
         try:
-            with connect(database) as other:
-                status, = other.execute(
-                    'SELECT txid_status(%s)', [id]).fetchone()
+            status = status_of(database, id)
             if status in {'committed', 'aborted'}:
                 return status == 'committed'
         except backend.DatabaseOperationalError:

@@ -16,7 +16,6 @@ from devel.site import Site, script
 pytestmark = pytest.mark.skipif(
     sys.platform != 'linux', reason="commands are always the script here")
 
-only_workers = pytest.mark.parametrize('stage', ['workers'], indirect=True)
 #: what a process can tell of itself
 TELL = '''\
 import json, os, signal, sys, threading
@@ -62,13 +61,13 @@ def scene(scene):
     return scene
 
 
-def both(scene, args):
+def both(scene, args, **streams):
     "Run a command as a script and as it is run here; return the results."
-    process = scene._popen(args)
+    process = scene._popen(args, **streams)
     assert isinstance(process, Child)
     here = *process.communicate(timeout=PATIENCE), process.returncode
     process.stop(timeout=0)
-    process = Site._popen(scene, args)
+    process = Site._popen(scene, args, **streams)
     assert not isinstance(process, Child)
     there = *process.communicate(timeout=PATIENCE), process.returncode
     process.stop(timeout=0)
@@ -100,7 +99,6 @@ def normal(result):
     return stdout, stderr, status
 
 
-@only_workers
 @pytest.mark.parametrize('args', [
         ['list'], ['history'], ['check'], ['show', '999999'],
         ['batch', '--help'], ['batch', 'batch.scenario.ok', '--help'],
@@ -122,7 +120,6 @@ def test_it_says_and_does_what_the_script_does(scene, args):
     assert set(scene.treated().values()) <= {2}
 
 
-@only_workers
 @pytest.mark.parametrize('code', [
         'print(1); sys.exit(3)', 'sys.exit("why")', 'raise SystemExit',
         'atexit.register(print, "late")', 'print("unflushed", end="")',
@@ -138,6 +135,23 @@ def test_it_ends_as_a_process_does(scene, code):
     assert said[0] == there[0]
     # What is below it in a traceback is not of the command
     assert said[1].splitlines()[-1:] == there[1].splitlines()[-1:]
+
+
+@pytest.mark.parametrize('stream', ['stdout', 'stderr'])
+@pytest.mark.parametrize('args', [
+        [script('coop'), 'list'], [script('coop'), 'show', '999999']],
+    ids=['list', 'show'])
+def test_it_ends_as_a_process_does_that_can_not_write(scene, stream, args):
+    with open('/dev/full', 'w') as full:
+        here, there = both(scene, args, **{stream: full})
+    assert here == there
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        here, there = both(scene, args, **{stream: writing})
+    finally:
+        os.close(writing)
+    assert here == there
 
 
 def test_it_is_killed_as_a_process_is(scene):
@@ -163,7 +177,6 @@ def test_what_it_leaves_is_no_child_of_ours(scene):
     wait_for(lambda: not os.path.exists('/proc/%s' % pid), PATIENCE, "end")
 
 
-@only_workers
 @pytest.mark.parametrize('args, env', [
         (['list', '-c', 'trytond.conf'], {}), (['worker', '--help'], {}),
         (['--help'], {}), (['--version'], {}),

@@ -116,7 +116,6 @@ def test_a_batch_is_executed_without_any_environment(scene):
     assert scene.treated() == {i: 1 for i in range(1, 21)}
 
 
-@only_in_process
 def test_what_a_terminal_lacks_is_shown_with_backslashes(scene):
     scene.coop('batch', 'batch.scenario.names', env=ASCII)
     result = scene.coop('batch', 'batch.scenario.names', env=ASCII)

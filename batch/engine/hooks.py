@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 from trytond import backend
 from trytond.transaction import Transaction
 
+from ..connections import status_of
 from ..context import end_child
 from ..exceptions import TransactionEndedError
 from ..internals import stack_of
 from ..logging import get_logger
 from ..texts import attribute_of, calls_hooks
-from ..transaction import connect, is_shutdown
+from ..transaction import is_shutdown
 from .errors import exc_info, one_line
 
 __all__ = ['Guard']
@@ -125,9 +126,7 @@ class Guard:
 
         Asks on another connection, as this one may accept no query.
         """
-        with connect(self.transaction.database.name) as other:
-            status, = other.execute(
-                'SELECT txid_status(%s)', [self.id]).fetchone()
+        status = status_of(self.transaction.database.name, self.id)
         if status != 'in progress':
             raise self.ended(
                 'committed' if status == 'committed' else 'rolled back')

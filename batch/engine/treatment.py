@@ -226,6 +226,7 @@ def attempt(
             job.logger.info("%s done in %s", units_of(chunk),
                 duration(time.monotonic() - started))
     if isinstance(successor, ledger.done.Done):
+        # Where the answer to the commit was lost, the ledger knows it
         return successor.queued or transact(job.database, lambda cursor: (
                 go_on(cursor, job, chunk_id)))
     return successor

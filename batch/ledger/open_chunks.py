@@ -115,8 +115,9 @@ def begin_lanes(
         for number, state in zip(looked_at, states):
             if state is None:
                 # There are less chunks than lanes
-                firsts[:] = [n for n in firsts if int(n) < int(number)]
-                left = [n for n in left if n in firsts]
+                firsts[:], left = (
+                    [n for n in numbers if int(n) < int(number)]
+                    for numbers in (firsts, left))
             elif state != ChunkState.WAITING:
                 firsts.remove(number)
             elif len(lanes) < count:
