@@ -28,8 +28,8 @@ from .aliases import Cursor
 from .internals import connection_parameters
 
 __all__ = [
-    'DoubtError', 'Last', 'chained', 'connect', 'is_in_transaction', 'kept',
-    'let_go', 'read_ahead', 'status_of']
+    'DoubtError', 'Last', 'chained', 'connect', 'has_pipeline',
+    'is_in_transaction', 'kept', 'let_go', 'read_ahead', 'status_of']
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ def chained(
         is_committed = True
 
     def send() -> None:
-        if is_chained and last is not None and _has_pipeline(connection):
+        if is_chained and last is not None and has_pipeline(connection):
             _commit_together(connection, last)
         else:
             if last is not None:
@@ -285,11 +285,13 @@ def _has_committed(database: str, id: int, error: Exception) -> bool:
         time.sleep(AGAIN)
 
 
-def _has_pipeline(connection: Any) -> bool:
+def has_pipeline(connection: Any) -> bool:
+    "Return whether statements may be sent without waiting for results."
     # Through a pooler, which mixes up what is prepared, too, nothing is
-    # prepared any more
-    return connection.prepare_threshold is not None and import_module(
-        type(connection).__module__).Pipeline.is_supported()
+    # prepared any more.  SQLite and the test kit have other connections
+    return getattr(connection, 'prepare_threshold', None) is not None \
+        and import_module(
+            type(connection).__module__).Pipeline.is_supported()
 
 
 def _commit_together(connection: Any, last: Last) -> None:

@@ -128,6 +128,41 @@ def test_a_record_that_is_removed_meanwhile_is_passed_over_as_in_a_list():
     assert rest(Watched(Late(range(1, 301)))) == rest(records)
 
 
+@pytest.fixture
+def pieces(late):
+    "A Watched in pieces of 300, and the lists that they are."
+    made = []
+
+    def browse(ids):
+        made.append(Late(ids))
+        return made[-1]
+
+    return Watched(late, browse=browse, piece=300), made
+
+
+def test_pieces_are_lists_of_their_own_that_are_made_one_by_one(late, pieces):
+    watched, made = pieces
+    # At once, in the context that the hook was called in
+    assert [len(piece) for piece in made] == [300, 300, 300, 100]
+    assert not any(piece.made for piece in made)
+    for record in watched:
+        if record.id == 301:
+            break
+    assert [piece.made for piece in made] == [300, 300, 0, 0]
+    assert len(watched) == 1000 and watched.at == 300
+    assert ids(watched) == list(range(1, 1001))
+    assert watched.at is None and not late.made
+
+
+@pytest.mark.parametrize('use', USES.values(), ids=USES)
+def test_it_is_a_list_in_pieces_too(pieces, use):
+    watched, _ = pieces
+    for record in watched:
+        if record.id == 350:
+            assert use(watched)
+            break
+
+
 def test_a_record_that_was_not_made_is_suspected(late, watched):
     def execute(objects):
         other = Record(700)

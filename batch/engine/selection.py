@@ -25,7 +25,7 @@ from ..exceptions import (
     BatchError, BrokerError, DefinitionError, TransactionEndedError,
     UnknownBatchError, WorkerLostError)
 from ..ledger.planning import ChunkWriter
-from ..ledger.rows import Details
+from ..ledger.rows import Details, reading_ahead
 from ..ledger.states import Admission, ExecutionState, Finish
 from ..logging import BatchLogger, get_logger, get_print_infos
 from ..mailing import Mail
@@ -47,7 +47,6 @@ from .output_files import note_appeared
 from .running import Job, load_job, open_configured_logs
 
 __all__ = ['preview', 'select_and_plan', 'selection_died']
-
 
 #: ids of the chunks to send, and the files that were written
 Selected: TypeAlias = tuple[list[int], Outputs]
@@ -236,7 +235,10 @@ def write_selection(
         else:
             Batch.check_models()
             units = select_units(job, Batch)
-            write_plan(job, Batch, plan, units)
+            with reading_ahead(cursor, not any(
+                        is_own(Batch, n, BatchRoot)
+                        for n in ['select_ids', 'split'])):
+                write_plan(job, Batch, plan, units)
             duplicates = units.duplicates
     plan.flush()
     custody.flush()
@@ -262,8 +264,7 @@ def plan_failures(
             # None: the batch selects nothing
             yield from units or [None]
 
-    units = taken()
-    first = next(units, None)
+    first = next(units := taken(), None)
     if first is None:
         plan.add(None, 1)
     else:
@@ -315,8 +316,7 @@ def write_plan(
             job.batch, 'gave %s units in its chunks for %s selected units; '
             'expected each unit exactly once' % (plan.selected, units.count),
             hook='split')
-    digest = get_print_infos(
-        map(ledger.units.shown_unit, first), 'unit')
+    digest = get_print_infos(map(ledger.units.shown_unit, first), 'unit')
     if plan.count > 1:
         digest = '{:,} units in {:,} chunks, the first of {}'.format(
             plan.selected, plan.count, digest)

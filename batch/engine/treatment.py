@@ -29,7 +29,7 @@ from .errors import describe, one_line
 from .isolation import (
     fail_or_bisect, give_up, is_divisible, stop_debugged, units_of)
 from .output_files import note_appeared
-from .records import find_gone, given_ids
+from .records import find_gone, given_ids, has_records
 from .running import Job
 from .time_limit import call_within
 from .watched import Watched
@@ -41,6 +41,11 @@ Numbers: TypeAlias = dict[str, float] | None
 
 #: how many processes may die executing a chunk before it is split
 MAX_DEATHS = 2
+#: records that Tryton reads at once, of a chunk that was planned
+WHOLE = 500
+#: those of a part, as another one may fail too: what is read behind that one
+#: is read for nothing
+PART = 100
 
 
 class _Rehearsed(Exception):
@@ -283,8 +288,13 @@ def convert(
     if isinstance(objects, list):
         # Whoever reads it after a death knows the units of the chunk only
         is_one_each = not gone and len(objects) == len(ids)
-        objects = Watched(
-            objects, positions.own() if is_one_each else None)
+        place = positions.own() if is_one_each else None
+        if len(ids) > PART and has_records(Batch):
+            Model = Pool().get(Batch.get_batch_main_model_name())
+            objects = Watched(objects, place, Model.browse,
+                WHOLE if chunk.parent is None else PART)
+        else:
+            objects = Watched(objects, place)
     return objects, ids
 
 

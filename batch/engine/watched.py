@@ -4,7 +4,7 @@
 
 Imports nothing of Tryton or Celery.
 """
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -30,26 +30,40 @@ class Watched(list):
     before the first and after the last.
 
     The records of a list that makes each when it is asked for, as ``browse``
-    gives it, are made by the iteration: a hook that fails at the first of
-    1,000 does not wait for the others.  Whatever else is done with this list
-    makes all of them first.  The list of ``browse`` itself is none for hooks:
-    ``records[-1]`` of it raises IndexError, ``records.pop()`` returns None.
+    gives it, are made by the iteration, a piece at once: a hook that fails at
+    the first of 1,000 does not wait for the others.  Whatever else is done
+    with this list makes all of them first.  The list of ``browse`` itself is
+    none for hooks: ``records[-1]`` of it raises IndexError, ``records.pop()``
+    returns None.
 
     :param place: where the worker can read it after a death; a list of its
         own if None
+    :param browse: what gave such items, to give each piece as a list of its
+        own: Tryton looks at all ids of a list for each record that it makes,
+        and reads all records that follow in the list
+    :param piece: records of a piece
     """
 
     def __init__(
-            self, items: Iterable[Any] = (),
-            place: Place | None = None) -> None:
+            self, items: Iterable[Any] = (), place: Place | None = None,
+            browse: Callable[[list[int]], list[Any]] | None = None,
+            piece: int = PIECE) -> None:
         super().__init__()
         self.place = UNUSED[:] if place is None else place
         #: what makes the records, None where all are in this list
         self.lazy: Any = items if isinstance(items, list) \
             and list.__len__(items) < len(items) \
             and hasattr(items, 'ids') else None
+        self._pieces: Iterator[list[Any]] = iter([])
         if self.lazy is None:
             super().extend(items)
+            return
+        starts, ids = range(0, len(self.lazy), piece), self.lazy.ids
+        if browse is None:
+            self._pieces = (self.lazy[i:i + piece] for i in starts)
+        else:
+            # Now, in the context of now
+            self._pieces = iter([browse(ids[i:i + piece]) for i in starts])
 
     def __iter__(self) -> Iterator[Any]:
         place, at = self.place, 0
@@ -60,7 +74,7 @@ class Watched(list):
                 place[AT] = at
                 at += 1
                 yield item
-            if not self.make(at + PIECE):
+            if not self.make(at + 1):
                 break
         place[AT] = NOWHERE
 
@@ -77,13 +91,14 @@ class Watched(list):
 
         :param end: the index, None to make all
         """
-        if self.lazy is None:
-            return False
-        made = self.lazy[super().__len__():end]
-        super().extend(made)
-        if super().__len__() == len(self.lazy):
+        before = super().__len__()
+        for piece in self._pieces:
+            super().extend(piece[:])
+            if end is not None and super().__len__() >= end:
+                break
+        else:
             self.lazy = None
-        return bool(made)
+        return super().__len__() > before
 
     def filled(self) -> 'Watched':
         "Make all records; return self."

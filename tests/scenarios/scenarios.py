@@ -142,6 +142,26 @@ class Groups(_Scenario):
         Pool().get('batch.scenario.record').treat(objects)
 
 
+class Copying(_Scenario):
+    "Copy rows to PostgreSQL while units are read"
+    __name__ = 'batch.scenario.copying'
+
+    @classmethod
+    def split(cls, units):
+        cursor = Transaction().connection.cursor()
+        cursor.execute('CREATE TEMPORARY TABLE copied (id INTEGER) '
+            'ON COMMIT DROP')
+        for chunk in super().split(units):
+            with cursor.copy('COPY copied FROM STDIN') as copy:
+                for id in chunk:
+                    copy.write_row([id])
+            yield chunk
+
+    @classmethod
+    def execute(cls, objects, ids):
+        type(objects[0]).treat(objects)
+
+
 class Slow(_Scenario):
     "Take some time for each record"
     __name__ = 'batch.scenario.slow'
