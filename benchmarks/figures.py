@@ -71,9 +71,12 @@ class Figure:
         return self.value >= self.bar if self.least else self.value <= self.bar
 
     def row(self):
+        digits = self.digits
+        while not self.holds and round(self.value, digits) == self.bar:
+            # 1.05 is not above 1.05
+            digits += 1
         return [
-            self.what, '{:,.{}f}{}'.format(
-                self.value, self.digits, self.unit),
+            self.what, '{:,.{}f}{}'.format(self.value, digits, self.unit),
             '%s %s%s' % (
                 '>=' if self.least else '<=', format(self.bar, ','),
                 self.unit),
