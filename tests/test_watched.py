@@ -2,6 +2,8 @@
 # this repository contains the full copyright notices and license terms.
 """The list of records that hooks are given, whose records are made late."""
 import copy
+import gc
+import weakref
 
 import pytest
 
@@ -172,6 +174,22 @@ def test_a_record_that_was_not_made_is_suspected(late, watched):
     assert suspects.find(
         caught.value, watched, list(range(1000))) == 699
     assert late.made == 1
+
+
+@pytest.mark.parametrize('browse', [None, Late], ids=['whole', 'pieces'])
+def test_it_is_gone_as_soon_as_nobody_refers_to_it(late, browse):
+    class Referred(Watched):
+        pass
+
+    watched = Referred(late, browse=browse, piece=300)
+    next(iter(watched))
+    referred = weakref.ref(watched)
+    gc.disable()
+    try:
+        del watched
+        assert referred() is None
+    finally:
+        gc.enable()
 
 
 def test_nothing_is_made_of_nothing():

@@ -58,9 +58,11 @@ class Watched(list):
         if self.lazy is None:
             super().extend(items)
             return
-        starts, ids = range(0, len(self.lazy), piece), self.lazy.ids
+        lazy, ids = self.lazy, self.lazy.ids
+        starts = range(0, len(ids), piece)
         if browse is None:
-            self._pieces = (self.lazy[i:i + piece] for i in starts)
+            # Without self, which would refer to itself then
+            self._pieces = (lazy[i:i + piece] for i in starts)
         else:
             # Now, in the context of now
             self._pieces = iter([browse(ids[i:i + piece]) for i in starts])
