@@ -43,12 +43,23 @@ def pages(cursor, size=SIZE):
 def read(found):
     return [id for page in found for id, in page]
 
-def plan(batch):
-    "Return the units that were planned, and whether rows were asked for."
+def terminate(connection):
+    with connect(database) as other:
+        other.execute('SELECT pg_terminate_backend(%%s)', [
+                connection.info.backend_pid])
+
+def plan(batch, break_at=None):
+    """Return the units that were planned, and whether rows were asked for.
+
+    :param break_at: the chunk at which the connection breaks
+    """
     asked = []
     add = planning.ChunkWriter.add
     def note(self, units, size):
         asked.append(is_asked(self.cursor))
+        if len(asked) == break_at:
+            assert asked[-1]
+            terminate(self.cursor.connection)
         add(self, units, size)
     planning.ChunkWriter.add = note
     execution = create(batch)
@@ -175,9 +186,7 @@ def work(cursor):
     with reading_ahead(cursor):
         found = pages(cursor)
         next(found)
-        with connect(database) as other:
-            other.execute('SELECT pg_terminate_backend(%s)', [
-                    cursor.connection.info.backend_pid])
+        terminate(cursor.connection)
         for page in found:
             pass
 try:
@@ -196,6 +205,14 @@ try:
     assert plan('batch.scenario.ok') == (None, ids, True)
 finally:
     planning.ChunkWriter.BULK = bulk
+    streamed.__defaults__ = (size, *streamed.__defaults__[1:])
+''',
+    'a plan whose connection breaks meanwhile is made again': '''
+size = streamed.__defaults__[0]
+streamed.__defaults__ = (SIZE, *streamed.__defaults__[1:])
+try:
+    assert plan('batch.scenario.ok', break_at=4) == (None, ids, True)
+finally:
     streamed.__defaults__ = (size, *streamed.__defaults__[1:])
 ''',
     'that of a hook is not': '''
