@@ -21,7 +21,7 @@ from .aliases import Given
 from .batch import BatchRoot, get_batches, today
 from .batch_meta import doc_of
 from .config import BatchConfig
-from .engine import selection
+from .engine import preview
 from .exceptions import ParameterError
 from .parameters import given_text, resolve_parameters
 from .signatures import arguments_of
@@ -92,7 +92,7 @@ class BatchTestMixin(_TestCase):
         "Each batch selects and splits, where there is next to nothing"
         for name, Batch in self.batches().items():
             with self.subTest(batch=name), environment(name) as directory:
-                selection.select_and_split(
+                preview.select_and_split(
                     Transaction(), name, self.given(name, Batch))
                 shutil.rmtree(directory)
 

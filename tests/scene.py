@@ -209,6 +209,16 @@ class Scene(Site):
             [sys.executable, '-c', PREAMBLE + text, *args],
             check=True, env=env).stdout
 
+    def cases(self, begin, cases):
+        """Run Python for each case in one process; return what each raised.
+
+        :param begin: what comes before all of them
+        :param cases: the code by the name of the case, each in a namespace of
+            its own
+        :return: a traceback by the name of the case, or None
+        """
+        return json.loads(self.script(begin + RUN, json.dumps(cases)))
+
     def deliver(self, messages):
         """Deliver messages of Celery and wait until they are treated.
 
@@ -276,6 +286,17 @@ import json, os, sys
 import trytond.config as config
 config.update_etc([os.environ['TRYTOND_CONFIG']])
 database = os.environ['TRYTOND_DATABASE_NAMES']
+'''
+RUN = '''
+import traceback
+errors = {}
+for name, code in json.loads(sys.argv[1]).items():
+    try:
+        exec(code, dict(globals()))
+        errors[name] = None
+    except BaseException:
+        errors[name] = traceback.format_exc()
+print(json.dumps(errors))
 '''
 DELIVER = '''\
 from trytond.modules.batch import tasks

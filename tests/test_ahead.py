@@ -1,21 +1,17 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """Rows that are asked for before they are needed, while a plan is written."""
-import json
-
 import pytest
 
 SIZE = 10
 
 BEGIN = '''
 import json
-import sys
-import traceback
 from trytond import backend
-from trytond.transaction import Transaction
 from sql import Table
 from trytond.modules.batch import ledger
-from trytond.modules.batch.engine import selection
+from trytond.transaction import Transaction
+from trytond.modules.batch.engine import preview, selection
 from trytond.modules.batch.ledger import planning, rows
 from trytond.modules.batch.ledger.rows import (
     insert_many, reading_ahead, streamed)
@@ -54,20 +50,23 @@ def plan(batch, break_at=None):
     :param break_at: the chunk at which the connection breaks
     """
     asked = []
-    add = planning.ChunkWriter.add
+    add, bulk = planning.ChunkWriter.add, planning.ChunkWriter.BULK
+    defaults = streamed.__defaults__
     def note(self, units, size):
         asked.append(is_asked(self.cursor))
         if len(asked) == break_at:
             assert asked[-1]
             terminate(self.cursor.connection)
         add(self, units, size)
-    planning.ChunkWriter.add = note
+    planning.ChunkWriter.add, planning.ChunkWriter.BULK = note, 2
+    streamed.__defaults__ = (SIZE, *defaults[1:])
     execution = create(batch)
     try:
         problem = selection.select_and_plan(
             database, batch, execution, send=lambda *args: None)
     finally:
-        planning.ChunkWriter.add = add
+        planning.ChunkWriter.add, planning.ChunkWriter.BULK = add, bulk
+        streamed.__defaults__ = defaults
     def units(cursor):
         cursor.execute('SELECT units FROM batch_execution_chunk '
             'WHERE execution = %%s ORDER BY id', [execution])
@@ -198,44 +197,29 @@ else:
 assert transact(database, lambda cursor: read(pages(cursor))) == ids
 ''',
     'a search is read ahead, and its plan is copied meanwhile': '''
-size, bulk = streamed.__defaults__[0], planning.ChunkWriter.BULK
-streamed.__defaults__ = (SIZE, *streamed.__defaults__[1:])
-planning.ChunkWriter.BULK = 2
-try:
-    assert plan('batch.scenario.ok') == (None, ids, True)
-finally:
-    planning.ChunkWriter.BULK = bulk
-    streamed.__defaults__ = (size, *streamed.__defaults__[1:])
+assert plan('batch.scenario.ok') == (None, ids, True)
 ''',
     'a plan whose connection breaks meanwhile is made again': '''
-size = streamed.__defaults__[0]
-streamed.__defaults__ = (SIZE, *streamed.__defaults__[1:])
+assert plan('batch.scenario.ok', break_at=4) == (None, ids, True)
+''',
+    'a preview of it is read ahead, too': '''
+asked, ask, defaults = [], rows._Ahead.ask, streamed.__defaults__
+def note(self, *args):
+    asked.append(args)
+    ask(self, *args)
+rows._Ahead.ask, streamed.__defaults__ = note, (SIZE, *defaults[1:])
 try:
-    assert plan('batch.scenario.ok', break_at=4) == (None, ids, True)
+    assert transact(database, lambda cursor: preview.preview(
+        Transaction(), 'batch.scenario.ok', {})) == (
+            [7] * (len(ids) // 7) + [len(ids) % 7], 0)
 finally:
-    streamed.__defaults__ = (size, *streamed.__defaults__[1:])
+    rows._Ahead.ask, streamed.__defaults__ = ask, defaults
+assert len(asked) == len(ids) // SIZE
 ''',
     'that of a hook is not': '''
-size = streamed.__defaults__[0]
-streamed.__defaults__ = (SIZE, *streamed.__defaults__[1:])
-try:
-    assert plan('batch.scenario.copying') == (None, ids, False)
-finally:
-    streamed.__defaults__ = (size, *streamed.__defaults__[1:])
+assert plan('batch.scenario.copying') == (None, ids, False)
 ''',
     }
-
-#: each in a namespace of its own
-RUN = '''
-errors = {}
-for name, code in json.loads(sys.argv[1]).items():
-    try:
-        exec(code, dict(globals()))
-        errors[name] = None
-    except BaseException:
-        errors[name] = traceback.format_exc()
-print(json.dumps(errors))
-'''
 
 
 @pytest.fixture(scope='module')
@@ -244,7 +228,7 @@ def errors(on_workers):
     on_workers.reset()
     on_workers.records(10 * SIZE + 1)
     on_workers.configure({'default': {'split_size': 7, 'overlap': 'allow'}})
-    return json.loads(on_workers.script(BEGIN + RUN, json.dumps(CASES)))
+    return on_workers.cases(BEGIN, CASES)
 
 
 @pytest.mark.parametrize('case', CASES)

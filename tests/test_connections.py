@@ -1,18 +1,14 @@
 # This file is part of trytond-batch.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 """The transactions of a turn: on one connection, and how long it takes."""
-import json
 
 import pytest
 
 BEGIN = '''
 import contextlib
-import json
 import logging
-import sys
 import threading
 import time
-import traceback
 from trytond import backend
 from trytond.transaction import Transaction
 from trytond.modules.batch.connections import kept, let_go, read_ahead
@@ -382,19 +378,9 @@ assert Caught.messages == ['a data manager raised after the commit']
     }
 
 
-#: each in a namespace of its own, on an empty table
-RUN = '''
-errors = {}
-for name, code in json.loads(sys.argv[1]).items():
-    transact(database, lambda cursor: cursor.execute(
-        'TRUNCATE kept_names'))
-    Caught.messages.clear()
-    try:
-        exec(code, dict(globals()))
-        errors[name] = None
-    except BaseException:
-        errors[name] = traceback.format_exc()
-print(json.dumps(errors))
+EMPTIED = '''
+transact(database, lambda cursor: cursor.execute('TRUNCATE kept_names'))
+Caught.messages.clear()
 '''
 
 
@@ -405,7 +391,9 @@ def errors(on_workers):
     on_workers.execute(
         'CREATE TABLE kept_names (name VARCHAR UNIQUE, same VARCHAR '
         'REFERENCES kept_names (name) DEFERRABLE INITIALLY DEFERRED)')
-    return json.loads(on_workers.script(BEGIN + RUN, json.dumps(CASES)))
+    # Each on an empty table
+    return on_workers.cases(BEGIN, {
+            name: EMPTIED + code for name, code in CASES.items()})
 
 
 @pytest.mark.parametrize('case', CASES)

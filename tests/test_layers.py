@@ -88,7 +88,7 @@ def reach(name):
 
 def test_the_imports_are_found():
     assert imports('command.run')[0] >= {
-        'command.follow', 'tasks', 'engine.selection'}
+        'command.follow', 'tasks', 'engine.preview'}
     assert imports('tasks')[1] >= {'celery', 'celery_tryton', 'trytond'}
     assert 'celery' in reach('command.run')[1]
 

@@ -3,6 +3,7 @@
 """The list of records that hooks are given, whose records are made late."""
 import copy
 import gc
+import json
 import weakref
 
 import pytest
@@ -163,6 +164,47 @@ def test_it_is_a_list_in_pieces_too(pieces, use):
         if record.id == 350:
             assert use(watched)
             break
+
+
+CONVERT = '''
+from dataclasses import replace
+from trytond.pool import Pool
+from trytond.modules.batch import ledger
+from trytond.modules.batch.engine import selection
+from trytond.modules.batch.engine.running import load_job
+from trytond.modules.batch.engine.treatment import convert
+from trytond.modules.batch.transaction import load_pool, transact
+load_pool(database)
+sent = []
+execution = transact(database, lambda cursor: ledger.executions.create(
+    cursor, 'batch.scenario.ok', {}, local=True))
+selection.select_and_plan(database, 'batch.scenario.ok', execution,
+    send=lambda execution, chunk: sent.append(chunk))
+job = load_job(database, execution)
+
+def work(cursor):
+    chunk = ledger.chunks.claim(cursor, execution, sent[0])
+    read = []
+    for parent in [None, chunk.id]:
+        objects, ids = convert(job, replace(chunk, parent=parent))
+        assert [record.id for record in objects] == ids
+        # What Tryton reads behind a record is in its list
+        lists = {id(record._ids): len(record._ids) for record in objects}
+        read.append(list(lists.values()))
+    Record = Pool().get('batch.scenario.record')
+    return [hasattr(Record.browse([]), 'ids'), read]
+print(json.dumps(transact(database, work)))
+'''
+
+
+def test_tryton_reads_the_records_of_a_chunk_in_pieces(on_workers):
+    on_workers.reset()
+    on_workers.records(1050)
+    on_workers.configure({'default': {'split_size': 1050}})
+    is_late, read = json.loads(on_workers.script(CONVERT))
+    # Tryton 8.0 has made all records of a list before anybody asks
+    assert read == (
+        [[500, 500, 50], 10 * [100] + [50]] if is_late else 2 * [[1050]])
 
 
 def test_a_record_that_was_not_made_is_suspected(late, watched):

@@ -36,7 +36,7 @@ def batch(options):
 
 def plan_batch(options, given):
     "Select and split in this process, and print the counts."
-    from ..engine.selection import preview
+    from ..engine.preview import preview
     from ..outcome import as_json
     with pool_of(options) as transaction:
         sizes, duplicates = preview(transaction, options.name, given)

@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeAlias
 
@@ -34,19 +35,18 @@ from ..output import Outputs
 from ..signatures import call_hook
 from ..texts import calls_hooks, escape
 from ..transaction import (
-    before_leaving, find_outage, is_broken, is_outage, is_shutdown, load_pool,
-    transact)
+    before_leaving, find_outage, is_broken, is_shutdown, load_pool, transact)
 from . import input_files, telling
-from .admission import (
-    MAX_DEATHS, admit, parse_parameters, parses, resolve_execution,
-    write_parsed)
+from .admission import MAX_DEATHS, admit, parses, write_parsed
 from .ending import close, trace
 from .errors import exc_info, is_refusal, one_line, write_down
 from .hooks import Guard
 from .output_files import note_appeared
 from .running import Job, load_job, open_configured_logs
 
-__all__ = ['preview', 'select_and_plan', 'selection_died']
+__all__ = [
+    'chunks_of', 'reading', 'select_and_plan', 'select_units',
+    'selection_died']
 
 #: ids of the chunks to send, and the files that were written
 Selected: TypeAlias = tuple[list[int], Outputs]
@@ -132,50 +132,6 @@ def select_and_plan(
     return None
 
 
-def preview(
-        transaction: Transaction, batch: str,
-        given: Given) -> tuple[list[int], int]:
-    """Select and split as an execution would, and write nothing.
-
-    Returns (sizes of the chunks, number of duplicates).  Raises BatchError
-    for whatever a hook raises.
-    """
-    try:
-        return select_and_split(transaction, batch, given)
-    except BatchError:
-        raise
-    except BaseException as error:
-        if is_outage(error) or is_shutdown(error):
-            raise
-        get_logger(batch).exception(
-            "the selection failed", exc_info=exc_info(error))
-        raise BatchError('batch "%s": the selection failed: %s' % (
-                batch, one_line(error))) from error
-
-
-def select_and_split(
-        transaction: Transaction, batch: str,
-        given: Given) -> tuple[list[int], int]:
-    "As preview(), but raises what a hook raises."
-    cursor = transaction.connection.cursor()
-    job, _, _ = resolve_execution(transaction, {
-            'id': 0, 'batch': batch, 'given': json.dumps(given),
-            'started_at': ledger.tables.now(cursor),
-            'dry_run': True})
-    job = parse_parameters(transaction, job)
-    Batch = get_batch(batch)
-    if not Batch.has_units():
-        return [1], 0
-    with transaction.set_user(job.user), \
-            transaction.set_context(job.context), \
-            job.working(custody=input_files.Custody(
-                cursor, job.execution, keep=False)), Guard(job.batch):
-        Batch.check_models()
-        units = select_units(job, Batch)
-        sizes = [len(chunk) for chunk in chunks_of(job, Batch, units)]
-    return [size for size in sizes if size], units.duplicates
-
-
 def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
     "Return the units that ``select_ids`` gives; raises DefinitionError."
     selected = call_hook(Batch, 'select_ids', job.parameters)
@@ -188,6 +144,15 @@ def select_units(job: Job, Batch: type[BatchRoot]) -> Distinct:
             'rows or groups' % (selected,), hook='select_ids')
     return Distinct(selected, known=Batch.has_distinct_units,
         keep_rows=Batch.keeps_rows())
+
+
+def reading(
+        cursor: Cursor,
+        Batch: type[BatchRoot]) -> AbstractContextManager[None]:
+    "Return the context manager within which units and chunks are read."
+    # Hooks of its own may use the connection meanwhile
+    return reading_ahead(cursor, not any(
+            is_own(Batch, n, BatchRoot) for n in ['select_ids', 'split']))
 
 
 def settle_earlier(job: Job) -> None:
@@ -235,9 +200,7 @@ def write_selection(
         else:
             Batch.check_models()
             units = select_units(job, Batch)
-            with reading_ahead(cursor, not any(
-                        is_own(Batch, n, BatchRoot)
-                        for n in ['select_ids', 'split'])):
+            with reading(cursor, Batch):
                 write_plan(job, Batch, plan, units)
             duplicates = units.duplicates
     plan.flush()
@@ -264,7 +227,8 @@ def plan_failures(
             # None: the batch selects nothing
             yield from units or [None]
 
-    first = next(units := taken(), None)
+    units = taken()
+    first = next(units, None)
     if first is None:
         plan.add(None, 1)
     else:

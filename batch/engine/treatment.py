@@ -289,10 +289,10 @@ def convert(
         # Whoever reads it after a death knows the units of the chunk only
         is_one_each = not gone and len(objects) == len(ids)
         place = positions.own() if is_one_each else None
-        if len(ids) > PART and has_records(Batch):
+        piece = WHOLE if chunk.parent is None else PART
+        if len(ids) > piece and has_records(Batch):
             Model = Pool().get(Batch.get_batch_main_model_name())
-            objects = Watched(objects, place, Model.browse,
-                WHOLE if chunk.parent is None else PART)
+            objects = Watched(objects, place, Model.browse, piece)
         else:
             objects = Watched(objects, place)
     return objects, ids

@@ -58,13 +58,13 @@ class Watched(list):
         if self.lazy is None:
             super().extend(items)
             return
-        lazy, ids = self.lazy, self.lazy.ids
-        starts = range(0, len(ids), piece)
+        lazy, starts = self.lazy, range(0, len(self.lazy), piece)
         if browse is None:
             # Without self, which would refer to itself then
             self._pieces = (lazy[i:i + piece] for i in starts)
         else:
-            # Now, in the context of now
+            ids = lazy.ids
+            # At once, as the context may change
             self._pieces = iter([browse(ids[i:i + piece]) for i in starts])
 
     def __iter__(self) -> Iterator[Any]:
