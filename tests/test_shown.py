@@ -152,13 +152,14 @@ def test_no_error_quotes_a_secret(secretive, args):
 
 
 @pytest.mark.parametrize('line', [
-        'context = {"api_key": "hunter2" oops', 'password hunter2',
-        'context = {"key": "hunter2"} {', 'key: hunter2\nkey: hunter2',
-        'pasword hunter2 password=hunter2'])
+        'context = {"api_key": "hunter3" oops', 'password hunter3',
+        'context = {"key": "hunter3"} {', 'key: hunter3\nkey: hunter3',
+        'pasword hunter3 password=hunter3'])
 def test_no_error_of_batch_conf_quotes_a_secret(scene, line):
+    # Another one: the log of the worker is looked through for hunter2
     with open(scene.batch_conf, 'a') as file:
         file.write('\n[batch.scenario.ok]\n%s\n' % line)
     result = scene.coop('batch', 'batch.scenario.ok')
     assert result.returncode in {1, 2}
     told = one_line(result, result.returncode)
-    assert 'hunter2' not in told.replace('pasword hunter2', '')
+    assert 'hunter3' not in told.replace('pasword hunter3', '')
